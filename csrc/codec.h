@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * codec.h: what a type is to the rest of the core.
+ *
+ * A type is one row of codecs.def.  It has up to four functions: read its binary form, read its
+ * text form, write its binary form, write its text form.  A decoder gets exactly the bytes of one
+ * value, pushes exactly one Lua value and never reads past p + len.  An encoder appends the value
+ * at the absolute index idx to `out`, leaves the stack as it found it and says which form it wrote.
+ */
+#ifndef FASTPG_CODEC_H
+#define FASTPG_CODEC_H
+
+#include "lx.h"
+
+typedef struct fpg_type fpg_type;
+
+/* What a codec may know of its surroundings. */
+typedef struct fpg_ctx {
+  const char *timezone; /* the session's TimeZone, never NULL */
+  int param;            /* the number of the parameter being encoded, 0 otherwise */
+} fpg_ctx;
+
+enum { FPG_TEXT = 0, FPG_BINARY = 1 };
+
+typedef void fpg_decode_fn(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                           size_t len);
+typedef int fpg_encode_fn(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                          fpg_buf *out);
+
+struct fpg_type {
+  uint32_t oid;
+  const char *name;
+  fpg_decode_fn *decode_binary; /* NULL: the type has no binary form here, results come as text */
+  fpg_decode_fn *decode_text;
+  fpg_encode_fn *encode;      /* as a parameter: returns FPG_TEXT or FPG_BINARY */
+  fpg_encode_fn *encode_text; /* inside an array or another container: always text, unquoted */
+  const fpg_type *elem;       /* of an array */
+};
+
+/* Raises "int4: expected 4 bytes, got 3". */
+int fpg_bad_length(lua_State *L, const fpg_type *type, const char *expected, size_t got);
+
+/* Raises "$2: integer expected, got number 1.5" (without the "$2: " outside a parameter). */
+int fpg_bad_value(lua_State *L, const fpg_ctx *cx, int idx, const char *expected);
+
+/* Raises "date: invalid text" for text of a server that cannot be read; never shows the text. */
+int fpg_bad_text(lua_State *L, const fpg_type *type);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fastpg.c: luaopen_fastpg_core, which opens every part of the core into one table.
+ */
+#include "lx.h"
+
+/* Found by the Lua loader in a .so that does not load, to say which Lua it was built for. */
+__attribute__((used)) static const char abi_marker[] = "fastpg-abi:" FPG_ABI ";";
+
+__attribute__((visibility("default"))) int luaopen_fastpg_core(lua_State *L);
+
+int luaopen_fastpg_core(lua_State *L) {
+  fpg_open_lx(L);
+  lua_newtable(L);
+  lua_pushliteral(L, FPG_ABI);
+  lua_setfield(L, -2, "abi");
+  lua_pushlightuserdata(L, NULL);
+  lua_setfield(L, -2, "null");
+  return 1;
+}

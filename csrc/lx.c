@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lx.c: error objects, anchored buffers, integers and floats on every Lua.  See lx.h.
+ */
+#include "lx.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BUF_MT "fastpg.buffer"
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+static void push_verror(lua_State *L, const char *name, const char *fmt, va_list ap) {
+  lua_createtable(L, 0, 4);
+  lua_pushstring(L, name);
+  lua_setfield(L, -2, "name");
+  lua_pushvfstring(L, fmt, ap);
+  lua_setfield(L, -2, "message");
+  luaL_setmetatable(L, FPG_ERROR_MT);
+}
+
+void fpg_push_error(lua_State *L, const char *name, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  push_verror(L, name, fmt, ap);
+  va_end(ap);
+}
+
+int fpg_raise(lua_State *L, const char *name, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  push_verror(L, name, fmt, ap);
+  va_end(ap);
+  return lua_error(L);
+}
+
+/* ---- buffers ------------------------------------------------------------------------------ */
+
+void fpg_buf_free(lua_State *L, fpg_buf *b) {
+  void *ud;
+  lua_Alloc alloc = lua_getallocf(L, &ud);
+  if (b->data) alloc(ud, b->data, b->cap, 0);
+  b->data = NULL;
+  b->len = b->cap = 0;
+}
+
+static int buf_gc(lua_State *L) {
+  fpg_buf_free(L, lua_touserdata(L, 1));
+  return 0;
+}
+
+fpg_buf *fpg_buf_new(lua_State *L) {
+  fpg_buf *b = fpg_newuserdata(L, sizeof *b);
+  memset(b, 0, sizeof *b);
+  luaL_setmetatable(L, BUF_MT);
+  return b;
+}
+
+char *fpg_buf_grow(lua_State *L, fpg_buf *b, size_t n) {
+  if (n > b->cap - b->len) {
+    void *ud;
+    lua_Alloc alloc = lua_getallocf(L, &ud);
+    size_t cap = b->cap ? b->cap : 256;
+    while (cap - b->len < n) {
+      if (cap > SIZE_MAX / 2) fpg_raise(L, "out_of_memory", "value too large");
+      cap *= 2;
+    }
+    char *data = alloc(ud, b->data, b->cap, cap);
+    if (!data) luaL_error(L, "not enough memory");
+    b->data = data;
+    b->cap = cap;
+  }
+  char *at = b->data + b->len;
+  b->len += n;
+  return at;
+}
+
+void fpg_buf_putint(lua_State *L, fpg_buf *b, int64_t v) {
+  char digits[24];
+  int n = snprintf(digits, sizeof digits, "%lld", (long long)v);
+  fpg_buf_put(L, b, digits, (size_t)n);
+}
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+#define EXACT_DOUBLE 9007199254740992LL /* 2^53 */
+
+void fpg_push_int64(lua_State *L, int64_t v) {
+#if FPG_HAS_INTEGER
+  lua_pushinteger(L, (lua_Integer)v);
+#else
+  if (v >= -EXACT_DOUBLE && v <= EXACT_DOUBLE) {
+    lua_pushnumber(L, (lua_Number)v);
+  } else {
+    char digits[24];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)v);
+    lua_pushlstring(L, digits, (size_t)n);
+  }
+#endif
+}
+
+/* LuaJIT prints an int64 as 42LL and a uint64 as 42ULL; other cdata prints as something else. */
+static int cdata_to_int64(lua_State *L, int idx, int64_t *out) {
+  idx = lua_absindex(L, idx);
+  lua_getglobal(L, "tostring");
+  lua_pushvalue(L, idx);
+  lua_call(L, 1, 1);
+  const char *s = lua_tostring(L, -1);
+  char *end = NULL;
+  int ok = 0;
+  if (s && (*s == '-' || (*s >= '0' && *s <= '9'))) {
+    if (*s == '-') {
+      *out = strtoll(s, &end, 10);
+      ok = strcmp(end, "LL") == 0;
+    } else {
+      unsigned long long u = strtoull(s, &end, 10);
+      *out = (int64_t)u;
+      ok = u <= INT64_MAX && (strcmp(end, "LL") == 0 || strcmp(end, "ULL") == 0);
+    }
+  }
+  lua_pop(L, 1);
+  return ok;
+}
+
+int fpg_to_int64(lua_State *L, int idx, int64_t *out) {
+  int t = lua_type(L, idx);
+  if (t == FPG_TCDATA) return cdata_to_int64(L, idx, out);
+  if (t != LUA_TNUMBER) return 0;
+#if FPG_HAS_INTEGER
+  if (lua_isinteger(L, idx)) {
+    *out = (int64_t)lua_tointeger(L, idx);
+    return 1;
+  }
+#endif
+  double d = (double)lua_tonumber(L, idx);
+  if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0) || d != floor(d)) return 0;
+  *out = (int64_t)d;
+  return 1;
+}
+
+size_t fpg_float_text(char *buf, double v, int single) {
+  if (isnan(v)) return (size_t)sprintf(buf, "NaN");
+  if (isinf(v)) return (size_t)sprintf(buf, v < 0 ? "-Infinity" : "Infinity");
+  char sci[40];
+  int first = single ? 6 : 15, most = single ? 9 : 17; /* digits any value keeps, and needs at most */
+  for (int n = first; n <= most; n++) {
+    snprintf(sci, sizeof sci, "%.*e", n - 1, v);
+    if (single ? strtof(sci, NULL) == (float)v : strtod(sci, NULL) == v) break;
+  }
+  char *e = strchr(sci, 'e');
+  int exp = atoi(e + 1);
+  char *end = e;
+  while (end[-1] == '0') end--;
+  if (end[-1] == '.') end--;
+  int digits = (int)(end - sci) - (sci[0] == '-') - (memchr(sci, '.', (size_t)(end - sci)) != NULL);
+  /* lay it out as PostgreSQL does: plain between 1e-4 and 1e15 (1e6 for float4) */
+  if (exp < -4 || exp >= first) {
+    size_t mant = (size_t)(end - sci);
+    memcpy(buf, sci, mant);
+    return mant + (size_t)sprintf(buf + mant, "e%c%02d", exp < 0 ? '-' : '+', abs(exp));
+  }
+  int frac = digits - 1 - exp;
+  return (size_t)sprintf(buf, "%.*f", frac > 0 ? frac : 0, v);
+}
+
+const char *fpg_describe(lua_State *L, int idx) {
+  idx = lua_absindex(L, idx);
+  int t = lua_type(L, idx);
+  if (t == LUA_TNUMBER) {
+#if FPG_HAS_INTEGER
+    if (lua_isinteger(L, idx)) {
+      char digits[24];
+      snprintf(digits, sizeof digits, "%lld", (long long)lua_tointeger(L, idx));
+      return lua_pushfstring(L, "number %s", digits);
+    }
+#endif
+    char text[40];
+    text[fpg_float_text(text, (double)lua_tonumber(L, idx), 0)] = 0;
+    return lua_pushfstring(L, "number %s", text);
+  }
+  if (t == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx)) return lua_pushfstring(L, "fastpg.null");
+  if (t == FPG_TCDATA) return lua_pushfstring(L, "cdata");
+  if (lua_getmetatable(L, idx)) {
+    lua_pushliteral(L, "__name");
+    lua_rawget(L, -2);
+    if (lua_type(L, -1) == LUA_TSTRING) {
+      lua_remove(L, -2);
+      return lua_tostring(L, -1);
+    }
+    lua_pop(L, 2);
+  }
+  return lua_pushfstring(L, "%s", lua_typename(L, t));
+}
+
+/* ---- text --------------------------------------------------------------------------------- */
+
+int fpg_valid_utf8(const char *str, size_t len) {
+  const unsigned char *s = (const unsigned char *)str, *end = s + len;
+  while (s < end) {
+    unsigned char c = *s++;
+    if (c == 0) return 0;
+    if (c < 0x80) continue;
+    int more = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
+    if (c < 0xC2 || c > 0xF4 || end - s < more) return 0;
+    if ((c == 0xE0 && s[0] < 0xA0) || (c == 0xED && s[0] > 0x9F) || (c == 0xF0 && s[0] < 0x90) ||
+        (c == 0xF4 && s[0] > 0x8F))
+      return 0;
+    for (; more; more--)
+      if ((*s++ & 0xC0) != 0x80) return 0;
+  }
+  return 1;
+}
+
+void fpg_open_lx(lua_State *L) {
+  luaL_newmetatable(L, BUF_MT);
+  lua_pushcfunction(L, buf_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+  luaL_newmetatable(L, FPG_ERROR_MT);
+  lua_pushliteral(L, "fastpg.Error");
+  lua_setfield(L, -2, "__name");
+  lua_pop(L, 1);
+}

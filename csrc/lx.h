@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lx.h: what every C file of the core needs from Lua: error objects, anchored buffers, integers
+ * that keep their digits on every Lua.
+ */
+#ifndef FASTPG_LX_H
+#define FASTPG_LX_H
+
+#include "compat.h"
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+#define FPG_ERROR_MT "fastpg.Error"
+
+/* Pushes a new error object { name =, message = }; the message is formatted as by
+ * lua_pushfstring (%s %d %f %p %c %%). */
+void fpg_push_error(lua_State *L, const char *name, const char *fmt, ...);
+
+/* Pushes as above and raises.  Returns int so that a caller can say `return fpg_raise(...)`. */
+int fpg_raise(lua_State *L, const char *name, const char *fmt, ...);
+
+/* ---- buffers ------------------------------------------------------------------------------ */
+
+/* Bytes that grow, owned by a userdata on the Lua stack: a longjmp never leaks them.  Memory comes
+ * from the state's own allocator, so a failing allocator reaches it. */
+typedef struct fpg_buf {
+  char *data;
+  size_t len, cap;
+} fpg_buf;
+
+/* Pushes a userdata that owns an empty buffer. */
+fpg_buf *fpg_buf_new(lua_State *L);
+
+/* Room for n more bytes; returns where to write them and counts them as written. */
+char *fpg_buf_grow(lua_State *L, fpg_buf *b, size_t n);
+
+static inline void fpg_buf_put(lua_State *L, fpg_buf *b, const void *p, size_t n) {
+  if (n) memcpy(fpg_buf_grow(L, b, n), p, n);
+}
+static inline void fpg_buf_putc(lua_State *L, fpg_buf *b, char c) {
+  *fpg_buf_grow(L, b, 1) = c;
+}
+static inline void fpg_buf_puts(lua_State *L, fpg_buf *b, const char *s) {
+  fpg_buf_put(L, b, s, strlen(s));
+}
+/* Decimal digits of v. */
+void fpg_buf_putint(lua_State *L, fpg_buf *b, int64_t v);
+
+/* Frees the bytes now instead of at collection. */
+void fpg_buf_free(lua_State *L, fpg_buf *b);
+
+/* ---- integers ----------------------------------------------------------------------------- */
+
+/* Pushes v: an integer, or on a Lua without integers a number up to 2^53 and else its digits. */
+void fpg_push_int64(lua_State *L, int64_t v);
+
+/* The integer at idx: a Lua integer, a float with an integral value in range, or LuaJIT's int64
+ * and uint64 cdata.  Strings are not converted.  False when it is none of these. */
+int fpg_to_int64(lua_State *L, int idx, int64_t *out);
+
+/* Shortest text that reads back as the same double, written as PostgreSQL writes a float8 (or a
+ * float4 when `single`): NaN, Infinity, -Infinity, 1e+30, -0.  buf holds at least 32 bytes; returns the length. */
+size_t fpg_float_text(char *buf, double v, int single);
+
+/* Wraps the name of the type of the value at idx for a message: "nil", "number 1.5" (numbers show
+ * their value, nothing else does), "fastpg.date", "table".  Pushes the text and returns it. */
+const char *fpg_describe(lua_State *L, int idx);
+
+/* True when the bytes are UTF-8 as PostgreSQL takes it: no surrogates, no overlong forms, no NUL. */
+int fpg_valid_utf8(const char *s, size_t len);
+
+void fpg_open_lx(lua_State *L);
+
+#endif
