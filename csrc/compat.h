@@ -37,7 +37,6 @@
 #if LUA_VERSION_NUM == 501
 
 #define lua_rawlen(L, i) lua_objlen((L), (i))
-#define luaL_newlibtable(L, l) lua_createtable((L), 0, (int)(sizeof(l) / sizeof((l)[0])) - 1)
 #define luaL_setfuncs fpg_setfuncs
 #define luaL_testudata fpg_testudata
 #define luaL_setmetatable(L, name) (luaL_getmetatable((L), (name)), lua_setmetatable((L), -2))
