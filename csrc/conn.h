@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conn.h: a connection to the server that never waits.
+ *
+ * Every operation is two calls: a `send_*` that hands bytes to libpq, and `step`, called again and
+ * again until it is done:
+ *
+ *            send_*                    step: "r" / "w" / "rw"  (wait for the socket, step again)
+ *   IDLE ────────────▶ slots, syncs ───┤
+ *     ▲                                step: true   a result is ready in `res` (or all is done)
+ *     └────── nothing outstanding ─────┤
+ *                                      step: "sync" a pipeline reached a Sync
+ *
+ * A *slot* is one statement whose result is still to come; a *sync* one PQpipelineSync.  Where
+ * `each` is set, step stops at every slot (a pipeline whose results are read one by one), else it
+ * runs until nothing is outstanding and keeps the first error or the last result.
+ *
+ * Invariants: res is owned here and cleared before anything new is sent · buf and argv are reused
+ * by every statement · a connection made in another process is never spoken to (`owner`).
+ */
+#ifndef FASTPG_CONN_H
+#define FASTPG_CONN_H
+
+#include <libpq-fe.h>
+#include <sys/types.h>
+
+#include "lx.h"
+#include "stmt.h"
+
+#define FPG_CONN_MT "fastpg.connection"
+
+typedef struct fpg_conn {
+  PGconn *pg;
+  PGresult *res;
+  pid_t owner;
+  int slots, syncs;
+  int each;
+  int streaming;     /* single-row mode: every row is a result of its own */
+  int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
+  int fresh;         /* a single statement was sent and the socket not looked at since */
+  double clock;
+  fpg_buf *buf;  /* bytes of the parameters */
+  fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared */
+} fpg_conn;
+
+/* The connection at idx; raises "closed" when it is closed or belongs to another process. */
+fpg_conn *fpg_check_conn(lua_State *L, int idx);
+
+/* Clears what the last operation left; raises when it is still under way. */
+void fpg_conn_begin(lua_State *L, fpg_conn *c);
+
+/* params.c: encodes the arguments into c->buf and c->argv.  `list` is the index of a table that
+ * holds n arguments, or 0 when they are on the stack from `first` on. */
+typedef struct {
+  const char *const *values;
+  const int *lengths, *formats;
+} fpg_args;
+fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
+
+void fpg_open_conn(lua_State *L);
+void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */
+
+#endif

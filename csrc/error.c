@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * error.c: error objects from libpq results.
+ *
+ * Fields: PostgreSQL manual, "Error and Notice Message Fields" (protocol-error-fields).  The
+ * server's detail can hold values of a row, so it is a field and never part of tostring.
+ */
+#include "error.h"
+
+#include <string.h>
+
+typedef struct {
+  const char *code, *name;
+} sqlstate;
+
+static const sqlstate sqlstates[] = {
+#define FPG_SQLSTATE(code, name) {code, name},
+#define FPG_SQLCLASS(code, name)
+#include "sqlstates.def"
+#undef FPG_SQLSTATE
+#undef FPG_SQLCLASS
+};
+
+static const sqlstate sqlclasses[] = {
+#define FPG_SQLSTATE(code, name)
+#define FPG_SQLCLASS(code, name) {code, name},
+#include "sqlstates.def"
+#undef FPG_SQLSTATE
+#undef FPG_SQLCLASS
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const char *sqlstate_name(const char *code) {
+  for (size_t i = 0; i < COUNT(sqlstates); i++)
+    if (strcmp(sqlstates[i].code, code) == 0) return sqlstates[i].name;
+  for (size_t i = 0; i < COUNT(sqlclasses); i++)
+    if (strncmp(sqlclasses[i].code, code, 2) == 0) return sqlclasses[i].name;
+  return "error";
+}
+
+static const struct {
+  const char *field;
+  int code;
+} fields[] = {
+    {"severity", PG_DIAG_SEVERITY_NONLOCALIZED},
+    {"sqlstate", PG_DIAG_SQLSTATE},
+    {"message", PG_DIAG_MESSAGE_PRIMARY},
+    {"detail", PG_DIAG_MESSAGE_DETAIL},
+    {"hint", PG_DIAG_MESSAGE_HINT},
+    {"internal_query", PG_DIAG_INTERNAL_QUERY},
+    {"context", PG_DIAG_CONTEXT},
+    {"schema_name", PG_DIAG_SCHEMA_NAME},
+    {"table_name", PG_DIAG_TABLE_NAME},
+    {"column_name", PG_DIAG_COLUMN_NAME},
+    {"datatype_name", PG_DIAG_DATATYPE_NAME},
+    {"constraint_name", PG_DIAG_CONSTRAINT_NAME},
+    {"source_file", PG_DIAG_SOURCE_FILE},
+    {"source_line", PG_DIAG_SOURCE_LINE},
+    {"source_function", PG_DIAG_SOURCE_FUNCTION},
+};
+
+static void set_position(lua_State *L, const PGresult *res, int code, const char *field) {
+  const char *s = PQresultErrorField(res, code);
+  if (!s) return;
+  lua_pushstring(L, s);
+  lua_pushinteger(L, lua_tointeger(L, -1));
+  lua_setfield(L, -3, field);
+  lua_pop(L, 1);
+}
+
+/* libpq's own messages end in a newline and may run over several lines. */
+static void push_one_line(lua_State *L, const char *s) {
+  size_t len = strlen(s);
+  while (len && (s[len - 1] == '\n' || s[len - 1] == ' ')) len--;
+  fpg_buf *b = fpg_buf_new(L);
+  for (size_t i = 0; i < len; i++) {
+    if (s[i] == '\n' || s[i] == '\t') {
+      if (b->len && b->data[b->len - 1] != ' ') fpg_buf_putc(L, b, ' ');
+    } else {
+      fpg_buf_putc(L, b, s[i]);
+    }
+  }
+  lua_pushlstring(L, b->data ? b->data : "", b->len);
+  lua_remove(L, -2);
+}
+
+void fpg_push_conn_error(lua_State *L, const PGconn *pg) {
+  push_one_line(L, PQerrorMessage(pg));
+  const char *message = lua_tostring(L, -1);
+  fpg_push_error(L, "connection", "%s", *message ? message : "the connection is lost");
+  lua_remove(L, -2);
+}
+
+void fpg_push_result_error(lua_State *L, const PGconn *pg, const PGresult *res) {
+  const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+  if (!code) {
+    int lost = PQstatus(pg) == CONNECTION_BAD;
+    const char *text = PQresultErrorMessage(res);
+    push_one_line(L, *text ? text : PQerrorMessage(pg));
+    fpg_push_error(L, lost ? "connection" : "error", "%s", lua_tostring(L, -1));
+    lua_remove(L, -2);
+    return;
+  }
+  fpg_push_error(L, sqlstate_name(code), "%s", "");
+  for (size_t i = 0; i < COUNT(fields); i++) {
+    const char *s = PQresultErrorField(res, fields[i].code);
+    if (!s) continue;
+    lua_pushstring(L, s);
+    lua_setfield(L, -2, fields[i].field);
+  }
+  set_position(L, res, PG_DIAG_STATEMENT_POSITION, "position");
+  set_position(L, res, PG_DIAG_INTERNAL_POSITION, "internal_position");
+}
+
+static void add_names(lua_State *L, const sqlstate *list, size_t n, const char *field) {
+  lua_createtable(L, 0, (int)n);
+  for (size_t i = 0; i < n; i++) {
+    lua_pushstring(L, list[i].name);
+    lua_setfield(L, -2, list[i].code);
+  }
+  lua_setfield(L, -2, field);
+}
+
+void fpg_open_error(lua_State *L) {
+  add_names(L, sqlstates, COUNT(sqlstates), "sqlstates");
+  add_names(L, sqlclasses, COUNT(sqlclasses), "sqlclasses");
+  luaL_getmetatable(L, FPG_ERROR_MT);
+  lua_setfield(L, -2, "Error");
+}

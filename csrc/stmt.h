@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stmt.h: a prepared statement as the server described it.
+ *
+ * What depends on a statement's shape alone is made once, here: the type of each parameter, the
+ * reader of each column, the column names as Lua strings.  The user value of a statement is its
+ * shape: { columns = { names }, types = { oids }, index = { name -> position } }.
+ */
+#ifndef FASTPG_STMT_H
+#define FASTPG_STMT_H
+
+#include <libpq-fe.h>
+
+#include "types.h"
+
+#define FPG_STMT_MT "fastpg.statement"
+
+typedef struct {
+  fpg_decode_fn *decode;
+  const fpg_type *type;
+} fpg_column;
+
+typedef struct fpg_stmt {
+  char name[32];    /* on the server; "" is the unnamed statement */
+  int nparams, ncols;
+  int format;       /* FPG_BINARY, or FPG_TEXT when a column has no binary reader */
+  double used;      /* the connection's clock at the last use, for eviction */
+  fpg_column *cols; /* behind params, in the same block */
+  const fpg_type *params[];
+} fpg_stmt;
+
+/* Pushes a statement made from the result of a Describe. */
+fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *described);
+
+fpg_stmt *fpg_check_stmt(lua_State *L, int idx);
+
+void fpg_open_stmt(lua_State *L);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * types.h: finding the row of a type, and the codecs that are not in a file of their own.
+ */
+#ifndef FASTPG_TYPES_H
+#define FASTPG_TYPES_H
+
+#include "codec.h"
+
+/* The built-in type (or array type) with this oid, or NULL. */
+const fpg_type *fpg_type_find(uint32_t oid);
+
+/* Whether values of the type can be read in binary: for an array, what its elements say. */
+int fpg_type_has_binary(const fpg_type *type);
+
+/* What an oid that no row knows is read and written as: the server's text. */
+extern const fpg_type fpg_type_other;
+
+/* Arrays, in container.c: nested lists, fastpg.null for NULL. */
+fpg_decode_fn fpg_array_decode_binary, fpg_array_decode_text;
+fpg_encode_fn fpg_array_encode;
+
+/* Writes the value at idx as a parameter of this type.  nil and fastpg.null are the caller's.
+ * A string goes through unchanged where the server parses it: then *direct points at it. */
+int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
+                     const char **direct, size_t *direct_len);
+
+static inline int fpg_is_null(lua_State *L, int idx) {
+  int t = lua_type(L, idx);
+  return t <= LUA_TNIL || (t == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx));
+}
+
+#endif
