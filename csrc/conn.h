@@ -29,6 +29,14 @@
 
 #define FPG_CONN_MT "fastpg.connection"
 
+/* What statements did to the session since the last call of `outcome`. */
+enum {
+  FPG_EVENT_DDL = 1,     /* the schema changed */
+  FPG_EVENT_DISCARD = 2, /* prepared statements are gone */
+  FPG_EVENT_ROLLBACK = 4, /* a transaction or savepoint was rolled back by hand */
+  FPG_EVENT_SET = 8       /* settings of the session may be others */
+};
+
 typedef struct fpg_conn {
   PGconn *pg;
   PGresult *res;
@@ -38,6 +46,7 @@ typedef struct fpg_conn {
   int streaming;     /* single-row mode: every row is a result of its own */
   int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
   int fresh;         /* a single statement was sent and the socket not looked at since */
+  int events;        /* FPG_EVENT_* */
   double clock;
   fpg_buf *buf;  /* bytes of the parameters */
   fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared */

@@ -1,0 +1,162 @@
+-- SPDX-License-Identifier: MIT
+--
+-- conninfo: from what the user says of a server to libpq's keywords and fastpg's own options.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local suggest = require "fastpg.suggest"
+local wait = require "fastpg.wait"
+
+local conninfo = {}
+
+local function number(min)
+  return function(value) return type(value) == "number" and value >= min, "a number of at least " .. min end
+end
+local function whole(min)
+  return function(value)
+    return type(value) == "number" and value >= min and value % 1 == 0, "a whole number of at least " .. min
+  end
+end
+local function of_type(name)
+  return function(value) return type(value) == name, "a " .. name end
+end
+
+-- fastpg's own options beside libpq's keywords: what each must be.
+local connection_options = {
+  loop = function() return true end, -- wait.check says more
+  statement_cache_size = whole(0),
+  command_timeout = number(0),
+  connect_timeout = number(0),
+  init = of_type "function",
+  schema = of_type "string",
+  strict = of_type "boolean",
+}
+local pool_options = {
+  min_size = whole(0),
+  max_size = whole(1),
+  acquire_timeout = number(0),
+  max_inactive_connection_lifetime = number(0),
+  max_lifetime = number(0),
+}
+
+-- connect_timeout is ours (libpq's own is not heeded by its non-blocking calls).
+local keywords
+local function libpq_keywords()
+  if not keywords then
+    local _
+    _, keywords = core.conninfo_defaults()
+    keywords.database = true
+  end
+  return keywords
+end
+
+local function take(config, what, allowed, name, value)
+  local ok, wanted = allowed[name](value)
+  if not ok then errors.argument("%s: %s must be %s, got %s", what, name, wanted, type(value)) end
+  config[name] = value
+end
+
+local function unknown(what, name, allowed)
+  local known = {}
+  for k in pairs(libpq_keywords()) do known[k] = true end
+  for _, set in ipairs(allowed) do
+    for k in pairs(set) do known[k] = true end
+  end
+  errors.argument('%s: unknown option "%s"%s', what, tostring(name), suggest.phrase(tostring(name), known))
+end
+
+local function read_table(config, what, given, allowed)
+  for name, value in pairs(given) do
+    local mine
+    for _, set in ipairs(allowed) do mine = mine or set[name] and set end
+    if mine then
+      take(config, what, mine, name, value)
+    elseif libpq_keywords()[name] then
+      if name == "database" then name = "dbname" end
+      if type(value) == "number" then
+        value = ("%d"):format(value)
+      elseif type(value) ~= "string" then
+        errors.argument("%s: %s must be a string or a number, got %s", what, name, type(value))
+      end
+      config.params[name] = value
+    else
+      unknown(what, name, allowed)
+    end
+  end
+end
+
+local function read_text(config, what, text)
+  -- a bare name is a database, as libpq's own dbname would have it
+  if not text:find("=", 1, true) and not text:find("^postgres") and text:find("%S") then
+    config.params.dbname = text
+    return
+  end
+  for name, value in pairs(core.conninfo_parse(text)) do
+    if name == "connect_timeout" then
+      take(config, what, connection_options, name, tonumber(value) or 0)
+    else
+      config.params[name] = value
+    end
+  end
+end
+
+--- Reads what connect, create_pool or db:connect were given.
+---@param what string  the function's name, for messages
+---@param target string|table|nil  a conninfo string or URI, a table of keywords and options, or nothing
+---@param extra table?  a second table of options
+---@param pool boolean  whether the pool's options are allowed
+---@return table  { params = {keyword = text}, …options }
+function conninfo.read(what, target, extra, pool)
+  local config = { params = {} }
+  local allowed = pool and { connection_options, pool_options } or { connection_options }
+  if type(target) == "string" then
+    read_text(config, what, target)
+  elseif type(target) == "table" then
+    read_table(config, what, target, allowed)
+  elseif target ~= nil then
+    errors.argument("%s: a connection string or a table expected, got %s", what, type(target))
+  end
+  if extra ~= nil then
+    if type(extra) ~= "table" then errors.argument("%s: a table of options expected, got %s", what, type(extra)) end
+    read_table(config, what, extra, allowed)
+  end
+  wait.check(config.loop, what)
+  config.statement_cache_size = config.statement_cache_size or 100
+  if config.connect_timeout == nil then
+    config.connect_timeout = tonumber((core.conninfo_defaults()).connect_timeout)
+  end
+  if config.connect_timeout == 0 then config.connect_timeout = nil end -- as libpq: no limit
+  if config.command_timeout == 0 then config.command_timeout = nil end
+  config.params.client_encoding = "UTF8"
+  config.params.fallback_application_name = config.params.fallback_application_name or "fastpg"
+  return config
+end
+
+local function escape(text)
+  return (text:gsub("[^%w%-%._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+-- "host", "[::1]" or "%2Fvar%2Frun": a list of hosts keeps its commas
+local function hosts(host, port)
+  local out, ports, i = {}, {}, 0
+  for p in (port .. ","):gmatch("([^,]*),") do ports[#ports + 1] = p end
+  for h in (host .. ","):gmatch("([^,]*),") do
+    i = i + 1
+    local p = ports[i] or ports[1] or ""
+    out[i] = (h:find(":", 1, true) and "[" .. h .. "]" or escape(h)) .. (p ~= "" and ":" .. p or "")
+  end
+  return table.concat(out, ",")
+end
+
+--- A URI that connects again, without the password.
+---@param params table  { user, host, port, dbname }
+function conninfo.uri(params)
+  local defaults = core.conninfo_defaults()
+  local user = params.user or defaults.user
+  local host = params.host or params.hostaddr or defaults.host or ""
+  local port = params.port or defaults.port or "5432"
+  local dbname = params.dbname or defaults.dbname or user or ""
+  return ("postgresql://%s%s/%s"):format(user and escape(user) .. "@" or "", hosts(host, tostring(port)), escape(dbname))
+end
+
+return conninfo

@@ -1,0 +1,144 @@
+-- SPDX-License-Identifier: MIT
+--
+-- rows: the metatables of rows and of lists of rows.
+--
+-- A row is a plain table; everything it knows beside its values is in its metatable, made once per
+-- statement (and class) and kept with the statement's shape:
+--
+--   mt.shape       { columns = {names}, types = {oids}, index = {name -> position} }
+--   mt.class       the class, or nil          mt.class_name   its name, for printing
+--   mt.db          the database it came from  mt.partial      true for an instance made by hand
+
+local errors = require "fastpg.errors"
+local pretty = require "fastpg.pretty"
+local suggest = require "fastpg.suggest"
+
+local rows = {}
+
+local function unknown_column(shape, key)
+  errors.raise("undefined_column", ('the row has no column "%s"%s'):format(key, suggest.phrase(key, shape.index)))
+end
+
+-- __pairs in column order; keys that the user added come after.
+local function ordered_pairs(row)
+  local columns, index, position = getmetatable(row).shape.columns, getmetatable(row).shape.index, 0
+  local seen_columns, key = false, nil
+  return function()
+    while not seen_columns do
+      position = position + 1
+      local name = columns[position]
+      if name == nil then
+        seen_columns = true
+      elseif index[name] == position then
+        local value = rawget(row, name)
+        if value ~= nil then return name, value end
+      end
+    end
+    local value
+    repeat
+      key, value = next(row, key)
+    until key == nil or index[key] == nil
+    return key, value
+  end
+end
+
+--- Makes the metatable of rows.
+---@param shape table  { columns, types, index }
+---@param options { class: table?, class_name: string?, db: table?, strict: boolean?, partial: boolean? }
+function rows.metatable(shape, options)
+  local class, strict, index = options.class, options.strict ~= false, shape.index
+  return {
+    __name = "fastpg.row",
+    __tostring = pretty.row,
+    __pairs = ordered_pairs,
+    __index = function(_, key)
+      if type(key) ~= "string" then return nil end
+      if index[key] then return nil end
+      if class then
+        local member = class[key]
+        if member ~= nil then return member end
+      end
+      if strict and key:sub(1, 2) ~= "__" then unknown_column(shape, key) end
+      return nil
+    end,
+    shape = shape,
+    class = class,
+    class_name = options.class_name,
+    db = options.db,
+    partial = options.partial,
+  }
+end
+
+local list_methods = {
+  --- An HTML table of the rows, everything escaped.
+  html = function(list) return pretty.html(list) end,
+  --- The names of the columns, in order.
+  columns = function(list)
+    local names = {}
+    for i, name in ipairs(getmetatable(list).shape.columns) do names[i] = name end
+    return names
+  end,
+}
+
+--- Makes the metatable of a list of rows.
+function rows.list_metatable(shape)
+  return { __name = "fastpg.rows", __index = list_methods, __tostring = pretty.list, shape = shape }
+end
+
+--- The metatable of the rows of a statement: without a class, or as a class.
+---@param shape table     kept with the statement; the metatables are kept in it
+---@param db table        the database
+---@param class table?    the class the rows get
+---@param class_name string?
+function rows.of(shape, db, class, class_name)
+  if class == nil then
+    local mt = shape.row_metatable
+    if not mt then
+      mt = rows.metatable(shape, { db = db, strict = db.strict })
+      shape.row_metatable = mt
+    end
+    return mt
+  end
+  local by_class = shape.class_metatables
+  if not by_class then
+    by_class = setmetatable({}, { __mode = "k" })
+    shape.class_metatables = by_class
+  end
+  local mt = by_class[class]
+  if not mt then
+    mt = rows.metatable(shape, { db = db, strict = db.strict, class = class, class_name = class_name })
+    by_class[class] = mt
+  end
+  return mt
+end
+
+--- The metatable of a list of such rows.
+function rows.list_of(shape)
+  local mt = shape.list_metatable
+  if not mt then
+    mt = rows.list_metatable(shape)
+    shape.list_metatable = mt
+  end
+  return mt
+end
+
+--- The shape of a row or of a list of rows, or nil for any other value.
+function rows.shape(value)
+  if type(value) ~= "table" then return nil end
+  local mt = getmetatable(value)
+  return type(mt) == "table" and mt.shape or nil
+end
+
+--- Whether the table is a row that came from the server (not an instance made by hand).
+function rows.is_fetched(value)
+  local mt = getmetatable(value)
+  return type(mt) == "table" and mt.shape ~= nil and not mt.partial
+end
+
+--- The database of a table's row, or nil.
+function rows.db_of(row)
+  local mt = type(row) == "table" and getmetatable(row)
+  return type(mt) == "table" and mt.db or nil
+end
+
+return rows

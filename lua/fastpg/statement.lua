@@ -1,0 +1,168 @@
+-- SPDX-License-Identifier: MIT
+--
+-- statement: what a user's SQL and arguments become before they are sent, and what is fetched.
+--
+-- Placeholders are converted once per text.  Named arguments, fastpg.args and plain arguments end
+-- as one of two calls of the connection: run (arguments on the stack) or run_list.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local rows = require "fastpg.rows"
+
+local statement = {}
+
+-- ---- texts ----------------------------------------------------------------------------------
+
+-- Converted texts, for standard_conforming_strings on and off; emptied when they get many.
+local CACHE_LIMIT = 2000
+local cached = { [true] = {}, [false] = {} }
+local counts = { [true] = 0, [false] = 0 }
+
+local function check_text(sql)
+  if type(sql) == "string" then return sql end
+  local text = type(sql) ~= "table" and type(sql) ~= "userdata" and "" or tostring(sql)
+  errors.argument("SQL text expected, got %s%s", type(sql), text ~= "" and " (write tostring(…) to use it as SQL)" or "")
+end
+
+--- The converted text: { text =, npos = number of positional arguments, names = list or nil }.
+---@param sql string
+---@param standard boolean  standard_conforming_strings
+function statement.parse(sql, standard)
+  local texts = cached[standard]
+  local parsed = texts[sql]
+  if parsed then return parsed end
+  check_text(sql)
+  local text, npos, names = core.convert(sql, 0, standard)
+  parsed = { text = text, npos = npos, names = names }
+  if counts[standard] >= CACHE_LIMIT then
+    texts, counts[standard] = {}, 0
+    cached[standard] = texts
+  end
+  texts[sql] = parsed
+  counts[standard] = counts[standard] + 1
+  return parsed
+end
+
+-- ---- arguments ------------------------------------------------------------------------------
+
+local Args = { __name = "fastpg.args" }
+
+--- Stands for many arguments: db:q(sql, fastpg.args(list, n)).
+---@param list table
+---@param n integer?  how many (default #list); nil in between is NULL
+function statement.args(list, n)
+  if type(list) ~= "table" then errors.argument("fastpg.args: a list expected, got %s", type(list)) end
+  if n ~= nil and (type(n) ~= "number" or n < 0 or n % 1 ~= 0) then
+    errors.argument("fastpg.args: the number of arguments expected, got %s", type(n))
+  end
+  return setmetatable({ list = list, n = n or #list }, Args)
+end
+
+local function is_args(value)
+  return type(value) == "table" and getmetatable(value) == Args
+end
+
+--- The arguments as a list: positional ones first, then the named ones in order.
+---@return table list, integer n
+function statement.collect(parsed, ...)
+  local given = select("#", ...)
+  local first = ...
+  if given == 1 and is_args(first) then
+    if not parsed.names then return first.list, first.n end
+    errors.argument("the statement has named placeholders (:%s): the last argument is the table of names", parsed.names[1])
+  end
+  local list = { ... }
+  if not parsed.names then return list, given end
+  local names = given > 0 and list[given] or nil
+  if type(names) ~= "table" then
+    errors.argument("the statement has named placeholders (:%s): the last argument is the table of names, got %s",
+      parsed.names[1], given == 0 and "nothing" or type(names))
+  end
+  list[given] = nil
+  if given - 1 ~= parsed.npos then
+    errors.argument("too %s arguments before the table of names: the statement takes %d, got %d",
+      given - 1 < parsed.npos and "few" or "many", parsed.npos, given - 1)
+  end
+  for i, name in ipairs(parsed.names) do
+    local value = names[name]
+    if value == nil then errors.argument("no value for :%s (fastpg.null is NULL)", name) end
+    list[parsed.npos + i] = value
+  end
+  return list, parsed.npos + #parsed.names
+end
+
+--- Runs the user's SQL on a connection.
+---@param conn table
+---@param fetch function  one of statement.fetch
+---@param target any  what fetch needs to know
+function statement.run(conn, fetch, target, sql, ...)
+  local parsed = statement.parse(sql, conn.standard_strings)
+  if parsed.names or is_args((...)) then
+    return conn:run_list(parsed.text, fetch, target, statement.collect(parsed, ...))
+  end
+  return conn:run(parsed.text, fetch, target, ...)
+end
+
+-- ---- fetching -------------------------------------------------------------------------------
+
+-- Each takes (connection, statement, target): the target is { db =, class =, class_name = }.
+local fetch = {}
+statement.fetch = fetch
+
+local function row_metatable(st, target)
+  local shape = st:shape()
+  return rows.of(shape, target.db, target.class, target.class_name), shape
+end
+
+--- All rows.
+function fetch.rows(conn, st, target)
+  local mt, shape = row_metatable(st, target)
+  return conn.c:fetch_rows(st, mt, rows.list_of(shape))
+end
+
+--- The first row, or nil.
+function fetch.first(conn, st, target)
+  return (conn.c:fetch_row(st, (row_metatable(st, target))))
+end
+
+--- The one row; NotFoundError, or "not_unique".
+function fetch.one(conn, st, target)
+  local row, n = conn.c:fetch_row(st, (row_metatable(st, target)))
+  if n == 0 then errors.raise("not_found", target.missing or "the statement gave no row") end
+  if n > 1 then errors.raise("not_unique", ("not unique: one row expected, got %s"):format(target.many or n)) end
+  return row
+end
+
+--- The one field of the one row.
+function fetch.item(conn, st)
+  local value, nrows, ncols = conn.c:fetch_item(st)
+  if nrows == 0 then errors.raise("not_found", "the statement gave no row") end
+  if nrows > 1 then errors.raise("not_unique", ("not unique: one row expected, got %d"):format(nrows)) end
+  if ncols ~= 1 then errors.raise("not_unique", ("one column expected, got %d"):format(ncols)) end
+  return value
+end
+
+--- The first field of the first row, or nil.
+function fetch.value(conn, st)
+  return (conn.c:fetch_item(st))
+end
+
+local arrays_metatable = { __name = "fastpg.arrays" }
+
+--- Rows as positional lists.
+function fetch.arrays(conn, st)
+  return conn.c:fetch_arrays(st, arrays_metatable)
+end
+
+--- The command tag.
+function fetch.status(conn)
+  return (conn.c:fetch_status())
+end
+
+--- The number of rows of the command tag.
+function fetch.count(conn)
+  local _, n = conn.c:fetch_status()
+  return n or 0
+end
+
+return statement
