@@ -227,7 +227,7 @@ end
 
 local function enter(walk, t)
   if walk.depth >= MAX_DEPTH or walk.open[t] or walk.items >= MAX_ITEMS then return false end
-  walk.depth = walk.depth + 1
+  walk.depth, walk.items = walk.depth + 1, walk.items + 1
   walk.open[t] = true
   return true
 end
@@ -332,8 +332,13 @@ function pretty.value(v, oid)
   return describe(v, oid, new_walk())
 end
 
+-- errors needs the core; without it a plain message has to do.
+local has_errors, errors = pcall(require, "fastpg.errors")
+
 local function wrong(what, expected, v)
-  error(format("%s: %s expected, got %s", what, expected, type(v)), 3)
+  local message = format("fastpg.%s: %s expected, got %s", what, expected, type(v))
+  if has_errors then errors.argument("%s", message) end
+  error(message, 3)
 end
 
 --- `Artist(artist_id=1, name='AC/DC')`, or `<Record artist_id=1 name='AC/DC'>` without a class.
@@ -471,14 +476,14 @@ server_text = function(v, oid, walk, element)
   if t == "string" then return oid == BYTEA and hex(v) or v end
   if t ~= "table" then return object_text(v) end
   local kind, mt = kind_of(v)
-  local length = not kind and list_length(v)
+  local length = kind ~= "row" and list_length(v)
   local own = getmetatable(v)
   if kind ~= "row" and not length or not kind and type(own) == "table" and rawget(own, "__tostring")
   then
     return table_text(v, oid, walk)
   end
   if not enter(walk, v) then return "..." end
-  local text = kind and record_text(v, mt.shape, walk)
+  local text = kind == "row" and record_text(v, mt.shape, walk)
     or array_text(v, length, element or ELEMENT[oid], walk)
   leave(walk, v)
   return text
@@ -501,13 +506,31 @@ local function rows_of(x, what)
   return x, mt.shape, positions(mt.shape)
 end
 
+-- The control characters U+0080 to U+009F as psql shows them; bytes that are no UTF-8 as \xNN.
+local function visible_high(s)
+  local out, n, i = {}, 0, 1
+  local j = find(s, "[\128-\255]")
+  while j do
+    local cp, following = wcwidth.decode(s, j)
+    if not cp or cp < 0xA0 then
+      n = n + 1
+      out[n] = sub(s, i, j - 1) .. format(cp and "\\u%04X" or "\\x%02X", cp or byte(s, j))
+      i = following or j + 1
+    end
+    j = find(s, "[\128-\255]", following or j + 1)
+  end
+  if n == 0 then return s end
+  out[n + 1] = sub(s, i)
+  return concat(out)
+end
+
 -- One line of a cell with control characters made visible, and its columns.
 local function visible_line(s)
   if not find(s, "[^\32-\126]") then return s, #s end
   s = gsub(s, "[^\9\32-\126\128-\255]", function(c)
     return c == "\r" and "\\r" or format("\\x%02X", byte(c))
   end)
-  s = gsub(s, "\194([\128-\159])", function(c) return format("\\u%04X", byte(c)) end)
+  s = visible_high(s)
   local tab = find(s, "\t", 1, true)
   if not tab then return s, wcwidth.width(s) end
   local out, n, columns, from = {}, 0, 0, 1
