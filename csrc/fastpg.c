@@ -4,6 +4,8 @@
  */
 #include "lx.h"
 
+void fpg_open_supervisor(lua_State *L);
+
 /* Found by the Lua loader in a .so that does not load, to say which Lua it was built for. */
 __attribute__((used)) static const char abi_marker[] = "fastpg-abi:" FPG_ABI ";";
 
@@ -16,5 +18,6 @@ int luaopen_fastpg_core(lua_State *L) {
   lua_setfield(L, -2, "abi");
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
+  fpg_open_supervisor(L);
   return 1;
 }

@@ -1,0 +1,348 @@
+-- SPDX-License-Identifier: MIT
+--
+-- cluster.lua: a private PostgreSQL server from the installed binaries, for demos, tests and tools.
+--
+--   local pg <close> = fastpg.cluster()      -- initdb and start, about a second
+--   local db = pg:connect()
+--
+-- Everything lives in one temporary directory (mode 0700): data/, log, and the unix socket, which
+-- is the only way in. A shell script, started by csrc/supervisor.c in a session of its own, makes
+-- the directory, starts the server and waits for orders; when this process closes the cluster or
+-- ends in whatever way, the script reads end-of-file, stops the server and removes the directory.
+--
+-- The script's answers are lines: text of a failure, then one line that begins with "+" (done, with
+-- a value) or "-" (failed). A server of root's runs as `postgres`, else `nobody`.
+
+local core = require "fastpg.core"
+local options = require "fastpg.options"
+local errors = require "fastpg.errors"
+
+local cluster = {}
+
+local PORT = 5432 -- only names the socket: no TCP port is opened
+local START_SECONDS = 120
+
+local SCRIPT = [==[
+bindir=$1 superuser=$2 tmpdir=$3 conf=$4
+export LC_ALL=C PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/bin:/bin"
+umask 077
+dir= pid=
+
+say() { printf '%s\n' "$*"; }
+
+# Sets bin to the directory of the server's programs.
+find_server() {
+  newest= highest=-1
+  for d in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin; do
+    v=${d%/bin} v=${v##*[!0-9]}
+    if [ -x "$d/initdb" ] && [ "${v:-0}" -gt "$highest" ]; then newest=$d highest=${v:-0}; fi
+  done
+  named=$bindir
+  [ -n "$named" ] || named=$(pg_config --bindir 2>/dev/null)
+  onpath=$(command -v initdb 2>/dev/null)
+  for bin in "$named" "$newest" /usr/local/pgsql/bin "${onpath%/initdb}"; do
+    if [ -n "$bin" ] && [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ]; then return 0; fi
+    [ -z "$bindir" ] || break
+  done
+  if [ -n "$bindir" ]; then
+    say "no PostgreSQL server programs (initdb, postgres) in $bindir"
+  else
+    say "no PostgreSQL server programs (initdb, postgres) found: install them" \
+      "(Debian, Ubuntu: the package postgresql; Fedora: postgresql-server) or give bindir ="
+  fi
+  return 1
+}
+
+# A socket's path has at most 107 bytes (103 on macOS), so a long TMPDIR is passed over.
+make_directory() {
+  for d in "$tmpdir" /tmp /var/tmp; do
+    if [ -n "$d" ] && [ ${#d} -le 70 ] && dir=$(mktemp -d "$d/fastpg-XXXXXXXX" 2>/dev/null); then
+      return 0
+    fi
+  done
+  dir=
+  say "cannot make a directory in ${tmpdir:-/tmp} nor in /tmp as user $(id -un)"
+  return 1
+}
+
+report() {
+  say "$1"
+  tail -n 20 "$dir/log"
+}
+
+init() {
+  for locale in --locale=C.UTF-8 --no-locale; do
+    rm -rf "$dir/data"
+    "$bin/initdb" -D "$dir/data" -U "$superuser" -A trust -E UTF8 -N $locale \
+      </dev/null >"$dir/log" 2>&1 && break
+  done
+  if [ -f "$dir/data/PG_VERSION" ] && printf '%s' "$conf" >>"$dir/data/postgresql.conf" &&
+    printf "unix_socket_directories = '%s'\n" "$(printf '%s' "$dir" | sed "s/['\\\\]/&&/g")" \
+      >>"$dir/data/postgresql.conf"; then
+    return 0
+  fi
+  report "initdb failed:"
+  return 1
+}
+
+# The server writes "ready" as the last line of this file when it takes connections.
+is_ready() {
+  [ -f "$dir/data/postmaster.pid" ] || return 1
+  first= last=
+  while read -r line; do
+    [ -n "$first" ] || first=$line
+    last=$line
+  done <"$dir/data/postmaster.pid"
+  [ "$first" = "$pid" ] && [ "$last" = ready ]
+}
+
+# A foreground child (sleep) makes the shell reap a dead server, so that kill -0 can tell.
+alive() { [ -n "$pid" ] && sleep 0 && kill -0 "$pid" 2>/dev/null; }
+
+start() {
+  : >"$dir/log"
+  (trap - PIPE; exec "$bin/postgres" -D "$dir/data") </dev/null >>"$dir/log" 2>&1 &
+  pid=$!
+  tries=0
+  until is_ready; do
+    sleep 0.02
+    tries=$((tries + 1))
+    if ! alive || [ $tries -gt 3000 ]; then
+      stop QUIT
+      return 1
+    fi
+  done
+}
+
+# The backends of a server that was killed leave the shared memory a moment after it.
+start_again() {
+  alive && return 0
+  stop QUIT
+  for again in 1 2 3 4 5 6 7 8 9 10; do
+    start && return 0
+    grep -q 'shared memory block' "$dir/log" || break
+    sleep 0.3
+  done
+  return 1
+}
+
+stop() {
+  [ -n "$pid" ] || return 0
+  kill -s "$1" "$pid" 2>/dev/null
+  wait "$pid" 2>/dev/null
+  pid=
+}
+
+finish() {
+  trap '' TERM INT HUP
+  stop QUIT
+  tries=0
+  # backends of a killed server may write for a moment longer
+  while [ -n "$dir" ] && ! rm -rf "$dir" 2>/dev/null && [ $tries -lt 50 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+  done
+  exit 0
+}
+
+trap '' PIPE
+trap finish TERM INT HUP
+first_start() { start || { report "the server did not start:"; return 1; }; }
+
+if find_server && make_directory && init && first_start; then
+  say "+$dir"
+  say "+$pid"
+else
+  say -
+  finish
+fi
+while read -r order; do
+  case $order in
+    start)
+      if start_again; then say "+$pid"; else report "the server did not start:"; say -; fi
+      ;;
+    *) stop "$order" && say + ;;
+  esac
+done
+finish
+]==]
+
+-- fsync and full pages guard against a crash of the machine, which this data does not outlive.
+local FAST = { fsync = "off", full_page_writes = "off", synchronous_commit = "off" }
+
+local SIGNALS = { smart = "TERM", fast = "INT", immediate = "QUIT" }
+
+-- dynamic_shared_memory_type: mmap needs no /dev/shm, so a bare chroot will do.
+local BASE = {
+  listen_addresses = "",
+  port = PORT,
+  dynamic_shared_memory_type = "mmap",
+  timezone = "UTC",
+  log_timezone = "UTC",
+  log_destination = "stderr",
+  logging_collector = "off",
+}
+
+local START_OPTIONS = { bindir = true, superuser = true, settings = true, durable = true }
+local STOP_OPTIONS = { mode = true }
+
+local function quote_setting(name, value)
+  if type(value) == "boolean" then value = value and "on" or "off" end
+  if type(value) ~= "string" and type(value) ~= "number" then
+    errors.argument("cluster: setting %s: string, number or boolean expected, got %s", name, type(value))
+  end
+  return "'" .. tostring(value):gsub("['\\]", "%0%0"):gsub("\n", "\\n") .. "'"
+end
+
+-- The lines for postgresql.conf; of settings given twice the server takes the last.
+local function configuration(durable, settings)
+  local lines = { "" }
+  local function add(from)
+    local names = {}
+    for name in pairs(from) do
+      if type(name) ~= "string" or not name:find("^[%a_][%w_.]*$") then
+        errors.argument "cluster: settings is a table { name = value, ... }"
+      end
+      names[#names + 1] = name
+    end
+    table.sort(names)
+    for _, name in ipairs(names) do
+      lines[#lines + 1] = name .. " = " .. quote_setting(name, from[name])
+    end
+  end
+  add(BASE)
+  if not durable then add(FAST) end
+  add(settings)
+  lines[#lines + 1] = ""
+  return table.concat(lines, "\n")
+end
+
+-- The value of the script's next answer; a failure raises with what the script said before it.
+local function answer(supervisor)
+  local said = {}
+  while true do
+    local line, timeout = supervisor:receive(START_SECONDS)
+    if timeout then errors.raise("cluster", "cluster: the server's supervisor does not answer") end
+    local mark = line and line:sub(1, 1)
+    if mark == "+" then return line:sub(2) end
+    if not line or mark == "-" and line == "-" then
+      local text = table.concat(said, "\n")
+      errors.raise("cluster", "cluster: " .. (text ~= "" and text or "the supervisor has ended"))
+    end
+    said[#said + 1] = line
+  end
+end
+
+local methods = {}
+local mt = { __index = methods, __name = "fastpg.Cluster" }
+
+-- A database made by a cluster keeps it: cluster.start():connect() is not collected under it.
+local kept = setmetatable({}, { __mode = "k" })
+
+local function order(pg, text)
+  if pg.supervisor:closed() then errors.raise("closed", "the cluster is closed") end
+  pg.supervisor:send(text .. "\n")
+  return answer(pg.supervisor)
+end
+
+local function merged(pg, opts, what)
+  if opts ~= nil and type(opts) ~= "table" then
+    errors.argument("%s: a table of options expected, got %s", what, type(opts))
+  end
+  local all = {}
+  for k, v in pairs(pg.conninfo) do all[k] = v end
+  for k, v in pairs(opts or {}) do all[k] = v end
+  if opts and opts.database ~= nil then all.dbname = nil end
+  return all
+end
+
+---Connects to the server as its superuser.
+---@param opts table? as of `fastpg.connect`, over the cluster's own host, port, user and dbname
+---@return table db
+function methods.connect(pg, opts)
+  local db = require("fastpg").connect(merged(pg, opts, "connect"))
+  kept[db] = pg
+  return db
+end
+
+---A pool of connections to the server.
+---@param opts table? as of `connect`
+---@param pool_opts table? as of `fastpg.create_pool`
+---@return table db
+function methods.create_pool(pg, opts, pool_opts)
+  local db = require("fastpg").create_pool(merged(pg, opts, "create_pool"), pool_opts)
+  kept[db] = pg
+  return db
+end
+
+---Stops the server; its data stays until `close`.
+---@param opts { mode: "smart"|"fast"|"immediate" }? default fast; smart waits for clients to leave
+function methods.stop(pg, opts)
+  local mode = options.check(opts, STOP_OPTIONS, "stop").mode or "fast"
+  if not SIGNALS[mode] then
+    errors.argument("stop: mode is smart, fast or immediate, not %s", tostring(mode))
+  end
+  order(pg, SIGNALS[mode])
+  pg.pid = nil
+end
+
+---Starts a stopped server (also one that was killed) on the same socket.
+function methods.start(pg)
+  pg.pid = tonumber(order(pg, "start"))
+end
+
+---`stop` and `start`.
+---@param opts { mode: "smart"|"fast"|"immediate" }?
+function methods.restart(pg, opts)
+  pg:stop(opts)
+  pg:start()
+end
+
+---Stops the server and removes its directory. Harmless when closed.
+function methods.close(pg)
+  pg.pid = nil
+  if not pg.supervisor:close() then
+    errors.raise("cluster", "cluster: the server did not stop; its directory is " .. pg.dir)
+  end
+end
+
+function mt.__tostring(pg)
+  if pg.supervisor:closed() then return "Cluster (closed)" end
+  return ("Cluster (%s)"):format(pg.pid and pg.uri or "stopped")
+end
+
+function mt.__close(pg)
+  pg:close()
+end
+
+local function uri_escape(s)
+  return (s:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+---Makes a private server and starts it. Unix only; blocks for about a second.
+---@param opts { bindir: string?, superuser: string?, settings: table?, durable: boolean? }?
+--- bindir: the directory of initdb and postgres (default: $PG_BINDIR, pg_config --bindir, the newest
+--- of /usr/lib/postgresql/*/bin, PATH); superuser: its name (default postgres); settings: the server's
+--- settings by name; durable: true keeps fsync, full_page_writes and synchronous_commit on
+---@return table cluster with `dir`, `pid` (the postmaster's), `uri`, `conninfo`
+function cluster.start(opts)
+  opts = options.check(opts, START_OPTIONS, "cluster")
+  local superuser = opts.superuser or "postgres"
+  local conf = configuration(opts.durable, opts.settings or {})
+  local bindir = opts.bindir or os.getenv "PG_BINDIR" or ""
+  local pg = { supervisor = core.supervise({ "/bin/sh", "-c", SCRIPT, "fastpg-supervisor", bindir,
+    superuser, os.getenv "TMPDIR" or "", conf }, { "postgres", "nobody" }) }
+  local ok, err = pcall(function()
+    pg.dir = answer(pg.supervisor)
+    pg.pid = tonumber(answer(pg.supervisor))
+  end)
+  if not ok then
+    pg.supervisor:close()
+    error(err, 0)
+  end
+  pg.conninfo = { host = pg.dir, port = PORT, user = superuser, dbname = "postgres" }
+  pg.uri = ("postgresql://%s@%s:%d/postgres"):format(uri_escape(superuser), uri_escape(pg.dir), PORT)
+  return setmetatable(pg, mt)
+end
+
+return cluster

@@ -1,0 +1,233 @@
+-- SPDX-License-Identifier: MIT
+local cluster = require "fastpg.cluster"
+
+local LUA = os.getenv "FPG_TEST_LUA" or arg[-1]
+
+local function sh(command)
+  local pipe = assert(io.popen("exec 2>&1; " .. command))
+  local out = pipe:read "*a"
+  pipe:close()
+  return (out:gsub("\n$", ""))
+end
+
+local function exists(dir)
+  return sh("test -e '" .. dir .. "' && echo yes") == "yes"
+end
+
+-- A zombie that nobody has waited for yet has ended too.
+local function alive(pid)
+  return sh(("kill -0 %d 2>/dev/null && ! grep -q '^State:.*Z' /proc/%d/status 2>/dev/null && echo yes")
+    :format(pid, pid)) == "yes"
+end
+
+local function gone_soon(pid, dir)
+  for _ = 1, 100 do
+    if not exists(dir) and not alive(pid) then return true end
+    os.execute "sleep 0.05"
+  end
+  return false, ("process %d: %s, directory %s: %s")
+    :format(pid, tostring(alive(pid)), dir, tostring(exists(dir)))
+end
+
+-- Runs a Lua program that has `pg`, a cluster, and has printed its pid and directory; returns these
+-- and what the program's shell said at the end.
+local function with_child(body, prefix)
+  local name = os.tmpname()
+  local f = assert(io.open(name, "w"))
+  f:write(([[
+    io.stdout:setvbuf "no"
+    local pg = require "fastpg.cluster".start()
+    print("cluster", pg.pid, pg.dir)
+    %s
+  ]]):format(body))
+  f:close()
+  os.execute(("chmod 644 '%s'"):format(name))
+  local out = sh(("%s %s '%s'; echo status $?"):format(prefix or "", LUA, name))
+  os.remove(name)
+  local pid, dir = out:match "cluster%s+(%d+)%s+(%S+)"
+  assert(pid, out)
+  return tonumber(pid), dir, out
+end
+
+local function psql(pg, sql)
+  return sh(("psql -X -A -t -h '%s' -p %d -U %s -d postgres -c \"%s\"")
+    :format(pg.conninfo.host, pg.conninfo.port, pg.conninfo.user, sql))
+end
+
+describe("a cluster", function()
+  local pg
+
+  setup(function() pg = cluster.start{ settings = { work_mem = "7MB", ["my.quoted"] = "it's \\" } } end)
+  teardown(function() pg:close() end)
+
+  it("answers on a socket in its directory", function()
+    assert.equal("2", psql(pg, "select 1 + 1"))
+    assert.equal(pg.dir, pg.conninfo.host)
+    assert.truthy(exists(pg.dir .. "/.s.PGSQL.5432"))
+    assert.equal("", psql(pg, "show listen_addresses"))
+  end)
+
+  it("has its settings, and no durability", function()
+    assert.equal("7MB", psql(pg, "show work_mem"))
+    assert.equal("it's \\", psql(pg, "show my.quoted"))
+    assert.equal("off", psql(pg, "show fsync"))
+    assert.equal("UTF8", psql(pg, "show server_encoding"))
+  end)
+
+  it("keeps its directory to itself", function()
+    assert.equal("700", sh("stat -c %a " .. pg.dir))
+    local owner = sh("stat -c %U " .. pg.dir)
+    assert.not_equal("root", owner)
+    assert.equal(owner, sh("stat -c %U " .. pg.dir .. "/data/PG_VERSION"))
+  end)
+
+  it("prints its URI", function()
+    assert.equal("Cluster (" .. pg.uri .. ")", tostring(pg))
+    assert.equal("2", sh(("psql -X -A -t '%s' -c 'select 1 + 1'"):format(pg.uri)))
+  end)
+
+  it("has two servers side by side", function()
+    local other = cluster.start{ superuser = "me" }
+    assert.equal("me", psql(other, "select current_user"))
+    assert.not_equal(pg.dir, other.dir)
+    other:close()
+    assert.equal("2", psql(pg, "select 1 + 1"))
+  end)
+
+  it("stops, starts and restarts", function()
+    local first = pg.pid
+    psql(pg, "create table kept (id int)")
+    for _, mode in ipairs{ "smart", "fast" } do
+      pg:stop{ mode = mode }
+      assert.is_nil(pg.pid)
+      assert.equal("Cluster (stopped)", tostring(pg))
+      assert.matches("onnect", psql(pg, "select 1"))
+      pg:start()
+      assert.equal("0", psql(pg, "select count(*) from kept"))
+    end
+    pg:restart{ mode = "immediate" }
+    assert.not_equal(first, pg.pid)
+    assert.equal("0", psql(pg, "select count(*) from kept"))
+  end)
+
+  it("starts again after its server was killed", function()
+    os.execute("kill -9 " .. pg.pid)
+    while alive(pg.pid) do os.execute "sleep 0.01" end
+    pg:start()
+    assert.equal("2", psql(pg, "select 1 + 1"))
+  end)
+end)
+
+describe("cluster options", function()
+  local function message(fn, ...)
+    local ok, err = pcall(fn, ...)
+    assert.is_false(ok)
+    return tostring(err)
+  end
+
+  it("are checked", function()
+    assert.matches("setings", message(cluster.start, { setings = {} }))
+    assert.matches("settings", message(cluster.start, { settings = { "x" } }))
+    assert.matches("work_mem", message(cluster.start, { settings = { work_mem = {} } }))
+  end)
+
+  it("tell when there is no server", function()
+    assert.matches("initdb, postgres%) in /nowhere", message(cluster.start, { bindir = "/nowhere" }))
+  end)
+
+  it("show the server's log when it does not start", function()
+    local before = sh "ls -d ${TMPDIR:-/tmp}/fastpg-* 2>/dev/null | wc -l"
+    local text = message(cluster.start, { settings = { work_mem = "much" } })
+    assert.matches("did not start", text)
+    assert.matches('invalid value for parameter "work_mem"', text)
+    assert.equal(before, sh "ls -d ${TMPDIR:-/tmp}/fastpg-* 2>/dev/null | wc -l") -- nothing is left behind
+  end)
+
+  it("show initdb's when that fails", function()
+    local text = message(cluster.start, { superuser = "pg_me" })
+    assert.matches("initdb failed", text)
+    assert.matches("pg_", text)
+  end)
+
+  it("raise after close", function()
+    local pg = cluster.start{ durable = true }
+    assert.equal("on", psql(pg, "show fsync"))
+    pg:close()
+    pg:close()
+    assert.equal("Cluster (closed)", tostring(pg))
+    assert.matches("closed", message(pg.start, pg))
+    assert.matches("closed", message(pg.stop, pg))
+  end)
+end)
+
+describe("a cluster ends", function()
+  it("when collected", function()
+    local pg = cluster.start()
+    local pid, dir = pg.pid, pg.dir
+    pg = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.is_false(alive(pid))
+    assert.is_false(exists(dir))
+  end)
+
+  it("when closed, with a client inside a statement", function()
+    local pg = cluster.start()
+    os.execute(("psql -X -h '%s' -U postgres -c 'select pg_sleep(100)' postgres >/dev/null 2>&1 &")
+      :format(pg.dir))
+    os.execute "sleep 0.2"
+    local pid, dir = pg.pid, pg.dir
+    pg:close()
+    assert.is_false(alive(pid))
+    assert.is_false(exists(dir))
+  end)
+
+  for what, body in pairs{
+    ["at the program's end"] = "",
+    ["at an error"] = "error 'x'",
+    ["at os.exit"] = "os.exit(3)",
+    ["when the process is killed"] = "os.execute('kill -9 ' .. io.open('/proc/self/stat'):read '*n')",
+    ["when the process is terminated"] = "os.execute('kill -TERM ' .. io.open('/proc/self/stat'):read '*n')",
+  } do
+    it(what, function()
+      if body:find "/proc" and not exists "/proc/self/stat" then
+        body = "io.popen('kill -9 $PPID'):read()"
+      end
+      local pid, dir, out = with_child(body)
+      assert.is_true(gone_soon(pid, dir))
+      assert.matches(body == "" and "status 0" or "status [1-9]", out)
+    end)
+  end
+
+  it("when a child of the process lives on", function()
+    local pid, dir = with_child("os.execute 'sleep 5 >/dev/null 2>&1 &' os.exit(0)")
+    assert.is_true(gone_soon(pid, dir))
+  end)
+
+  it("when its supervisor is told to", function()
+    local pg = cluster.start()
+    local pid, dir = pg.pid, pg.dir
+    os.execute("kill -TERM " .. pg.supervisor:pid())
+    assert.is_true(gone_soon(pid, dir))
+    pg:close()
+  end)
+
+  it("for an unprivileged user too", function()
+    local prefix = ""
+    if sh "id -u" == "0" then
+      -- the checkout may be in a folder that only root can enter
+      local copy = sh "mktemp -d"
+      local lua = os.getenv "LUA_PATH":match "[^;]*":gsub("/%?.*", "")
+      local so = os.getenv "LUA_CPATH":match "[^;]*":gsub("%?", "fastpg/core")
+      sh(("cd %s && mkdir fastpg && cp -RL '%s' lua && cp '%s' fastpg/ && chmod -R a+rX ."):format(copy, lua, so))
+      finally(function() os.execute("rm -r " .. copy) end)
+      prefix = ("env LUA_PATH='%s/lua/?.lua;;' LUA_CPATH='%s/?.so;;' setpriv --reuid=nobody --clear-groups")
+        :format(copy, copy)
+    end
+    local pid, dir, out = with_child("os.execute('stat -c %U ' .. pg.dir) pg:close() print 'closed'", prefix)
+    assert.matches("closed", out)
+    assert.not_matches("root", out)
+    assert.is_false(exists(dir))
+    assert.is_false(alive(pid))
+  end)
+end)

@@ -1,0 +1,130 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# deps.sh: installs what is missing, on Debian and Ubuntu; elsewhere says what is missing.
+#
+#   tools/deps.sh WHAT... LUA...
+#     WHAT   build (compiler, libpq, gmp), run (the interpreter), server (PostgreSQL, time zones),
+#            test (busted), lint (luacheck)
+#     LUA    lua5.4 lua5.3 lua5.1 luajit: whose headers and interpreters
+#
+# It looks for the things themselves, not for packages, and is done at once when all are there.
+# Installing the server must neither make nor start a cluster of the system's: the one setting that
+# says so stands in postgresql-common's folder of settings while apt-get runs, and goes after it.
+# DEPS=no: only looks.
+
+here=$(dirname "$0")
+what= luas= packages= things=
+
+for word; do
+  case $word in
+    lua*) luas="$luas $word" ;;
+    *) what="$what $word" ;;
+  esac
+done
+
+need() {
+  packages="$packages $1"
+  things="$things
+  $2"
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Debian has nginx's LuaJIT, whose headers exclude those of the older package; some Ubuntus lack it.
+luajit_package() {
+  if ! has apt-cache || apt-cache show luajit2 >/dev/null 2>&1; then echo "$1"; else echo "$2"; fi
+}
+
+has_header() { printf '#include <%s>\n' "$1" | "${CC:-cc}" -E - >/dev/null 2>&1; }
+
+look() {
+  packages= things=
+  for w in $what; do
+    case $w in
+      build)
+        has "${CC:-cc}" || need gcc "a C compiler"
+        has_header stdio.h || need libc6-dev "the C library's headers"
+        has make || need make make
+        has pkg-config || need pkg-config pkg-config
+        "$here/config.sh" pq-cflags >/dev/null || need libpq-dev "libpq's headers"
+        has_header gmp.h || need libgmp-dev "GMP's headers"
+        ;;
+      server)
+        has_server || need postgresql "PostgreSQL's server programs (initdb, postgres)"
+        [ -f /usr/share/zoneinfo/Europe/Paris ] || [ -f /var/db/timezone/zoneinfo/UTC ] ||
+          need tzdata "the time zones' files (/usr/share/zoneinfo)"
+        ;;
+      lint)
+        has luacheck || need lua-check luacheck
+        ;;
+    esac
+  done
+  for lua in $luas; do
+    case $lua in
+      luajit) dev=$(luajit_package libluajit2-5.1-dev libluajit-5.1-dev) run=$(luajit_package luajit2 luajit) ;;
+      lua5.1) dev=liblua5.1-0-dev run=lua5.1 ;;
+      *) dev=lib$lua-dev run=$lua ;;
+    esac
+    for w in $what; do
+      case $w in
+        build) "$here/config.sh" lua-cflags "$lua" >/dev/null || need "$dev" "the headers of $lua" ;;
+        run) has "$lua" || need "$run" "$lua" ;;
+        test)
+          has "$lua" && "$lua" -e 'require "busted" require "term" require "lfs" require "system"' \
+            >/dev/null 2>&1 || need lua-busted "busted for $lua"
+          ;;
+      esac
+    done
+  done
+}
+
+has_server() {
+  for dir in "${PG_BINDIR:-}" "$(pg_config --bindir 2>/dev/null)" /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do
+    if [ -n "$dir" ] && [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ]; then return 0; fi
+  done
+  has initdb && has postgres
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    env DEBIAN_FRONTEND=noninteractive "$@"
+  elif has sudo; then
+    sudo env DEBIAN_FRONTEND=noninteractive "$@"
+  else
+    echo "deps: not root, and no sudo: $*" >&2
+    return 1
+  fi
+}
+
+settings=/etc/postgresql-common/createcluster.d
+setting=$settings/fastpg-deps.conf
+
+install_packages() {
+  echo "deps: missing:$things"
+  as_root apt-get update -q || return 1
+  look # again: which packages there are is known only now
+  # shellcheck disable=SC2086 # a list of words
+  set -- $(printf '%s\n' $packages | sort -u)
+  case " $* " in
+    *" postgresql "*)
+      trap 'as_root sh -c "rm -f $setting; rmdir $settings 2>/dev/null; :"' EXIT
+      as_root sh -c "mkdir -p $settings && echo 'create_main_cluster = false' >$setting" || return 1
+      ;;
+  esac
+  as_root apt-get install -q -y --no-install-recommends "$@"
+}
+
+look
+[ -n "$packages" ] || exit 0
+if [ "${DEPS:-}" = no ] || ! has apt-get; then
+  echo "missing:$things" >&2
+  [ "${DEPS:-}" = no ] || echo "Install them by this system's own means (make deps knows Debian and Ubuntu only)." >&2
+  exit 1
+fi
+install_packages || exit 1
+look
+if [ -n "$packages" ]; then
+  echo "deps: still missing:$things" >&2
+  exit 1
+fi
