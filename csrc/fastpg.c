@@ -3,6 +3,7 @@
  * fastpg.c: luaopen_fastpg_core, which opens every part of the core into one table.
  */
 #include "lx.h"
+#include "sqltext.h"
 
 void fpg_open_supervisor(lua_State *L);
 
@@ -19,5 +20,6 @@ int luaopen_fastpg_core(lua_State *L) {
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
   fpg_open_supervisor(L);
+  fpg_open_sqltext(L);
   return 1;
 }
