@@ -2,7 +2,9 @@
  *
  * fastpg.c: luaopen_fastpg_core, which opens every part of the core into one table.
  */
+#include "json.h"
 #include "lx.h"
+#include "value.h" /* STUB */
 
 /* Found by the Lua loader in a .so that does not load, to say which Lua it was built for. */
 __attribute__((used)) static const char abi_marker[] = "fastpg-abi:" FPG_ABI ";";
@@ -16,5 +18,7 @@ int luaopen_fastpg_core(lua_State *L) {
   lua_setfield(L, -2, "abi");
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
+  fpg_open_value_stub(L); /* STUB */
+  fpg_open_json(L);
   return 1;
 }
