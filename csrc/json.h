@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * json.h: JSON to Lua values and back.
+ *
+ * null is fastpg.null inside a document and fastpg.json_null as a whole document; an array carries
+ * the array metatable; a number that no Lua number holds is a fastpg.numeric.
+ */
+#ifndef FASTPG_JSON_H
+#define FASTPG_JSON_H
+
+#include "codec.h"
+
+/* Adds from_json, to_json, json_text, json_null, array_mt, set_array_mt to the core table. */
+void fpg_open_json(lua_State *L);
+
+/* Pushes the value of the document s; `what` begins the message of an error ("json"). */
+void fpg_json_read(lua_State *L, const char *what, const char *s, size_t len);
+
+/* Appends the value at idx as JSON; errors begin with "$2: " when param is 2, with nothing when 0. */
+void fpg_json_write(lua_State *L, int idx, int param, fpg_buf *out);
+
+fpg_decode_fn fpg_json_decode;         /* json in both formats, jsonb as text */
+fpg_decode_fn fpg_jsonb_decode_binary; /* a version byte comes first */
+fpg_encode_fn fpg_json_encode;         /* a Lua string is a JSON string; writes FPG_TEXT */
+
+/* ---- between json.c, json_read.c and json_write.c ----------------------------------------- */
+
+#define FPG_JSON_TEXT_MT "fastpg.json_text"
+
+typedef struct fpg_json_raw { /* fastpg.json_text */
+  size_t len;
+  char text[1];
+} fpg_json_raw;
+
+void fpg_push_array_mt(lua_State *L);
+void fpg_push_json_null(lua_State *L);
+
+/* True for the metatable at idx when it marks arrays: ours, the one in use, or one that says
+ * __jsontype = "array". */
+int fpg_is_array_mt(lua_State *L, int idx);
+
+/* One step of a path such as $.a[3]["b c"]. */
+void fpg_json_path_key(lua_State *L, fpg_buf *b, const char *s, size_t len);
+void fpg_json_path_index(lua_State *L, fpg_buf *b, size_t i);
+/* Of a path of n steps, whether step i is shown; puts "..." where steps are left out. */
+int fpg_json_path_shows(lua_State *L, fpg_buf *b, int i, int n);
+
+#endif

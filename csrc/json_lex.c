@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * json_lex.c: see json_lex.h.
+ *
+ * Numbers.  A JSON number may become a double when nothing is lost: when the shortest text of that
+ * double, which is what is sent back, has the very value of the literal.  The literal is reduced to
+ * m * 10^e without trailing zeros and compared with the shortest m * 10^e of the double, so neither
+ * the layout (1e2, 100.0) nor the locale's decimal point matter.
+ *
+ * The shortest text has 15 to 17 digits or, padded with zeros, fewer.  For usual magnitudes it is
+ * found with 128-bit integers, exactly: with v = f * 2^-s, f * 10^k is v * 10^k * 2^s, and a decimal
+ * d reads back as v when |d * 2^s - f * 10^k| is under half a unit of f, 10^k / 2.
+ */
+#include "json_lex.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NUMERIC_WHOLE 131072 /* digits of a numeric before and after the point */
+#define NUMERIC_SCALE 16383
+#define EXPONENT_LIMIT 100000000
+
+static const double pow10d[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+enum { POW10D_MAX = 22 };
+
+static int is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/* ---- strings ------------------------------------------------------------------------------ */
+
+size_t fpg_utf8_seq(const char *str, const char *str_end) {
+  const unsigned char *p = (const unsigned char *)str, *end = (const unsigned char *)str_end;
+  unsigned c = p[0];
+  size_t n = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
+  if (c < 0xC2 || c > 0xF4 || (size_t)(end - p) < n) return 0;
+  unsigned low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+  unsigned high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+  if (p[1] < low || p[1] > high) return 0;
+  for (size_t i = 2; i < n; i++)
+    if ((p[i] & 0xC0) != 0x80) return 0;
+  return n;
+}
+
+int fpg_json_hex4(const char *p, const char *end) {
+  if (end - p < 4) return -1;
+  int v = 0;
+  for (int i = 0; i < 4; i++) {
+    char c = p[i];
+    int d = is_digit(c)              ? c - '0'
+            : (c >= 'a' && c <= 'f') ? c - 'a' + 10
+            : (c >= 'A' && c <= 'F') ? c - 'A' + 10
+                                     : -1;
+    if (d < 0) return -1;
+    v = v << 4 | d;
+  }
+  return v;
+}
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+const char *fpg_json_number(const char *p, const char *end) {
+  if (p < end && *p == '-') p++;
+  if (p == end || !is_digit(*p)) return NULL;
+  if (*p == '0')
+    p++;
+  else
+    while (p < end && is_digit(*p)) p++;
+  if (p < end && *p == '.') {
+    if (++p == end || !is_digit(*p)) return NULL;
+    while (p < end && is_digit(*p)) p++;
+  }
+  if (p < end && (*p == 'e' || *p == 'E')) {
+    if (++p < end && (*p == '+' || *p == '-')) p++;
+    if (p == end || !is_digit(*p)) return NULL;
+    while (p < end && is_digit(*p)) p++;
+  }
+  return p;
+}
+
+/* A number's digits from the first to the last that is not 0, and the power of ten of the last. */
+typedef struct decimal {
+  uint64_t m; /* valid when count <= 19 */
+  int64_t count, e;
+  int negative;
+} decimal;
+
+static int64_t exponent_of(const char *p, const char *end) {
+  int negative = p < end && *p == '-';
+  int64_t e = 0;
+  for (p += p < end && !is_digit(*p); p < end; p++)
+    if (e < EXPONENT_LIMIT) e = e * 10 + (*p - '0');
+  return negative ? -e : e;
+}
+
+static decimal decompose(const char *p, const char *end) {
+  decimal d = {0, 0, 0, *p == '-'};
+  int64_t zeros = 0, whole_zeros = 0; /* since the last digit that is not 0 */
+  int64_t places = 0, last_place = 0; /* after the point: so far, and of that digit */
+  int fraction = 0;
+  for (p += d.negative; p < end && *p != 'e' && *p != 'E'; p++) {
+    if (*p == '.') {
+      fraction = 1;
+      continue;
+    }
+    places += fraction;
+    if (*p == '0') {
+      zeros++;
+      whole_zeros += !fraction;
+      continue;
+    }
+    d.count += d.count ? zeros + 1 : 1;
+    if (d.count <= 19) {
+      if (d.m)
+        for (; zeros; zeros--) d.m *= 10;
+      d.m = d.m * 10 + (uint64_t)(*p - '0');
+    }
+    zeros = whole_zeros = 0;
+    last_place = places;
+  }
+  d.e = whole_zeros - last_place;
+  if (p < end) d.e += exponent_of(p + 1, end);
+  return d;
+}
+
+/* m * 10^e as a double, correctly rounded. */
+static double to_double(uint64_t m, int e) {
+  if (m <= (uint64_t)1 << 53 && e >= -POW10D_MAX && e <= POW10D_MAX)
+    return e < 0 ? (double)m / pow10d[-e] : (double)m * pow10d[e];
+  char text[48]; /* without a point: the locale has no say */
+  snprintf(text, sizeof text, "%llue%d", (unsigned long long)m, e);
+  return strtod(text, NULL);
+}
+
+int fpg_json_double(const char *s, size_t len, double *out) {
+  decimal d = decompose(s, s + len);
+  if (d.count == 0) {
+    *out = d.negative ? -0.0 : 0.0;
+    return 1;
+  }
+  if (d.count <= 17 && d.e > -400 && d.e < 400) {
+    double v = to_double(d.m, (int)d.e);
+    int same = d.count <= DBL_DIG && v > 1e-300 && v < 1e300; /* any 15 digits come back */
+    if (!same && v > 0 && !isinf(v)) {
+      uint64_t m;
+      int e;
+      fpg_shortest(v, &m, &e);
+      same = m == d.m && e == d.e;
+    }
+    if (same) {
+      *out = d.negative ? -v : v;
+      return 1;
+    }
+  }
+  return d.count + d.e <= NUMERIC_WHOLE && -d.e <= NUMERIC_SCALE ? 0 : -1;
+}
+
+/* ---- the shortest text of a double -------------------------------------------------------- */
+
+static void strip(uint64_t *m, int *e) {
+  for (; *m % 10 == 0; ++*e) *m /= 10;
+}
+
+/* Decimals with few places: v * 10^k rounds to the integer that, divided, gives v again. */
+static int shortest_places(double v, uint64_t *m, int *e) {
+  for (int k = 0; k <= POW10D_MAX; k++) {
+    double x = v * pow10d[k];
+    if (x >= 1e15) return 0;
+    double whole = floor(x + 0.5);
+    if (fabs(x - whole) > x * 4.5e-16 || whole / pow10d[k] != v) continue;
+    *m = (uint64_t)whole;
+    *e = -k;
+    return 1;
+  }
+  return 0;
+}
+
+#ifdef __SIZEOF_INT128__
+__extension__ typedef unsigned __int128 u128;
+
+/* See the head of the file; for 1e-6 < v < 2^53 every product fits. */
+static int shortest_exact(double v, uint64_t *m, int *e) {
+  int bits;
+  uint64_t f = (uint64_t)ldexp(frexp(v, &bits), 53);
+  int s = 53 - bits, k = 14, digits;
+  if (!(v > 1e-6 && v < 9007199254740992.0) || f == (uint64_t)1 << 52) return 0;
+  for (double x = v; x < 1; x *= 10) k++;
+  for (double x = v; x >= 10; x /= 10) k--;
+  for (digits = 15; digits <= 17; digits++, k++) {
+    if (k < 0 || k > POW10D_MAX) continue;
+    u128 scale = (u128)1;
+    for (int i = 0; i < k; i++) scale *= 10;
+    u128 exact = f * scale, half = s ? (u128)1 << (s - 1) : 0;
+    uint64_t d = (uint64_t)(exact >> s);
+    u128 rest = exact - ((u128)d << s);
+    if (rest > half || (s && rest == half && (d & 1))) {
+      d++;
+      rest = ((u128)1 << s) - rest;
+    }
+    if (rest * 2 > scale || (rest * 2 == scale && (f & 1))) continue;
+    *m = d;
+    *e = -k;
+    return 1;
+  }
+  return 0;
+}
+#else
+static int shortest_exact(double v, uint64_t *m, int *e) {
+  (void)v, (void)m, (void)e;
+  return 0;
+}
+#endif
+
+static void shortest_printed(double v, uint64_t *m, int *e) {
+  for (int n = v < DBL_MIN ? 1 : DBL_DIG; n <= 17; n++) {
+    char text[48];
+    snprintf(text, sizeof text, "%.*e", n - 1, v);
+    const char *exponent = strchr(text, 'e');
+    *m = 0;
+    for (const char *p = text; p < exponent; p++)
+      if (is_digit(*p)) *m = *m * 10 + (uint64_t)(*p - '0');
+    *e = atoi(exponent + 1) - (n - 1);
+    if (n == 17 || to_double(*m, *e) == v) return;
+  }
+}
+
+void fpg_shortest(double v, uint64_t *m, int *e) {
+  if (!(v > 1e-7 && shortest_places(v, m, e)) && !shortest_exact(v, m, e))
+    shortest_printed(v, m, e);
+  strip(m, e);
+}
+
+/* ---- a check that builds nothing ---------------------------------------------------------- */
+
+typedef struct check {
+  const char *p, *end, *wrong;
+  int depth;
+  unsigned char object[FPG_JSON_DEPTH]; /* 1: an object, 0: an array */
+} check;
+
+static int bad(check *c, const char *wrong) {
+  c->wrong = wrong;
+  return 0;
+}
+
+static int peek(check *c) {
+  while (c->p < c->end && (*c->p == ' ' || *c->p == '\n' || *c->p == '\r' || *c->p == '\t')) c->p++;
+  return c->p < c->end ? (unsigned char)*c->p : -1;
+}
+
+static int check_escape(check *c) {
+  if (c->end - c->p < 2) return bad(c, "unfinished string");
+  if (c->p[1] == 'u') {
+    if (fpg_json_hex4(c->p + 2, c->end) < 0) return bad(c, "\\u without four hex digits");
+    c->p += 6;
+    return 1;
+  }
+  if (!c->p[1] || !strchr("\"\\/bfnrt", c->p[1])) return bad(c, "unknown escape");
+  c->p += 2;
+  return 1;
+}
+
+static int check_string(check *c) {
+  for (c->p++;;) {
+    c->p = fpg_json_plain(c->p, c->end);
+    if (c->p == c->end) return bad(c, "unfinished string");
+    unsigned char b = (unsigned char)*c->p;
+    if (b == '"') return c->p++, 1;
+    if (b == '\\') {
+      if (!check_escape(c)) return 0;
+    } else if (b < 0x20) {
+      return bad(c, "control character in a string");
+    } else {
+      size_t n = fpg_utf8_seq(c->p, c->end);
+      if (!n) return bad(c, "invalid UTF-8");
+      c->p += n;
+    }
+  }
+}
+
+static int check_word(check *c, const char *word) {
+  size_t n = strlen(word);
+  if ((size_t)(c->end - c->p) < n || memcmp(c->p, word, n) != 0) return bad(c, "unknown word");
+  c->p += n;
+  return 1;
+}
+
+static int check_key(check *c) {
+  if (peek(c) != '"') return bad(c, "a string key expected");
+  if (!check_string(c)) return 0;
+  if (peek(c) != ':') return bad(c, "':' expected");
+  c->p++;
+  return 1;
+}
+
+/* A scalar, an empty container, or the opening of another (then *opened is set). */
+static int check_value(check *c, int *opened) {
+  int b = peek(c);
+  *opened = 0;
+  switch (b) {
+  case '"': return check_string(c);
+  case 't': return check_word(c, "true");
+  case 'f': return check_word(c, "false");
+  case 'n': return check_word(c, "null");
+  case -1: return bad(c, "a value expected, the text ends");
+  case '[':
+  case '{':
+    if (c->depth == FPG_JSON_DEPTH) return bad(c, "nested too deeply");
+    c->p++;
+    if (peek(c) == (b == '[' ? ']' : '}')) return c->p++, 1;
+    c->object[c->depth++] = b == '{';
+    *opened = 1;
+    return b == '[' || check_key(c);
+  default: {
+    const char *end = b == '-' || is_digit((char)b) ? fpg_json_number(c->p, c->end) : NULL;
+    if (!end) return bad(c, "a value expected");
+    c->p = end;
+    return 1;
+  }
+  }
+}
+
+static int check_document(check *c) {
+  for (int opened;;) {
+    if (!check_value(c, &opened)) return 0;
+    if (opened) continue;
+    for (;;) {
+      if (!c->depth) return peek(c) < 0 || bad(c, "the end of the text expected");
+      int object = c->object[c->depth - 1], b = peek(c);
+      if (b == ',') break;
+      if (b != (object ? '}' : ']'))
+        return bad(c, object ? "',' or '}' expected" : "',' or ']' expected");
+      c->p++;
+      c->depth--;
+    }
+    c->p++;
+    if (c->object[c->depth - 1] && !check_key(c)) return 0;
+  }
+}
+
+const char *fpg_json_check(const char *s, size_t len, size_t *at) {
+  check c;
+  c.p = s;
+  c.end = s + len;
+  c.wrong = NULL;
+  c.depth = 0;
+  check_document(&c);
+  *at = (size_t)(c.p - s);
+  return c.wrong;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * json_lex.h: what JSON is, byte by byte: strings, numbers, a check that builds nothing, and the
+ * shortest decimal of a double.  Pure C: the reader and the writer of Lua values stand on it.
+ */
+#ifndef FASTPG_JSON_LEX_H
+#define FASTPG_JSON_LEX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { FPG_JSON_DEPTH = 1000 }; /* arrays and objects inside one another, in and out */
+
+/* True for a byte that a JSON string can hold as it stands and that needs no second look. */
+static inline int fpg_json_is_plain(unsigned char c) {
+  return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+#define FPG_ONES (~(uint64_t)0 / 255)
+#define FPG_ZERO_BYTE(w) (((w) - FPG_ONES) & ~(w))
+
+/* True when all eight bytes at p are plain. */
+static inline int fpg_json_plain8(const char *p) {
+  uint64_t w;
+  memcpy(&w, p, 8);
+  uint64_t bad = w | (w - FPG_ONES * 0x20) | FPG_ZERO_BYTE(w ^ (FPG_ONES * '"')) |
+                 FPG_ZERO_BYTE(w ^ (FPG_ONES * '\\'));
+  return !(bad & (FPG_ONES * 0x80));
+}
+
+/* The first byte from p on that is not plain, or end. */
+static inline const char *fpg_json_plain(const char *p, const char *end) {
+  while (end - p >= 8 && fpg_json_plain8(p)) p += 8;
+  while (p < end && fpg_json_is_plain((unsigned char)*p)) p++;
+  return p;
+}
+
+/* Bytes of the UTF-8 sequence at p, whose first byte is not ASCII; 0 when it is not valid. */
+size_t fpg_utf8_seq(const char *p, const char *end);
+
+/* Four hex digits at p: the code unit, or -1. */
+int fpg_json_hex4(const char *p, const char *end);
+
+/* End of the number at p, NULL when there is none. */
+const char *fpg_json_number(const char *p, const char *end);
+
+/* The double whose shortest text has exactly the value of the number s: 1; 0 when there is none;
+ * -1 when the value is also beyond what PostgreSQL's numeric holds. */
+int fpg_json_double(const char *s, size_t len, double *out);
+
+/* v = m * 10^e with the fewest digits that read back as v; v is finite and above 0. */
+void fpg_shortest(double v, uint64_t *m, int *e);
+
+/* Checks a whole document as the server's json type does (escapes \uXXXX by their form only).
+ * NULL when it is well formed, else what is wrong, and *at is the byte it is wrong at. */
+const char *fpg_json_check(const char *s, size_t len, size_t *at);
+
+#endif
