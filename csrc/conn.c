@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conn.c: the connection's state machine over libpq's non-blocking calls.  See conn.h.
+ *
+ * PostgreSQL manual: "Asynchronous Command Processing", "Pipeline Mode".
+ */
+#include "conn.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "error.h"
+
+static void forget_result(fpg_conn *c) {
+  PQclear(c->res);
+  c->res = NULL;
+}
+
+/* A child process shares the socket with its parent: PQfinish would say goodbye on it. */
+static void drop_inherited(fpg_conn *c) {
+  int fd = PQsocket(c->pg), null = fd >= 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+  if (null >= 0) {
+    dup2(null, fd);
+    close(null);
+  }
+}
+
+static void conn_finish(fpg_conn *c) {
+  if (!c->pg) return;
+  forget_result(c);
+  if (c->owner != getpid()) drop_inherited(c);
+  PQfinish(c->pg);
+  c->pg = NULL;
+}
+
+static fpg_conn *get_conn(lua_State *L, int idx) {
+  fpg_conn *c = luaL_checkudata(L, idx, FPG_CONN_MT);
+  if (!c->pg) fpg_raise(L, "closed", "the connection is closed");
+  return c;
+}
+
+fpg_conn *fpg_check_conn(lua_State *L, int idx) {
+  fpg_conn *c = get_conn(L, idx);
+  if (c->owner != getpid())
+    fpg_raise(L, "connection", "the connection belongs to another process (it was open at fork)");
+  return c;
+}
+
+void fpg_conn_begin(lua_State *L, fpg_conn *c) {
+  if (c->slots || c->syncs)
+    fpg_raise(L, "connection_busy", "another statement is under way on this connection");
+  forget_result(c);
+}
+
+/* ---- connecting --------------------------------------------------------------------------- */
+
+static void ignore_notice(void *arg, const PGresult *res) { (void)arg, (void)res; }
+
+/* core.connect{ keyword = text, ... } -> connection, under way: drive it with connect_step */
+static int core_connect(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  fpg_conn *c = fpg_newuserdata(L, sizeof *c);
+  memset(c, 0, sizeof *c);
+  luaL_setmetatable(L, FPG_CONN_MT);
+  int self = lua_gettop(L);
+  lua_createtable(L, 2, 0); /* anchors of the two arenas */
+  c->buf = fpg_buf_new(L);
+  lua_rawseti(L, -2, 1);
+  c->argv = fpg_buf_new(L);
+  lua_rawseti(L, -2, 2);
+  fpg_setuservalue(L, self);
+  const char *keywords[64], *values[64];
+  int n = 0;
+  lua_pushnil(L);
+  while (lua_next(L, 1)) {
+    if (n == 62) return fpg_raise(L, "invalid_argument", "too many connection keywords");
+    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+      return fpg_raise(L, "invalid_argument", "connection keywords and values are strings");
+    keywords[n] = lua_tostring(L, -2);
+    values[n++] = lua_tostring(L, -1); /* anchored by the table */
+    lua_pop(L, 1);
+  }
+  keywords[n] = values[n] = NULL;
+  c->owner = getpid();
+  c->pg = PQconnectStartParams(keywords, values, 1);
+  if (!c->pg) return luaL_error(L, "not enough memory");
+  PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+  lua_settop(L, self);
+  return 1;
+}
+
+/* conn:connect_step() -> "r" / "w" to wait for, true when connected; raises "connection" */
+static int conn_connect_step(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  PostgresPollingStatusType s =
+      PQstatus(c->pg) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PQconnectPoll(c->pg);
+  switch (s) {
+    case PGRES_POLLING_READING: lua_pushliteral(L, "r"); return 1;
+    case PGRES_POLLING_WRITING: lua_pushliteral(L, "w"); return 1;
+    case PGRES_POLLING_OK:
+      PQsetnonblocking(c->pg, 1);
+      lua_pushboolean(L, 1);
+      return 1;
+    default: fpg_push_conn_error(L, c->pg); return lua_error(L);
+  }
+}
+
+/* ---- stepping ----------------------------------------------------------------------------- */
+
+static int want(lua_State *L, int writing) {
+  if (writing)
+    lua_pushliteral(L, "rw");
+  else
+    lua_pushliteral(L, "r");
+  return 1;
+}
+
+/* What a command tag says about the session: tags are in the manual under CommandComplete. */
+static void note_events(fpg_conn *c, const PGresult *res) {
+  static const struct {
+    const char *tag;
+    int event;
+  } tags[] = {{"CREATE ", FPG_EVENT_DDL},       {"ALTER ", FPG_EVENT_DDL},
+              {"DROP ", FPG_EVENT_DDL},         {"DISCARD ALL", FPG_EVENT_DISCARD | FPG_EVENT_DDL},
+              {"DEALLOCATE ALL", FPG_EVENT_DISCARD}, {"ROLLBACK", FPG_EVENT_ROLLBACK | FPG_EVENT_SET},
+              {"COMMIT", FPG_EVENT_SET},        {"SET", FPG_EVENT_SET},
+              {"RESET", FPG_EVENT_SET},         {"DISCARD", FPG_EVENT_SET}};
+  if (PQresultStatus(res) != PGRES_COMMAND_OK) return;
+  const char *tag = PQcmdStatus((PGresult *)(uintptr_t)res);
+  for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
+    if (strncmp(tag, tags[i].tag, strlen(tags[i].tag)) == 0) c->events |= tags[i].event;
+}
+
+/* The first error stays; else the newest result. */
+static void keep_result(fpg_conn *c, PGresult *res) {
+  note_events(c, res);
+  if (c->res && !c->each && PQresultStatus(c->res) == PGRES_FATAL_ERROR) {
+    PQclear(res);
+    return;
+  }
+  forget_result(c);
+  c->res = res;
+}
+
+/* COPY through a plain statement would never end: refuse it so that the server ends it. */
+static void refuse_copy(fpg_conn *c, ExecStatusType status) {
+  char *row;
+  if (status == PGRES_COPY_IN) {
+    PQputCopyEnd(c->pg, "COPY FROM STDIN needs db:copy_from");
+  } else {
+    while (PQgetCopyData(c->pg, &row, 1) > 0) PQfreemem(row);
+  }
+}
+
+/* Nothing more will come: the socket is gone. */
+static int lost(lua_State *L, fpg_conn *c) {
+  c->slots = c->syncs = 0;
+  c->streaming = c->open_pipeline = 0;
+  if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
+    forget_result(c);
+    PGresult *res = PQgetResult(c->pg);
+    c->res = res ? res : PQmakeEmptyPGresult(c->pg, PGRES_FATAL_ERROR);
+    if (!c->res) return luaL_error(L, "not enough memory");
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int done(lua_State *L) {
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* conn:step() -> "r", "w" or "rw" to wait for the socket; true when a result is ready or nothing
+ * is outstanding any more; "sync" where a pipeline reached a Sync */
+static int conn_step(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  while (c->slots || c->syncs) {
+    int unsent = PQflush(c->pg);
+    if (PQisBusy(c->pg)) {
+      if (c->fresh) { /* just sent: no answer can be there, spare the system call */
+        c->fresh = 0;
+        return want(L, unsent > 0);
+      }
+      if (!PQconsumeInput(c->pg) && PQstatus(c->pg) == CONNECTION_BAD) return lost(L, c);
+      if (PQisBusy(c->pg)) return want(L, unsent > 0);
+    }
+    PGresult *res = PQgetResult(c->pg);
+    if (!res) {
+      if (PQstatus(c->pg) == CONNECTION_BAD) return lost(L, c);
+      if (c->slots) {
+        c->slots--;
+        c->streaming = 0;
+        if (c->each && c->res) return done(L);
+      } else {
+        return lost(L, c); /* a Sync is owed and libpq knows of none: the two are out of step */
+      }
+      continue;
+    }
+    ExecStatusType status = PQresultStatus(res);
+    switch (status) {
+      case PGRES_PIPELINE_SYNC:
+        PQclear(res);
+        if (--c->syncs == 0 && c->slots == 0) PQexitPipelineMode(c->pg);
+        if (c->each) {
+          lua_pushliteral(L, "sync");
+          return 1;
+        }
+        break;
+      case PGRES_COPY_IN:
+      case PGRES_COPY_OUT:
+      case PGRES_COPY_BOTH:
+        PQclear(res);
+        refuse_copy(c, status);
+        break;
+      case PGRES_SINGLE_TUPLE:
+        forget_result(c);
+        c->res = res;
+        return done(L);
+      default: keep_result(c, res);
+    }
+  }
+  return done(L);
+}
+
+/* ---- sending ------------------------------------------------------------------------------ */
+
+static int check_sent(lua_State *L, fpg_conn *c, int ok) {
+  if (ok) return 0;
+  fpg_push_conn_error(L, c->pg);
+  return lua_error(L);
+}
+
+static void enter_pipeline(lua_State *L, fpg_conn *c) {
+  if (PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF) check_sent(L, c, PQenterPipelineMode(c->pg));
+}
+
+/* conn:send_simple(sql): several statements, no parameters; the last result or the first error */
+static int conn_send_simple(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const char *sql = luaL_checkstring(L, 2);
+  fpg_conn_begin(L, c);
+  c->each = 0;
+  check_sent(L, c, PQsendQuery(c->pg, sql));
+  c->slots = c->fresh = 1;
+  return 0;
+}
+
+/* conn:send_prepare(name, sql [, deallocate]): Parse and Describe in one round trip, before them
+ * DEALLOCATE of the names in the list.  A name of "" leaves the pipeline open behind a Flush, so
+ * that the statement runs in the same transaction of a pooler (send_query closes it). */
+static int conn_send_prepare(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const char *name = luaL_checkstring(L, 2), *sql = luaL_checkstring(L, 3);
+  fpg_conn_begin(L, c);
+  c->each = 0;
+  enter_pipeline(L, c);
+  if (lua_type(L, 4) == LUA_TSTRING) {
+    char drop[64];
+    snprintf(drop, sizeof drop, "DEALLOCATE %s", lua_tostring(L, 4));
+    check_sent(L, c, PQsendQueryParams(c->pg, drop, 0, NULL, NULL, NULL, NULL, 0));
+    c->slots++;
+    check_sent(L, c, PQpipelineSync(c->pg));
+    c->syncs++;
+  }
+  check_sent(L, c, PQsendPrepare(c->pg, name, sql, 0, NULL));
+  c->slots++;
+  check_sent(L, c, PQsendDescribePrepared(c->pg, name));
+  c->slots++;
+  if (*name) {
+    check_sent(L, c, PQpipelineSync(c->pg));
+    c->syncs++;
+  } else {
+    check_sent(L, c, PQsendFlushRequest(c->pg));
+    c->open_pipeline = 1;
+  }
+  return 0;
+}
+
+/* conn:send_sync(): closes a pipeline (an open one after "" was prepared, or a batch's) */
+static int conn_send_sync(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF) return 0;
+  check_sent(L, c, PQpipelineSync(c->pg));
+  c->syncs++;
+  c->open_pipeline = 0;
+  return 0;
+}
+
+static void send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int first, int n) {
+  fpg_args a = fpg_encode_args(L, c, st, list, first, n);
+  st->used = ++c->clock;
+  check_sent(L, c,
+             PQsendQueryPrepared(c->pg, st->name, n, a.values, a.lengths, a.formats, st->format));
+  c->slots++;
+  c->fresh = !c->each;
+}
+
+/* What follows every single statement: where the pipeline is open, the Sync that closes it. */
+static void close_single(lua_State *L, fpg_conn *c) {
+  if (!c->open_pipeline) return;
+  check_sent(L, c, PQpipelineSync(c->pg));
+  c->syncs++;
+  c->open_pipeline = 0;
+}
+
+/* conn:send_query(stmt, ...): runs a prepared statement with these arguments */
+static int conn_send_query(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt(L, 2);
+  fpg_conn_begin(L, c);
+  c->each = 0;
+  send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
+  close_single(L, c);
+  return 0;
+}
+
+static int check_count_arg(lua_State *L, int idx) {
+  int64_t n;
+  if (!fpg_to_int64(L, idx, &n) || n < 0 || n > 65535)
+    fpg_raise(L, "invalid_argument", "a statement takes at most 65535 arguments");
+  return (int)n;
+}
+
+/* conn:send_list(stmt, list, n): the same with the arguments in a list */
+static int conn_send_list(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  int n = check_count_arg(L, 4);
+  fpg_conn_begin(L, c);
+  c->each = 0;
+  send_args(L, c, st, 3, 0, n);
+  close_single(L, c);
+  return 0;
+}
+
+/* conn:batch(): from here on send_batch queues statements and step stops at each result */
+static int conn_batch(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_conn_begin(L, c);
+  enter_pipeline(L, c);
+  c->each = 1;
+  return 0;
+}
+
+/* conn:send_batch(stmt, list, n): one more statement of the pipeline */
+static int conn_send_batch(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  send_args(L, c, st, 3, 0, check_count_arg(L, 4));
+  return 0;
+}
+
+/* conn:send_command(sql): a command without parameters or rows as one more of the pipeline */
+static int conn_send_command(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const char *sql = luaL_checkstring(L, 2);
+  check_sent(L, c, PQsendQueryParams(c->pg, sql, 0, NULL, NULL, NULL, NULL, FPG_TEXT));
+  c->slots++;
+  return 0;
+}
+
+/* conn:flush() -> true when all is handed to the kernel */
+static int conn_flush(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  int f = PQflush(c->pg);
+  if (f < 0) check_sent(L, c, 0);
+  lua_pushboolean(L, f == 0);
+  return 1;
+}
+
+/* conn:stream(): the statement just sent comes row by row; step stops at each */
+static int conn_stream(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  c->streaming = PQsetSingleRowMode(c->pg);
+  lua_pushboolean(L, c->streaming);
+  return 1;
+}
+
+/* ---- what a connection tells of itself ---------------------------------------------------- */
+
+static int conn_fd(lua_State *L) {
+  lua_pushinteger(L, PQsocket(fpg_check_conn(L, 1)->pg));
+  return 1;
+}
+
+/* conn:transaction_status() -> "idle", "active", "intrans", "inerror" or "unknown" */
+static int conn_transaction_status(lua_State *L) {
+  static const char *const names[] = {"idle", "active", "intrans", "inerror", "unknown"};
+  fpg_conn *c = fpg_check_conn(L, 1);
+  lua_pushstring(L, names[PQtransactionStatus(c->pg)]);
+  return 1;
+}
+
+/* conn:usable() -> false when closed, lost or inherited from another process */
+static int conn_usable(lua_State *L) {
+  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  lua_pushboolean(L, c->pg && c->owner == getpid() && PQstatus(c->pg) == CONNECTION_OK);
+  return 1;
+}
+
+/* conn:alive() -> false when the server closed the idle connection; asks the socket, not the server */
+static int conn_alive(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  struct pollfd p = {PQsocket(c->pg), POLLIN, 0};
+  if (poll(&p, 1, 0) > 0) PQconsumeInput(c->pg);
+  lua_pushboolean(L, PQstatus(c->pg) == CONNECTION_OK);
+  return 1;
+}
+
+/* conn:busy() -> true while results are outstanding */
+static int conn_busy(lua_State *L) {
+  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  lua_pushboolean(L, c->pg && (c->slots || c->syncs || c->open_pipeline));
+  return 1;
+}
+
+static int conn_info(lua_State *L) {
+  fpg_conn *c = get_conn(L, 1);
+  lua_createtable(L, 0, 6);
+  const struct {
+    const char *field, *value;
+  } texts[] = {{"host", PQhost(c->pg)},
+               {"port", PQport(c->pg)},
+               {"user", PQuser(c->pg)},
+               {"dbname", PQdb(c->pg)}};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    lua_pushstring(L, texts[i].value);
+    lua_setfield(L, -2, texts[i].field);
+  }
+  lua_pushinteger(L, PQserverVersion(c->pg));
+  lua_setfield(L, -2, "server_version");
+  lua_pushinteger(L, PQbackendPID(c->pg));
+  lua_setfield(L, -2, "pid");
+  return 1;
+}
+
+/* conn:parameter(name) -> what the server last reported of it, or nil */
+static int conn_parameter(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  lua_pushstring(L, PQparameterStatus(c->pg, luaL_checkstring(L, 2)));
+  return 1;
+}
+
+/* conn:make_statement(name) -> the statement of the Describe that has just ended */
+static int conn_make_statement(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const char *name = luaL_checkstring(L, 2);
+  if (!c->res) return fpg_raise(L, "connection_busy", "no statement was described");
+  if (PQresultStatus(c->res) != PGRES_COMMAND_OK) {
+    fpg_push_result_error(L, c->pg, c->res);
+    return lua_error(L);
+  }
+  fpg_stmt_new(L, name, c->res);
+  return 1;
+}
+
+/* conn:cancel(): asks the server to stop what it does; opens a connection of its own and blocks
+ * for as long as that takes */
+static int conn_cancel(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  char text[256];
+  PGcancel *cancel = PQgetCancel(c->pg);
+  lua_pushboolean(L, cancel && PQcancel(cancel, text, sizeof text));
+  PQfreeCancel(cancel);
+  return 1;
+}
+
+static int conn_close(lua_State *L) {
+  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  conn_finish(c);
+  return 0;
+}
+
+/* ---- conninfo ----------------------------------------------------------------------------- */
+
+static void add_options(lua_State *L, PQconninfoOption *options) {
+  for (PQconninfoOption *o = options; o && o->keyword; o++) {
+    if (!o->val) continue;
+    lua_pushstring(L, o->val);
+    lua_setfield(L, -2, o->keyword);
+  }
+}
+
+/* core.conninfo_parse(text) -> { keyword = value } of a conninfo string or URI; raises on bad ones */
+static int core_conninfo_parse(lua_State *L) {
+  char *message = NULL;
+  lua_newtable(L);
+  PQconninfoOption *options = PQconninfoParse(luaL_checkstring(L, 1), &message);
+  if (!options) {
+    /* libpq's message can quote a piece of the string, and with it a password: keep it back */
+    PQfreemem(message);
+    return fpg_raise(L, "invalid_argument",
+                     "the connection string can't be parsed: write key=value pairs or postgresql://…");
+  }
+  add_options(L, options);
+  PQconninfoFree(options);
+  return 1;
+}
+
+/* core.conninfo_defaults() -> what the environment and libpq give; nil keyword list second */
+static int core_conninfo_defaults(lua_State *L) {
+  PQconninfoOption *options = PQconndefaults();
+  lua_newtable(L);
+  add_options(L, options);
+  lua_newtable(L);
+  for (PQconninfoOption *o = options; o && o->keyword; o++) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, o->keyword);
+  }
+  PQconninfoFree(options);
+  return 2;
+}
+
+/* ---- waiting, for those who may block ----------------------------------------------------- */
+
+/* core.poll(fd, "r" / "w" / "rw", seconds or nil) -> the ready mode, or nil after that time */
+static int core_poll(lua_State *L) {
+  int64_t fd = -1;
+  if (!fpg_to_int64(L, 1, &fd)) luaL_argerror(L, 1, "file descriptor expected");
+  const char *mode = luaL_checkstring(L, 2);
+  int timeout = -1;
+  if (!lua_isnoneornil(L, 3)) {
+    double ms = (double)luaL_checknumber(L, 3) * 1000;
+    timeout = ms <= 0 ? 0 : ms > INT_MAX - 1 ? INT_MAX - 1 : (int)ms + (ms > (int)ms);
+  }
+  struct pollfd p = {(int)fd, 0, 0};
+  for (; *mode; mode++) p.events = (short)(p.events | (*mode == 'r' ? POLLIN : POLLOUT));
+  int n = poll(&p, fd >= 0 ? 1 : 0, timeout);
+  if (n <= 0) return 0; /* nothing, or EINTR: the caller looks again */
+  int r = (p.revents & (POLLIN | POLLHUP | POLLERR | POLLNVAL)) != 0, w = (p.revents & POLLOUT) != 0;
+  lua_pushstring(L, r && w ? "rw" : r ? "r" : "w");
+  return 1;
+}
+
+/* core.clock() -> seconds of a clock that only goes forward */
+static int core_clock(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec / 1e9);
+  return 1;
+}
+
+static const luaL_Reg conn_methods[] = {
+    {"connect_step", conn_connect_step},
+    {"step", conn_step},
+    {"send_simple", conn_send_simple},
+    {"send_prepare", conn_send_prepare},
+    {"send_query", conn_send_query},
+    {"send_list", conn_send_list},
+    {"batch", conn_batch},
+    {"send_batch", conn_send_batch},
+    {"send_command", conn_send_command},
+    {"send_sync", conn_send_sync},
+    {"flush", conn_flush},
+    {"stream", conn_stream},
+    {"make_statement", conn_make_statement},
+    {"fd", conn_fd},
+    {"transaction_status", conn_transaction_status},
+    {"usable", conn_usable},
+    {"alive", conn_alive},
+    {"busy", conn_busy},
+    {"info", conn_info},
+    {"parameter", conn_parameter},
+    {"cancel", conn_cancel},
+    {"close", conn_close},
+    {NULL, NULL},
+};
+
+static const luaL_Reg core_functions[] = {
+    {"connect", core_connect},
+    {"conninfo_parse", core_conninfo_parse},
+    {"conninfo_defaults", core_conninfo_defaults},
+    {"poll", core_poll},
+    {"clock", core_clock},
+    {NULL, NULL},
+};
+
+void fpg_open_conn(lua_State *L) {
+  luaL_newmetatable(L, FPG_CONN_MT);
+  lua_pushliteral(L, FPG_CONN_MT);
+  lua_setfield(L, -2, "__name");
+  lua_pushcfunction(L, conn_close);
+  lua_setfield(L, -2, "__gc");
+  lua_newtable(L);
+  luaL_setfuncs(L, conn_methods, 0);
+  fpg_open_result(L, lua_gettop(L));
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, core_functions, 0);
+}

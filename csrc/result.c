@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * result.c: from a libpq result to Lua rows.
+ *
+ * A row is a plain table with the column names as keys.  The names are Lua strings already (the
+ * statement's shape holds them); they are put on the stack once for all rows, so that a cell costs
+ * one push, one decode and one rawset.  The result stays owned by the connection while this runs,
+ * so an error in the middle leaks nothing.
+ */
+#include <limits.h>
+
+#include "conn.h"
+#include "error.h"
+
+/* The finished result, or raises what went wrong. */
+static const PGresult *get_result(lua_State *L, fpg_conn *c) {
+  if (!c->res) fpg_raise(L, "connection_busy", "there is no result to fetch");
+  switch (PQresultStatus(c->res)) {
+    case PGRES_TUPLES_OK:
+    case PGRES_SINGLE_TUPLE:
+    case PGRES_COMMAND_OK:
+    case PGRES_EMPTY_QUERY: return c->res;
+    case PGRES_PIPELINE_ABORTED:
+      fpg_raise(L, "pipeline_aborted", "an earlier statement of the pipeline failed");
+      break;
+    default: fpg_push_result_error(L, c->pg, c->res); lua_error(L);
+  }
+  return NULL;
+}
+
+static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
+  if (PQnfields(res) != st->ncols)
+    fpg_raise(L, "protocol_violation", "the statement was described with %d columns, the result has %d",
+              st->ncols, PQnfields(res));
+}
+
+static fpg_ctx context(fpg_conn *c) {
+  const char *tz = PQparameterStatus(c->pg, "TimeZone");
+  return (fpg_ctx){tz ? tz : "UTC", 0};
+}
+
+static void push_cell(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
+                      int row, int col) {
+  const fpg_column *c = &st->cols[col];
+  c->decode(L, cx, c->type, PQgetvalue(res, row, col), (size_t)PQgetlength(res, row, col));
+}
+
+/* Pushes the names of all columns: the first is at the returned index. */
+static int push_names(lua_State *L, int stmt, int ncols) {
+  luaL_checkstack(L, ncols + 8, "too many columns");
+  fpg_getuservalue(L, stmt);
+  lua_getfield(L, -1, "columns");
+  int columns = lua_gettop(L);
+  for (int i = 1; i <= ncols; i++) lua_rawgeti(L, columns, i);
+  return columns + 1;
+}
+
+static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
+                     int row, int names, int meta) {
+  lua_createtable(L, 0, st->ncols);
+  for (int i = 0; i < st->ncols; i++) {
+    if (PQgetisnull(res, row, i)) {
+      if (i && st->ncols > 1) { /* of duplicate names the last wins, NULL too */
+        lua_pushvalue(L, names + i);
+        lua_rawget(L, -2);
+        int earlier = !lua_isnil(L, -1);
+        lua_pop(L, 1);
+        if (!earlier) continue;
+        lua_pushvalue(L, names + i);
+        lua_pushnil(L);
+        lua_rawset(L, -3);
+      }
+      continue;
+    }
+    lua_pushvalue(L, names + i);
+    push_cell(L, cx, st, res, row, i);
+    lua_rawset(L, -3);
+  }
+  lua_pushvalue(L, meta);
+  lua_setmetatable(L, -2);
+}
+
+/* conn:fetch_rows(stmt, row_metatable, list_metatable) -> the list of rows */
+static int conn_fetch_rows(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt(L, 2);
+  const PGresult *res = get_result(L, c);
+  check_shape(L, st, res);
+  int n = PQntuples(res);
+  fpg_ctx cx = context(c);
+  lua_settop(L, 4);
+  int names = push_names(L, 2, st->ncols);
+  lua_createtable(L, n, 0);
+  int list = lua_gettop(L);
+  for (int i = 0; i < n; i++) {
+    push_row(L, &cx, st, res, i, names, 3);
+    lua_rawseti(L, list, i + 1);
+  }
+  lua_pushvalue(L, 4);
+  lua_setmetatable(L, list);
+  PQclear(c->res);
+  c->res = NULL;
+  return 1;
+}
+
+/* conn:fetch_row(stmt, row_metatable) -> the first row or nil, number of rows in the result */
+static int conn_fetch_row(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt(L, 2);
+  const PGresult *res = get_result(L, c);
+  check_shape(L, st, res);
+  int n = PQntuples(res);
+  lua_settop(L, 3);
+  if (n == 0) {
+    lua_pushnil(L);
+  } else {
+    fpg_ctx cx = context(c);
+    push_row(L, &cx, st, res, 0, push_names(L, 2, st->ncols), 3);
+  }
+  lua_pushinteger(L, n);
+  PQclear(c->res);
+  c->res = NULL;
+  return 2;
+}
+
+/* conn:fetch_item(stmt) -> the first field of the first row (nil for NULL), rows, columns */
+static int conn_fetch_item(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt(L, 2);
+  const PGresult *res = get_result(L, c);
+  check_shape(L, st, res);
+  int n = PQntuples(res);
+  if (n && st->ncols && !PQgetisnull(res, 0, 0)) {
+    fpg_ctx cx = context(c);
+    push_cell(L, &cx, st, res, 0, 0);
+  } else {
+    lua_pushnil(L);
+  }
+  lua_pushinteger(L, n);
+  lua_pushinteger(L, st->ncols);
+  PQclear(c->res);
+  c->res = NULL;
+  return 3;
+}
+
+/* conn:fetch_arrays(stmt, list_metatable) -> rows as positional lists, NULL is fastpg.null, n is
+ * the number of columns in each */
+static int conn_fetch_arrays(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt(L, 2);
+  const PGresult *res = get_result(L, c);
+  check_shape(L, st, res);
+  int n = PQntuples(res);
+  fpg_ctx cx = context(c);
+  lua_settop(L, 3);
+  lua_createtable(L, n, 1);
+  for (int i = 0; i < n; i++) {
+    lua_createtable(L, st->ncols, 1);
+    for (int j = 0; j < st->ncols; j++) {
+      if (PQgetisnull(res, i, j))
+        lua_pushlightuserdata(L, NULL);
+      else
+        push_cell(L, &cx, st, res, i, j);
+      lua_rawseti(L, -2, j + 1);
+    }
+    lua_pushinteger(L, st->ncols);
+    lua_setfield(L, -2, "n");
+    lua_rawseti(L, -2, i + 1);
+  }
+  fpg_getuservalue(L, 2);
+  lua_getfield(L, -1, "columns");
+  lua_setfield(L, -3, "columns");
+  lua_pop(L, 1);
+  if (!lua_isnil(L, 3)) {
+    lua_pushvalue(L, 3);
+    lua_setmetatable(L, -2);
+  }
+  PQclear(c->res);
+  c->res = NULL;
+  return 1;
+}
+
+/* conn:fetch_status() -> the command tag ("INSERT 0 1"), the number of rows it names or nil */
+static int conn_fetch_status(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  get_result(L, c);
+  lua_pushstring(L, PQcmdStatus(c->res));
+  const char *rows = PQcmdTuples(c->res);
+  if (*rows) {
+    lua_pushstring(L, rows);
+    fpg_push_int64(L, (int64_t)lua_tonumber(L, -1));
+    lua_remove(L, -2);
+  } else {
+    lua_pushnil(L);
+  }
+  PQclear(c->res);
+  c->res = NULL;
+  return 2;
+}
+
+/* conn:outcome() -> the error object of the finished operation or nil, what happened to the session
+ * (FPG_EVENT_* added up) or nil for nothing; the result stays */
+static int conn_outcome(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_COMMAND_OK;
+  int failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
+  if (!failed && !c->events) return 0;
+  if (failed)
+    fpg_push_result_error(L, c->pg, c->res);
+  else
+    lua_pushnil(L);
+  if (!c->events) return 1;
+  lua_pushinteger(L, c->events);
+  c->events = 0;
+  return 2;
+}
+
+/* conn:command() -> the command tag of the finished result, which stays; nil where there is none */
+static int conn_command(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (!c->res) return 0;
+  lua_pushstring(L, PQcmdStatus(c->res));
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"fetch_rows", conn_fetch_rows},
+    {"fetch_row", conn_fetch_row},
+    {"fetch_item", conn_fetch_item},
+    {"fetch_arrays", conn_fetch_arrays},
+    {"fetch_status", conn_fetch_status},
+    {"outcome", conn_outcome},
+    {"command", conn_command},
+    {NULL, NULL},
+};
+
+void fpg_open_result(lua_State *L, int table) {
+  lua_pushvalue(L, table);
+  luaL_setfuncs(L, methods, 0);
+  lua_pop(L, 1);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stmt.c: prepared statements.  See stmt.h.
+ */
+#include "stmt.h"
+
+#include <stdio.h>
+
+static const fpg_type *type_of(uint32_t oid) {
+  const fpg_type *type = fpg_type_find(oid);
+  return type ? type : &fpg_type_other;
+}
+
+/* Pushes the shape of a described result. */
+static void push_shape(lua_State *L, const PGresult *res) {
+  int n = PQnfields(res);
+  lua_createtable(L, 0, 4);
+  lua_createtable(L, n, 0); /* columns */
+  lua_createtable(L, n, 0); /* types */
+  lua_createtable(L, 0, n); /* index */
+  for (int i = 0; i < n; i++) {
+    lua_pushstring(L, PQfname(res, i));
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -5, i + 1);
+    lua_pushinteger(L, i + 1);
+    lua_rawset(L, -3);
+    fpg_push_int64(L, PQftype(res, i));
+    lua_rawseti(L, -3, i + 1);
+  }
+  lua_setfield(L, -4, "index");
+  lua_setfield(L, -3, "types");
+  lua_setfield(L, -2, "columns");
+}
+
+fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
+  int nparams = PQnparams(res), ncols = PQnfields(res);
+  size_t size = sizeof(fpg_stmt) + (size_t)nparams * sizeof(fpg_type *) +
+                (size_t)ncols * sizeof(fpg_column);
+  fpg_stmt *st = fpg_newuserdata(L, size);
+  memset(st, 0, size);
+  luaL_setmetatable(L, FPG_STMT_MT);
+  snprintf(st->name, sizeof st->name, "%s", name);
+  st->nparams = nparams;
+  st->ncols = ncols;
+  st->cols = (fpg_column *)(void *)(st->params + nparams);
+  for (int i = 0; i < nparams; i++) st->params[i] = type_of(PQparamtype(res, i));
+  st->format = FPG_BINARY;
+  for (int i = 0; i < ncols; i++) {
+    st->cols[i].type = type_of(PQftype(res, i));
+    if (!fpg_type_has_binary(st->cols[i].type)) st->format = FPG_TEXT;
+  }
+  for (int i = 0; i < ncols; i++) {
+    fpg_column *c = &st->cols[i];
+    c->decode = st->format == FPG_BINARY ? c->type->decode_binary : c->type->decode_text;
+  }
+  push_shape(L, res);
+  fpg_setuservalue(L, -2);
+  return st;
+}
+
+fpg_stmt *fpg_check_stmt(lua_State *L, int idx) { return luaL_checkudata(L, idx, FPG_STMT_MT); }
+
+/* stmt:shape() -> the table described in stmt.h */
+static int stmt_shape(lua_State *L) {
+  fpg_check_stmt(L, 1);
+  fpg_getuservalue(L, 1);
+  return 1;
+}
+
+/* stmt:info() -> name on the server, number of parameters, number of columns, last use */
+static int stmt_info(lua_State *L) {
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  lua_pushstring(L, st->name);
+  lua_pushinteger(L, st->nparams);
+  lua_pushinteger(L, st->ncols);
+  lua_pushnumber(L, st->used);
+  return 4;
+}
+
+/* stmt:param_type(i) -> the name of the type of parameter i, as messages show it */
+static int stmt_param_type(lua_State *L) {
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  int64_t i;
+  if (!fpg_to_int64(L, 2, &i) || i < 1 || i > st->nparams) return 0;
+  lua_pushstring(L, st->params[i - 1]->name);
+  return 1;
+}
+
+static const luaL_Reg stmt_methods[] = {
+    {"shape", stmt_shape},
+    {"info", stmt_info},
+    {"param_type", stmt_param_type},
+    {NULL, NULL},
+};
+
+void fpg_open_stmt(lua_State *L) {
+  luaL_newmetatable(L, FPG_STMT_MT);
+  lua_pushliteral(L, FPG_STMT_MT);
+  lua_setfield(L, -2, "__name");
+  lua_createtable(L, 0, 3);
+  luaL_setfuncs(L, stmt_methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
