@@ -66,6 +66,7 @@ function rows.metatable(shape, options)
     class_name = options.class_name,
     db = options.db,
     partial = options.partial,
+    strict = strict,
   }
 end
 

@@ -92,7 +92,7 @@ end
 local Stream = { __name = "fastpg.each" }
 
 -- On 5.1 and LuaJIT tables have no __gc: a proxy userdata stands in.
-local function on_collect(object, fn)
+function stream.on_collect(object, fn)
   local proxy = rawget(_G, "newproxy")
   if not proxy then return end
   object.sentinel = proxy(true)
@@ -147,7 +147,7 @@ function stream.open(conn, release, own, target, sql, list, n)
     error(source, 0)
   end
   local self = { source = source, release = release }
-  on_collect(self, function() abandon(self) end)
+  stream.on_collect(self, function() abandon(self) end)
   return setmetatable(self, Stream)
 end
 

@@ -1,0 +1,466 @@
+-- SPDX-License-Identifier: MIT
+--
+-- database: what a user calls `db`: one connection or a pool, and everything that runs on it.
+--
+-- Two kinds share the methods.  A *root* has a pool, a catalog and ambient scopes.  A *bound*
+-- database (`tx` of a transaction, the argument of acquire and init) has one connection and leaves
+-- everything else to its root.
+
+local batch = require "fastpg.batch"
+local conninfo = require "fastpg.conninfo"
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local ambient = require "fastpg.ambient"
+local Pool = require "fastpg.pool"
+local statement = require "fastpg.statement"
+local stream = require "fastpg.stream"
+local suggest = require "fastpg.suggest"
+local transaction = require "fastpg.transaction"
+
+local fetch = statement.fetch
+
+local Database = {}
+
+-- ---- making ---------------------------------------------------------------------------------
+
+local methods = {}
+local properties = {}
+
+-- The root's fields are raw; only names that are none of them come here.
+local function index(self, key)
+  local method = methods[key]
+  if method ~= nil then return method end
+  local property = properties[key]
+  if property then return property(self) end
+  if type(key) == "string" then
+    local known = {}
+    for k in pairs(methods) do known[k] = true end
+    for k in pairs(properties) do known[k] = true end
+    errors.raise("invalid_argument", ('a database has no method "%s"%s (tables are db.t.%s)')
+      :format(key, suggest.phrase(key, known), key))
+  end
+  return nil
+end
+
+local function describe(self)
+  local root = self.root
+  if not root.config then return "Database (not connected)" end
+  local params = root.config.params
+  if root.closed then return "Database (closed)" end
+  return conninfo.uri(root.server_info or params)
+end
+
+local metatable = { __name = "fastpg.database", __index = index, __tostring = describe }
+metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
+
+--- fastpg.database(): not connected yet.
+function Database.new()
+  local db = {
+    ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
+    pool = false, row_target = false, server_info = false, strict = true, over = false, bound_kind = false,
+    getters = false, streams = 0, listing = false,
+  }
+  db.root = db
+  db.row_target = { db = db }
+  return setmetatable(db, metatable)
+end
+
+-- Connected from here on: by connect (a pool of one, opened now) or create_pool (opened when needed).
+local function open(db, config)
+  if db.config and not db.closed then errors.raise("invalid_argument", "the database is connected already: close it first") end
+  db.config, db.closed, db.server_info = config, false, false
+  db.strict = config.strict ~= false
+  local catalog = require("fastpg.catalog").new(db, config.schema)
+  db.catalog = catalog
+  db.pool = Pool.new(config, function(conn)
+    db.server_info = conn.c:info()
+    if config.init then
+      local bound = db:bind(conn, "connection")
+      config.init(bound)
+      bound:finish_use()
+    end
+  end, function() catalog:stale() end)
+end
+
+--- db:connect(...): opens one connection; arguments as fastpg.connect.
+function methods.connect(self, target, extra)
+  local config = conninfo.read("connect", target, extra, false)
+  config.max_size, config.min_size = 1, 1
+  open(self.root, config)
+  self.root.pool:fill()
+  return self
+end
+
+--- A pool; arguments as fastpg.create_pool.
+function Database.create_pool(target, extra)
+  local config = conninfo.read("create_pool", target, extra, true)
+  config.max_size = config.max_size or 10
+  if (config.min_size or 0) > config.max_size then
+    errors.argument("create_pool: min_size is %d, max_size %d", config.min_size, config.max_size)
+  end
+  local db = Database.new()
+  open(db, config)
+  db.pool:fill()
+  return db
+end
+
+--- Closes the connection or pool; connections in use are closed when they come back.
+function methods.close(self)
+  local root = self.root
+  if self ~= root then errors.raise("invalid_argument", "a transaction's database can't be closed") end
+  if root.pool and not root.closed then
+    root.closed = true
+    root.pool:close()
+  end
+end
+
+metatable.__close = function(self)
+  if self.owns then
+    if not self.over then transaction.rollback(self) end
+  elseif self == self.root then
+    methods.close(self)
+  end
+end
+
+-- ---- which connection -----------------------------------------------------------------------
+
+local function live_pool(root)
+  local pool = root.pool
+  if not pool then errors.raise("closed", "the database is not connected") end
+  if root.closed then errors.raise("closed", "the database is closed") end
+  return pool
+end
+
+--- The connection this coroutine's statements belong on (of tx, of the ambient transaction or
+--- acquire), and whether it is a transaction's; nil where each statement takes one from the pool.
+function methods.bound_connection(self)
+  if self.bound_conn then return self:connection(), self.bound_kind == "transaction" end
+  local scope = self.ambient:current()
+  if scope and scope.conn then return scope.conn, scope.tx ~= nil end
+  return nil
+end
+
+--- Of a bound database: its connection; raises when its time is over.
+function methods.connection(self)
+  if self.over then
+    errors.raise("closed", self.bound_kind == "transaction" and "the transaction is over" or "the connection was given back")
+  end
+  return self.bound_conn
+end
+
+function methods.checkout(self)
+  local root = self.root
+  local ok, conn = pcall(live_pool(root).checkout, root.pool)
+  if ok then return conn end
+  if root.streams > 0 and errors.is(conn, "timeout") then
+    conn.message = conn.message .. "; a db:each is being read: use a transaction around both, or db:q"
+  end
+  error(errors.annotate(conn), 0)
+end
+
+function methods.checkin(self, conn)
+  self.root.pool:checkin(conn)
+end
+
+local function release(pool, conn, ok, ...)
+  pool:checkin(conn)
+  if ok then return ... end
+  error((...), 0)
+end
+
+local function set_deadline(root, conn)
+  local scope = root.ambient:current()
+  local limit = root.config.command_timeout
+  local deadline = limit and core.clock() + limit or nil
+  if scope and scope.deadline and (not deadline or scope.deadline < deadline) then deadline = scope.deadline end
+  conn.deadline = deadline
+end
+
+--- Runs fn(conn, ...) on the connection that it belongs on.
+function methods.on_connection(self, fn, ...)
+  local root = self.root
+  local conn = self:bound_connection()
+  if conn then
+    set_deadline(root, conn)
+    return fn(conn, ...)
+  end
+  conn = self:checkout()
+  set_deadline(root, conn)
+  return release(root.pool, conn, pcall(fn, conn, ...))
+end
+
+-- ---- bound databases ------------------------------------------------------------------------
+
+--- A database bound to one connection.
+---@param kind "transaction"|"connection"
+function methods.bind(self, conn, kind)
+  local root = self.root
+  local bound = {
+    root = root, bound_conn = conn, bound_kind = kind, ambient = root.ambient, catalog = root.catalog, config = root.config,
+    strict = root.strict, row_target = root.row_target, over = false, owns = false, getters = false, closed = false,
+    pool = root.pool, server_info = false, streams = 0, listing = false,
+  }
+  return setmetatable(bound, metatable)
+end
+
+function methods.finish_use(self)
+  self.over = true
+end
+
+-- A transaction that is collected while open: its connection is closed, which rolls it back.
+function methods.own_connection(self)
+  self.owns = true
+  local conn, pool = self.bound_conn, self.root.pool
+  local state = self
+  stream.on_collect(self, function()
+    if not state.over then
+      state.over = true
+      pool:discard(conn)
+    end
+  end)
+end
+
+metatable.__gc = function(self)
+  if rawget(self, "owns") and not self.over then
+    self.over = true
+    self.root.pool:discard(self.bound_conn)
+  end
+end
+
+methods.commit = transaction.commit
+methods.rollback = transaction.rollback
+
+-- ---- running SQL ----------------------------------------------------------------------------
+
+local function query(self, how, sql, ...)
+  return self:on_connection(statement.run, how, self.row_target, sql, ...)
+end
+
+--- All rows, as a list.
+function methods.q(self, sql, ...) return query(self, fetch.rows, sql, ...) end
+methods.fetch = methods.q
+
+--- The first row, or nil.
+function methods.first(self, sql, ...) return query(self, fetch.first, sql, ...) end
+methods.fetchrow = methods.first
+
+--- The one row: NotFoundError where there is none, "not_unique" where there are several.
+function methods.qone(self, sql, ...) return query(self, fetch.one, sql, ...) end
+
+--- The one field of the one row.
+function methods.item(self, sql, ...) return query(self, fetch.item, sql, ...) end
+
+--- The first field of the first row, or nil.
+function methods.fetchval(self, sql, ...) return query(self, fetch.value, sql, ...) end
+
+--- Rows as positional lists with n, NULL as fastpg.null; the list has `columns`.
+function methods.arrays(self, sql, ...) return query(self, fetch.arrays, sql, ...) end
+
+local function simple(conn, sql)
+  return conn:simple(sql)
+end
+
+--- The command tag; without arguments several statements are allowed.
+function methods.execute(self, sql, ...)
+  if select("#", ...) > 0 then return query(self, fetch.status, sql, ...) end
+  if type(sql) ~= "string" then errors.argument("execute: SQL text expected, got %s", type(sql)) end
+  return self:on_connection(simple, sql)
+end
+
+-- One set of executemany's arguments as a list of as many as the statement takes.
+local function arguments_of(parsed, args, position)
+  if type(args) ~= "table" then
+    errors.argument("executemany: item %d: a table of arguments expected, got %s", position, type(args))
+  end
+  if parsed.names then return statement.collect(parsed, args) end
+  for k in pairs(args) do
+    if type(k) == "number" and k > parsed.npos and k % 1 == 0 then
+      errors.argument("executemany: item %d: too many arguments: the statement takes %d", position, parsed.npos)
+    end
+  end
+  return args, parsed.npos
+end
+
+local function run_many(conn, sql, list)
+  local parsed = statement.parse(sql, conn.standard_strings)
+  local count = 0
+  batch.run(conn, function(prepare) return prepare(parsed.text) end,
+    function(add, st)
+      for i, args in ipairs(list) do add(st, arguments_of(parsed, args, i)) end
+    end,
+    function(c) count = count + fetch.count(c) end)
+  return count
+end
+
+--- Runs the statement once for each item of the list, pipelined, all or nothing: the number of rows.
+function methods.executemany(self, sql, list)
+  if type(list) ~= "table" then errors.argument("executemany: a list of arguments expected, got %s", type(list)) end
+  return self:on_connection(run_many, sql, list)
+end
+
+-- ---- streams and pipelines ------------------------------------------------------------------
+
+local function give_back(root)
+  return function(conn)
+    root.streams = root.streams - 1
+    root.pool:checkin(conn)
+  end
+end
+local function keep() end
+
+--- A stream of statement.run's arguments with rows made for `target`.
+function methods.open_stream(self, target, sql, list, n)
+  local root = self.root
+  local conn, in_transaction = self:bound_connection()
+  if conn then
+    return stream.open(conn, keep, not in_transaction, target, sql, list, n)
+  end
+  conn = self:checkout()
+  root.streams = root.streams + 1
+  return stream.open(conn, give_back(root), true, target, sql, list, n)
+end
+
+-- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.
+function methods.iterate(self, fn, target, sql, list, n)
+  local s = self:open_stream(target, sql, list, n)
+  if fn then return stream.for_each(s, fn) end
+  return s, nil, nil, s
+end
+
+local function split_callback(...)
+  local n = select("#", ...)
+  local fn = n > 0 and (select(n, ...)) or nil
+  if type(fn) ~= "function" then return nil, { ... }, n end
+  local list = { ... }
+  list[n] = nil
+  return fn, list, n - 1
+end
+
+local unpack = table.unpack or unpack
+
+--- Rows one after the other in constant memory: an iterator, or with a function as last argument
+--- that function called for each row until it returns false.
+function methods.each(self, sql, ...)
+  local fn, given, n = split_callback(...)
+  live_pool(self.root)
+  local parsed = statement.parse(sql, true)
+  local list
+  list, n = statement.collect(parsed, unpack(given, 1, n))
+  return self:iterate(fn, self.row_target, parsed.text, list, n)
+end
+
+local Pipeline = {}
+Pipeline.__index = Pipeline
+for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "status" } do
+  Pipeline[name] = function(self, sql, ...)
+    local parsed = statement.parse(sql, self.standard)
+    local list, n = statement.collect(parsed, ...)
+    self[#self + 1] = { text = parsed.text, how = fetch[how], list = list, n = n }
+  end
+end
+
+local function run_pipeline(conn, target, p)
+  local results = {}
+  batch.run(conn, function(prepare)
+    for _, item in ipairs(p) do item.st = prepare(item.text) end
+  end, function(add)
+    for i, item in ipairs(p) do add(item.st, item.list, item.n, i) end
+  end, function(c, st, i)
+    results[i] = p[i].how(c, st, target)
+  end)
+  results.n = #p
+  return results
+end
+
+--- Queues the statements that fn(p) names and sends them in one round trip: the list of results.
+function methods.pipeline(self, fn)
+  if type(fn) ~= "function" then errors.argument("pipeline: a function expected, got %s", type(fn)) end
+  local p = setmetatable({ standard = true }, Pipeline)
+  fn(p)
+  return self:on_connection(run_pipeline, self.row_target, p)
+end
+
+local Prepared = { __name = "fastpg.prepared" }
+Prepared.__index = {}
+for _, name in ipairs{ "q", "first", "qone", "item", "each", "fetchval", "arrays", "execute" } do
+  Prepared.__index[name] = function(self, ...) return methods[name](self.db, self.sql, ...) end
+end
+Prepared.__call = function(self, ...) return methods.q(self.db, self.sql, ...) end
+Prepared.__tostring = function(self) return self.sql end
+
+local function check_statement(conn, sql)
+  conn:statement(statement.parse(sql, conn.standard_strings).text)
+end
+
+--- A callable query; the server checks the SQL now.
+function methods.prepare(self, sql)
+  self:on_connection(check_statement, sql)
+  return setmetatable({ db = self, sql = sql }, Prepared)
+end
+
+-- ---- transactions, connections, time --------------------------------------------------------
+
+methods.transaction = transaction.run
+methods.begin = transaction.begin
+
+local function run_acquired(self, conn, fn)
+  local bound = self:bind(conn, "connection")
+  local scope = self.ambient:push{ conn = conn }
+  local function finish(ok, ...)
+    self.ambient:pop(scope)
+    bound:finish_use()
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return finish(pcall(fn, bound))
+end
+
+--- Runs fn with one connection of its own, ambient, without a transaction.
+function methods.acquire(self, fn)
+  if type(fn) ~= "function" then errors.argument("acquire: a function expected, got %s", type(fn)) end
+  return self:on_connection(function(conn) return run_acquired(self, conn, fn) end)
+end
+
+--- Runs fn; its statements together have this many seconds.
+function methods.timeout(self, seconds, fn)
+  if type(seconds) ~= "number" or seconds < 0 then
+    errors.argument("timeout: a number of seconds expected, got %s", type(seconds))
+  end
+  if type(fn) ~= "function" then errors.argument("timeout: a function expected, got %s", type(fn)) end
+  local scope = self.ambient:push{ deadline = core.clock() + seconds }
+  local function finish(ok, ...)
+    self.ambient:pop(scope)
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return finish(pcall(fn, self))
+end
+
+-- ---- about the server -----------------------------------------------------------------------
+
+local function ping(conn)
+  conn:simple("")
+  return true
+end
+
+--- One round trip; raises when the server does not answer.
+function methods.ping(self) return self:on_connection(ping) end
+
+local function parameter(conn, name) return conn.c:parameter(name) end
+
+--- What the server reports of a setting ("TimeZone", "server_version", …), or nil for one it doesn't.
+function methods.parameter(self, name)
+  if type(name) ~= "string" then errors.argument("parameter: a name expected, got %s", type(name)) end
+  return self:on_connection(parameter, name)
+end
+
+local function info(conn) return conn.c:info() end
+
+--- 150004 for PostgreSQL 15.4.
+function properties.server_version(self) return self:on_connection(info).server_version end
+
+--- The process id of the server's side of the connection.
+function properties.pid(self) return self:on_connection(info).pid end
+
+Database.methods, Database.properties = methods, properties
+return Database

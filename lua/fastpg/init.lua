@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+--
+-- fastpg: PostgreSQL for Lua.  This file only gathers what the modules offer.
+
+require "fastpg.load"
+
+local conninfo = require "fastpg.conninfo"
+local core = require "fastpg.core"
+local Database = require "fastpg.database"
+local errors = require "fastpg.errors"
+local placeholders = require "fastpg.placeholders"
+local pretty = require "fastpg.pretty"
+local rows = require "fastpg.rows"
+local statement = require "fastpg.statement"
+local wait = require "fastpg.wait"
+
+local fastpg = {
+  _VERSION = "fastpg scm",
+  null = core.null,
+  NotFoundError = errors.NotFoundError,
+  is = errors.is,
+  try = errors.try,
+  guard = errors.guard,
+  args = statement.args,
+  set_loop = wait.set_default,
+  conv_placeholders = placeholders.conv,
+  quote_ident = core.quote_ident,
+  quote_literal = core.quote_literal,
+  html = pretty.html,
+  columns = pretty.columns,
+  values = pretty.values,
+  db_of = rows.db_of,
+  to_json = core.to_json,
+  from_json = core.from_json,
+  json_text = core.json_text,
+  json_null = core.json_null,
+  array_mt = core.array_mt,
+}
+
+--- Opens one connection.
+---@param target string|table|nil  a conninfo string or URI, a table of keywords and options; nil: libpq's environment
+---@param extra table?  more options
+function fastpg.connect(target, extra)
+  return Database.new():connect(target, extra)
+end
+
+--- Makes a pool of connections.
+fastpg.create_pool = Database.create_pool
+
+--- A database that is not connected yet: db:connect(...) does it later.
+fastpg.database = Database.new
+
+--- Starts a private PostgreSQL server.
+function fastpg.cluster(options)
+  return require("fastpg.cluster").start(options)
+end
+
+--- The URI of a conninfo table, without its password.
+fastpg.uri = conninfo.uri
+
+return fastpg
