@@ -68,16 +68,17 @@ static counts count_placeholders(const char *s, size_t len, int standard) {
   return c;
 }
 
-/* Appends $n in the place of the token.  Where a letter or digit touches it a space keeps them
- * apart: `and?` must not become the name and$1, nor `?1` the parameter $11. */
+/* Appends $n in the place of the token.  Where a letter or digit touches a ? or :name, a space keeps
+ * them apart: `and?` must not become the name and$1, nor `?1` the parameter $11, nor `$?` the `$$`
+ * that opens a string. */
 static void put_param(lua_State *L, fpg_buf *out, const fpg_token *t, const char *start,
                       const char *end, int64_t n) {
   const char *behind = t->p + t->len;
-  if (t->p > start && fpg_ident_cont((unsigned char)t->p[-1])) fpg_buf_putc(L, out, ' ');
+  int apart = t->kind != FPG_PARAM;
+  if (apart && t->p > start && fpg_ident_cont((unsigned char)t->p[-1])) fpg_buf_putc(L, out, ' ');
   fpg_buf_putc(L, out, '$');
   fpg_buf_putint(L, out, n);
-  if (t->kind != FPG_PARAM && behind < end && *behind != '$' &&
-      fpg_ident_cont((unsigned char)*behind))
+  if (apart && behind < end && *behind != '$' && fpg_ident_cont((unsigned char)*behind))
     fpg_buf_putc(L, out, ' ');
 }
 
