@@ -23,6 +23,10 @@ LUA_CFLAGS = $(call once,LUA_CFLAGS,$(shell tools/config.sh lua-cflags $(LUA)))
 PQ_CFLAGS = $(call once,PQ_CFLAGS,$(shell tools/config.sh pq-cflags))
 PQ_LIBS = $(call once,PQ_LIBS,$(shell tools/config.sh pq-libs))
 
+# V=1 shows the commands.
+Q = $(if $(V),,@)
+say = @$(if $(V),:,echo "  $(1) $@")
+
 # nodelete: a helper thread may still run in the .so when its Lua state is closed.
 ifeq ($(shell uname -s),Darwin)
 SHARED = -bundle -undefined dynamic_lookup
@@ -46,18 +50,21 @@ all: ## build for LUA=lua5.4 (default), lua5.3, lua5.1 or luajit
 	@$(MAKE) build
 
 build: $(CORE)
+	@:
 
 deps: ## install what is missing (Debian, Ubuntu), for building, testing and linting
 	@tools/deps.sh build run server test lint $(TEST_LUAS)
 
 $(BUILD)/%.o: csrc/%.c
 	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(CFLAGS) -fPIC -fvisibility=hidden \
+	$(call say,CC)
+	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(CFLAGS) -fPIC -fvisibility=hidden \
 	  $(LUA_CFLAGS) $(PQ_CFLAGS) -MMD -MP -c $< -o $@
 
 $(CORE): $(OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(SHARED) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(SHARED) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
 
 -include $(OBJ:.o=.d)
 
