@@ -12,6 +12,21 @@
 /* Keys of the registry. */
 static const char array_mt_key, own_array_mt_key, json_null_key;
 
+int fpg_json_raise(lua_State *L, const char *name, int blame, const char *message) {
+  fpg_push_error(L, name, "%s", message);
+  if (blame) {
+    luaL_where(L, 1);
+    size_t len;
+    const char *where = lua_tolstring(L, -1, &len);
+    if (len > 2) { /* "script.lua:12: " */
+      lua_pushlstring(L, where, len - 2);
+      lua_setfield(L, -3, "where");
+    }
+    lua_pop(L, 1);
+  }
+  return lua_error(L);
+}
+
 /* ---- arrays and null ---------------------------------------------------------------------- */
 
 void fpg_push_array_mt(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &array_mt_key); }
@@ -35,7 +50,7 @@ int fpg_is_array_mt(lua_State *L, int idx) {
 /* set_array_mt(t): the metatable that arrays get from now on; upvalue 1 is the core table. */
 static int json_set_array_mt(lua_State *L) {
   if (lua_type(L, 1) != LUA_TTABLE)
-    return fpg_raise(L, "invalid_parameter_value", "set_array_mt: table expected, got %s",
+    return fpg_raise(L, "invalid_argument", "set_array_mt: table expected, got %s",
                      fpg_describe(L, 1));
   lua_pushvalue(L, 1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &array_mt_key);
@@ -105,8 +120,9 @@ void fpg_json_path_index(lua_State *L, fpg_buf *b, size_t i) {
 
 static const char *check_text(lua_State *L, const char *what, size_t *len) {
   if (lua_type(L, 1) != LUA_TSTRING)
-    fpg_raise(L, "invalid_parameter_value", "%s: string expected, got %s", what,
-              fpg_describe(L, 1));
+    fpg_json_raise(L, "invalid_argument", 1,
+                   lua_pushfstring(L, "%s: string expected, got %s", what,
+                                   lua_isnone(L, 1) ? "no value" : fpg_describe(L, 1)));
   return lua_tolstring(L, 1, len);
 }
 
@@ -116,8 +132,8 @@ static int json_text(lua_State *L) {
   const char *s = check_text(L, "json_text", &len);
   const char *wrong = fpg_json_check(s, len, &at);
   if (wrong)
-    return fpg_raise(L, "invalid_text_representation", "json_text: %s (byte %d)", wrong,
-                     (int)at + 1);
+    return fpg_json_raise(L, "invalid_json", 1,
+                          lua_pushfstring(L, "json_text: %s (byte %d)", wrong, (int)at + 1));
   fpg_json_raw *raw = fpg_newuserdata(L, sizeof *raw + len);
   raw->len = len;
   memcpy(raw->text, s, len);
@@ -143,16 +159,16 @@ static int text_eq(lua_State *L) {
 void fpg_json_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                      size_t len) {
   (void)cx;
-  fpg_json_read(L, type->name, p, len);
+  fpg_json_read(L, type->name, 0, p, len);
 }
 
 void fpg_jsonb_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                              size_t len) {
   (void)cx;
   if (len == 0 || p[0] != 1)
-    fpg_raise(L, "invalid_binary_representation", "%s: unknown version of the binary form",
+    fpg_raise(L, "protocol_violation", "%s: unknown version of the binary form",
               type->name);
-  fpg_json_read(L, type->name, p + 1, len - 1);
+  fpg_json_read(L, type->name, 0, p + 1, len - 1);
 }
 
 int fpg_json_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
@@ -167,17 +183,17 @@ int fpg_json_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int i
 static int from_json(lua_State *L) {
   size_t len;
   const char *s = check_text(L, "from_json", &len);
-  fpg_json_read(L, "json", s, len);
+  fpg_json_read(L, "from_json", 1, s, len);
   return 1;
 }
 
-enum { KEEP_BUFFER = 64 * 1024 };
+enum { KEEP_BUFFER = 1024 * 1024 };
 
 /* to_json(value) -> text.  Upvalue 1 keeps a buffer between calls; it is taken out while in use, so
  * that neither an error nor a call from a finalizer finds it half written. */
 static int to_json(lua_State *L) {
   if (lua_gettop(L) == 0)
-    return fpg_raise(L, "invalid_parameter_value", "to_json: value expected, got no value");
+    return fpg_json_raise(L, "invalid_argument", 1, "to_json: value expected, got no value");
   lua_settop(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));
   fpg_buf *b = lua_touserdata(L, 2);
@@ -189,7 +205,7 @@ static int to_json(lua_State *L) {
     b = fpg_buf_new(L);
   }
   b->len = 0;
-  fpg_json_write(L, 1, 0, b);
+  fpg_json_write(L, 1, -1, b);
   lua_pushlstring(L, b->data, b->len);
   if (b->cap > KEEP_BUFFER) fpg_buf_free(L, b);
   lua_pushvalue(L, 2);

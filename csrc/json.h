@@ -13,10 +13,12 @@
 /* Adds from_json, to_json, json_text, json_null, array_mt, set_array_mt to the core table. */
 void fpg_open_json(lua_State *L);
 
-/* Pushes the value of the document s; `what` begins the message of an error ("json"). */
-void fpg_json_read(lua_State *L, const char *what, const char *s, size_t len);
+/* Pushes the value of the document s; `what` begins the message of an error ("json").  `blame`: the
+ * error names the line of the Lua code that called the running C function. */
+void fpg_json_read(lua_State *L, const char *what, int blame, const char *s, size_t len);
 
-/* Appends the value at idx as JSON; errors begin with "$2: " when param is 2, with nothing when 0. */
+/* Appends the value at idx as JSON.  Errors begin with "$2: " when param is 2, with nothing when it
+ * is 0, and are blamed as above when it is negative. */
 void fpg_json_write(lua_State *L, int idx, int param, fpg_buf *out);
 
 fpg_decode_fn fpg_json_decode;         /* json in both formats, jsonb as text */
@@ -31,6 +33,9 @@ typedef struct fpg_json_raw { /* fastpg.json_text */
   size_t len;
   char text[1];
 } fpg_json_raw;
+
+/* Raises the message, which may be on the stack. */
+int fpg_json_raise(lua_State *L, const char *name, int blame, const char *message);
 
 void fpg_push_array_mt(lua_State *L);
 void fpg_push_json_null(lua_State *L);

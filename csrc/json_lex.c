@@ -31,7 +31,7 @@ static int is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* ---- strings ------------------------------------------------------------------------------ */
 
-size_t fpg_utf8_seq(const char *str, const char *str_end) {
+size_t fpg_utf8_long(const char *str, const char *str_end) {
   const unsigned char *p = (const unsigned char *)str, *end = (const unsigned char *)str_end;
   unsigned c = p[0];
   size_t n = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;

@@ -20,24 +20,42 @@ static inline int fpg_json_is_plain(unsigned char c) {
 #define FPG_ONES (~(uint64_t)0 / 255)
 #define FPG_ZERO_BYTE(w) (((w) - FPG_ONES) & ~(w))
 
-/* True when all eight bytes at p are plain. */
+/* How many of the eight bytes at p are plain before the first that is not. */
 static inline int fpg_json_plain8(const char *p) {
   uint64_t w;
   memcpy(&w, p, 8);
   uint64_t bad = w | (w - FPG_ONES * 0x20) | FPG_ZERO_BYTE(w ^ (FPG_ONES * '"')) |
                  FPG_ZERO_BYTE(w ^ (FPG_ONES * '\\'));
-  return !(bad & (FPG_ONES * 0x80));
+  bad &= FPG_ONES * 0x80;
+  if (!bad) return 8;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  return __builtin_ctzll(bad) >> 3; /* a borrow reaches only bytes after the first bad one */
+#else
+  int n = 0;
+  while (fpg_json_is_plain((unsigned char)p[n])) n++;
+  return n;
+#endif
 }
 
 /* The first byte from p on that is not plain, or end. */
 static inline const char *fpg_json_plain(const char *p, const char *end) {
-  while (end - p >= 8 && fpg_json_plain8(p)) p += 8;
+  while (end - p >= 8) {
+    int n = fpg_json_plain8(p);
+    p += n;
+    if (n < 8) return p;
+  }
   while (p < end && fpg_json_is_plain((unsigned char)*p)) p++;
   return p;
 }
 
 /* Bytes of the UTF-8 sequence at p, whose first byte is not ASCII; 0 when it is not valid. */
-size_t fpg_utf8_seq(const char *p, const char *end);
+size_t fpg_utf8_long(const char *p, const char *end);
+
+static inline size_t fpg_utf8_seq(const char *p, const char *end) {
+  unsigned char c = (unsigned char)p[0];
+  if (c >= 0xC2 && c < 0xE0 && end - p >= 2 && ((unsigned char)p[1] & 0xC0) == 0x80) return 2;
+  return fpg_utf8_long(p, end);
+}
 
 /* Four hex digits at p: the code unit, or -1. */
 int fpg_json_hex4(const char *p, const char *end);

@@ -31,7 +31,7 @@ typedef struct reader {
   fpg_buf *scratch; /* of strings with escapes; made at the first */
   int origin;       /* the stack index of the scratch buffer; the array metatable follows */
   int top, room;    /* as lua_gettop; the top up to which the stack may grow unchecked */
-  int depth;
+  int depth, blame;
   level levels[FPG_JSON_DEPTH];
 } reader;
 
@@ -60,8 +60,9 @@ static const char *path(reader *r) {
 }
 
 static int fail(reader *r, const char *at, const char *wrong) {
-  return fpg_raise(r->L, "invalid_text_representation", "%s: %s at %s (byte %d)", r->what, wrong,
-                   path(r), (int)(at - r->start) + 1);
+  const char *message = lua_pushfstring(r->L, "%s: %s at %s (byte %d)", r->what, wrong, path(r),
+                                        (int)(at - r->start) + 1);
+  return fpg_json_raise(r->L, "invalid_json", r->blame, message);
 }
 
 /* ---- the stack ---------------------------------------------------------------------------- */
@@ -336,7 +337,7 @@ static int read_next(reader *r) {
   return 0;
 }
 
-void fpg_json_read(lua_State *L, const char *what, const char *s, size_t len) {
+void fpg_json_read(lua_State *L, const char *what, int blame, const char *s, size_t len) {
   reader r;
   r.L = L;
   r.what = what;
@@ -344,6 +345,7 @@ void fpg_json_read(lua_State *L, const char *what, const char *s, size_t len) {
   r.end = s + len;
   r.scratch = NULL;
   r.depth = 0;
+  r.blame = blame;
   luaL_checkstack(L, SPARE, what);
   lua_pushnil(L);
   fpg_push_array_mt(L);

@@ -27,9 +27,12 @@ typedef struct node {
   const void *self; /* identity of the table, to find cycles */
   int idx, key;     /* stack indices of the table and of the key of the current child */
   size_t i, n;      /* elements or columns: begun, in all */
+  size_t found;     /* columns that are not NULL */
   unsigned char kind;
   unsigned char marked; /* an array by its metatable: may have a field n */
   unsigned char padded; /* a nil element is null, because n says so */
+  unsigned char twins;  /* columns of one name, of which the last counts */
+  unsigned char partial; /* an absent column is left out */
 } node;
 
 typedef struct writer {
@@ -37,9 +40,12 @@ typedef struct writer {
   fpg_buf *b;
   int param, depth;
   const void *mt; /* the metatable looked at last, and what it means */
-  int mt_kind;
+  int mt_kind, mt_twins, mt_partial;
   node nodes[FPG_JSON_DEPTH];
 } writer;
+
+static const char both_kinds[] =
+    "a table with keys of both kinds (a list has 1..n, an object has strings)";
 
 /* What a metatable says of its table. */
 enum { MT_NONE, MT_ARRAY, MT_ROW, MT_ROWS };
@@ -68,10 +74,12 @@ static const char *path(writer *w, int depth) {
 
 /* Raises "$2: json: what at $.a[3].b". */
 static int fail_at(writer *w, int depth, const char *what) {
+  lua_State *L = w->L;
   const char *where = path(w, depth);
-  if (w->param)
-    return fpg_raise(w->L, "invalid_parameter_value", "$%d: json: %s at %s", w->param, what, where);
-  return fpg_raise(w->L, "invalid_parameter_value", "json: %s at %s", what, where);
+  const char *message = w->param > 0
+                            ? lua_pushfstring(L, "$%d: json: %s at %s", w->param, what, where)
+                            : lua_pushfstring(L, "json: %s at %s", what, where);
+  return fpg_json_raise(L, "invalid_argument", w->param < 0, message);
 }
 
 static int fail(writer *w, const char *what) { return fail_at(w, w->depth, what); }
@@ -112,44 +120,36 @@ static void put_escape(writer *w, unsigned char c) {
   }
 }
 
-/* What is not plain at p: a control character, a quote or UTF-8.  What follows it, or NULL. */
-static const char *put_special(writer *w, const char *p, const char *end) {
-  unsigned char c = (unsigned char)*p;
-  if (c < 0x80) {
-    if (c == 0) return NULL;
-    put_escape(w, c);
-    return p + 1;
-  }
-  const char *q = p;
-  while (q < end && (unsigned char)*q >= 0x80) {
-    size_t n = fpg_utf8_seq(q, end);
-    if (!n) return NULL;
-    q += n;
-  }
-  fpg_buf_put(w->L, w->b, p, (size_t)(q - p));
-  return q;
-}
-
 /* "s" in quotes; false when s is not text. */
 static int put_string(writer *w, const char *s, size_t len) {
   const char *end = s + len;
-  char *o = reserve(w->L, w->b, len + 2);
+  char *o = reserve(w->L, w->b, len + 10); /* copies eight bytes at a time */
   *o++ = '"';
   for (;;) {
-    while (end - s >= 8 && fpg_json_plain8(s)) {
+    while (end - s >= 8) {
+      int n = fpg_json_plain8(s);
       memcpy(o, s, 8);
-      o += 8;
-      s += 8;
+      o += n;
+      s += n;
+      if (n < 8) break;
     }
     while (s < end && fpg_json_is_plain((unsigned char)*s)) *o++ = *s++;
-    w->b->len = (size_t)(o - w->b->data);
     if (s == end) break;
-    s = put_special(w, s, end);
-    if (!s) return 0;
-    o = reserve(w->L, w->b, (size_t)(end - s) + 1);
+    unsigned char c = (unsigned char)*s;
+    if (c >= 0x80) {
+      size_t n = fpg_utf8_seq(s, end);
+      if (!n) return 0;
+      for (; n; n--) *o++ = *s++;
+    } else {
+      if (c == 0) return 0;
+      w->b->len = (size_t)(o - w->b->data);
+      put_escape(w, c);
+      s++;
+      o = reserve(w->L, w->b, (size_t)(end - s) + 10);
+    }
   }
-  *o = '"';
-  w->b->len++;
+  *o++ = '"';
+  w->b->len = (size_t)(o - w->b->data);
   return 1;
 }
 
@@ -317,18 +317,30 @@ static void put_userdata(writer *w, int idx) {
 
 /* ---- tables ------------------------------------------------------------------------------- */
 
-/* A row and a list of rows both have a shape; a row's metatable says whether it is strict. */
+/* A row and a list of rows both have a shape; the name of the metatable tells, or else the keys. */
 static int kind_of_shape(lua_State *L, int mt, int idx) {
-  lua_pushliteral(L, "strict");
+  lua_pushliteral(L, "__name");
   lua_rawget(L, mt);
-  int strict = lua_type(L, -1);
+  const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+  int row = strcmp(name, "fastpg.row") == 0, rows = strcmp(name, "fastpg.rows") == 0;
   lua_pop(L, 1);
-  if (strict == LUA_TBOOLEAN) return MT_ROW;
-  lua_pushnil(L);
-  if (!lua_next(L, idx)) return MT_ROWS;
-  int first = lua_type(L, -2);
-  lua_pop(L, 2);
-  return first == LUA_TSTRING ? MT_ROW : MT_ROWS;
+  if (!row && !rows) {
+    lua_pushnil(L);
+    if (lua_next(L, idx)) {
+      row = lua_type(L, -2) == LUA_TSTRING;
+      lua_pop(L, 2);
+    }
+  }
+  return row ? MT_ROW : MT_ROWS;
+}
+
+/* Whether the metatable belongs to instances made by hand: what they lack is unset, not NULL. */
+static int is_partial(lua_State *L, int mt) {
+  lua_pushliteral(L, "partial");
+  lua_rawget(L, mt);
+  int partial = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return partial;
 }
 
 /* Pushes shape.columns and shape.index of the metatable at mt; false, and pushes nothing, when it
@@ -349,6 +361,18 @@ static int push_shape(lua_State *L, int mt) {
   return 0;
 }
 
+/* Whether columns share a name; columns and index are on top. */
+static int has_twins(lua_State *L) {
+  int columns = lua_gettop(L) - 1, twins = 0;
+  for (int i = (int)lua_rawlen(L, columns); i > 0 && !twins; i--) {
+    lua_rawgeti(L, columns, i);
+    lua_rawget(L, columns + 1);
+    twins = lua_tointeger(L, -1) != i;
+    lua_pop(L, 1);
+  }
+  return twins;
+}
+
 /* The metatable on top belongs to the table at idx: pops it and pushes columns and index of a row,
  * nothing else. */
 static int classify(writer *w, int idx) {
@@ -362,7 +386,12 @@ static int classify(writer *w, int idx) {
   int kind = MT_NONE;
   if (push_shape(L, mt)) {
     kind = p == w->mt ? MT_ROW : kind_of_shape(L, mt, idx);
-    if (kind == MT_ROWS) lua_pop(L, 2);
+    if (kind == MT_ROWS) {
+      lua_pop(L, 2);
+    } else if (p != w->mt) {
+      w->mt_twins = has_twins(L);
+      w->mt_partial = is_partial(L, mt);
+    }
   } else if (fpg_is_array_mt(L, mt)) {
     kind = MT_ARRAY;
   }
@@ -393,6 +422,9 @@ static void begin_table(writer *w) {
   } else if (kind == MT_ROW) {
     d->kind = ROW;
     d->n = lua_rawlen(L, -2);
+    d->found = 0;
+    d->twins = (unsigned char)w->mt_twins;
+    d->partial = (unsigned char)w->mt_partial;
     put_char(w, '{');
   }
   lua_pushnil(L);
@@ -429,8 +461,7 @@ static void check_array(writer *w, node *d) {
       if ((uint64_t)k > most) most = (size_t)k;
     } else if (!(d->marked && lua_type(L, -1) == LUA_TSTRING &&
                  strcmp(lua_tostring(L, -1), "n") == 0)) {
-      fail_at(w, w->depth - 1,
-              "a table with keys of both kinds (a list has 1..n, an object has strings)");
+      fail_at(w, w->depth - 1, both_kinds);
     }
   }
   if (most > count && most > n)
@@ -469,10 +500,10 @@ static int element(writer *w, node *d) {
 
 /* The pair on top is the next of an object. */
 static int member(writer *w, node *d) {
-  if (lua_type(w->L, -2) != LUA_TSTRING)
-    fail_at(w, w->depth - 1, lua_isnumber(w->L, -2)
-        ? "a table with keys of both kinds (a list has 1..n, an object has strings)"
-        : lua_pushfstring(w->L, "a key that is a %s", luaL_typename(w->L, -2)));
+  int type = lua_type(w->L, -2);
+  if (type == LUA_TNUMBER) fail_at(w, w->depth - 1, both_kinds);
+  if (type != LUA_TSTRING)
+    fail_at(w, w->depth - 1, lua_pushfstring(w->L, "a key that is a %s", lua_typename(w->L, type)));
   if (d->i++) put_char(w, ',');
   put_lua_string(w, -2, "a key that is not UTF-8 or has a zero byte");
   put_char(w, ':');
@@ -501,29 +532,48 @@ static int next_rest(writer *w, node *d) {
   return 0;
 }
 
+/* After the columns of a row: true when it has other keys. */
+static int has_rest(lua_State *L, const node *d) {
+  size_t keys = 0;
+  lua_pushnil(L);
+  while (lua_next(L, d->idx)) {
+    keys++;
+    lua_pop(L, 1);
+  }
+  return keys != d->found;
+}
+
+/* The key on top is column i: false when a later column has the same name. */
+static int counts(lua_State *L, const node *d) {
+  if (!d->twins) return 1;
+  lua_pushvalue(L, -1);
+  lua_rawget(L, d->idx + 2);
+  int last = lua_tointeger(L, -1) == (lua_Integer)d->i;
+  lua_pop(L, 1);
+  return last;
+}
+
 static int next_column(writer *w, node *d) {
   lua_State *L = w->L;
   while (d->i < d->n) {
+    lua_settop(L, d->key - 1);
     lua_rawgeti(L, d->idx + 1, (int)++d->i);
-    lua_replace(L, d->key);
-    if (lua_type(L, d->key) != LUA_TSTRING) continue;
+    if (lua_type(L, -1) != LUA_TSTRING || !counts(L, d)) continue;
     lua_pushvalue(L, d->key);
-    lua_rawget(L, d->idx + 2); /* of columns of one name the last counts */
-    int here = lua_tointeger(L, -1) == (lua_Integer)d->i;
-    lua_pop(L, 1);
-    if (!here) continue;
+    lua_rawget(L, d->idx);
+    int null = lua_isnil(L, -1);
+    if (null && d->partial) continue;
     if (w->b->data[w->b->len - 1] != '{') put_char(w, ',');
     put_lua_string(w, d->key, "a column's name that is not UTF-8");
     put_char(w, ':');
-    lua_pushvalue(L, d->key);
-    lua_rawget(L, d->idx);
-    if (!lua_isnil(L, -1)) return 1;
-    lua_pop(L, 1);
+    d->found += !null;
+    if (!null) return 1;
     fpg_buf_put(L, w->b, "null", 4);
   }
-  d->kind = REST;
+  lua_settop(L, d->key - 1);
+  if (!has_rest(L, d)) return 0;
   lua_pushnil(L);
-  lua_replace(L, d->key);
+  d->kind = REST;
   d->i = w->b->data[w->b->len - 1] != '{';
   return next_rest(w, d);
 }
