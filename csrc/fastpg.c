@@ -9,7 +9,6 @@
 #include "lx.h"
 #include "sqltext.h"
 #include "stmt.h"
-#include "value.h" /* STUB */
 
 void fpg_open_supervisor(lua_State *L);
 
@@ -27,7 +26,6 @@ int luaopen_fastpg_core(lua_State *L) {
   lua_setfield(L, -2, "null");
   fpg_open_supervisor(L);
   fpg_open_sqltext(L);
-  fpg_open_value_stub(L); /* STUB */
   fpg_open_json(L);
   fpg_open_error(L);
   fpg_open_stmt(L);
