@@ -2,13 +2,13 @@
  *
  * fastpg.c: luaopen_fastpg_core, which opens every part of the core into one table.
  */
-#include "json.h"
 #include "conn.h"
 #include "error.h"
 #include "json.h"
 #include "lx.h"
 #include "sqltext.h"
 #include "stmt.h"
+#include "value.h"
 
 void fpg_open_supervisor(lua_State *L);
 
@@ -26,6 +26,7 @@ int luaopen_fastpg_core(lua_State *L) {
   lua_setfield(L, -2, "null");
   fpg_open_supervisor(L);
   fpg_open_sqltext(L);
+  fpg_open_value(L);
   fpg_open_json(L);
   fpg_open_error(L);
   fpg_open_stmt(L);

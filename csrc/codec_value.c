@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * codec_value.c: numeric, dates, times and intervals between the server and value objects.
+ *
+ * Binary forms (numeric_send, date_send, … in the server's source): numeric is four 16-bit words
+ * and base-10000 digits; date an int32; time, timestamp and timestamptz an int64; timetz an int64
+ * and an int32 of seconds west of UTC; interval an int64 and two int32, days and months.
+ *
+ * A parameter may be a value of another type where the conversion is what the server's assignment
+ * does and no part of the time is lost: a date for a timestamp, a timestamp for a timestamptz and
+ * the reverse (in the session's time zone), a time for an interval.
+ */
+#include "codec_value.h"
+
+#include "be.h"
+#include "value.h"
+
+static int bad_binary(lua_State *L, const fpg_type *type) {
+  return fpg_raise(L, "invalid_binary_representation", "%s: malformed binary value", type->name);
+}
+
+/* ---- numeric ------------------------------------------------------------------------------ */
+
+void fpg_numeric_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                               size_t len) {
+  (void)cx;
+  if (len < 8 || len > 8 + 2 * 65535) fpg_bad_length(L, type, "8 or more", len);
+  if (!fpg_num_read(fpg_new_numeric(L, (len - 8) / 2), p, len)) bad_binary(L, type);
+}
+
+void fpg_numeric_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                             size_t len) {
+  fpg_num_scan scan;
+  (void)cx;
+  if (fpg_num_parse(p, len, &scan) != FPG_NUM_OK) fpg_bad_text(L, type);
+  fpg_num_build(fpg_new_numeric(L, (size_t)scan.ndigits), &scan);
+}
+
+int fpg_numeric_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                       fpg_buf *out) {
+  (void)type;
+  if (fpg_is_numeric(L, idx)) lua_pushvalue(L, idx);
+  else if (!fpg_push_numeric_of(L, idx)) return fpg_bad_value(L, cx, idx, "numeric");
+  const fpg_num *n = lua_touserdata(L, -1);
+  fpg_num_write(n, fpg_buf_grow(L, out, fpg_num_wire_size(n)));
+  lua_pop(L, 1);
+  return FPG_BINARY;
+}
+
+/* A string inside an array is the value's text already. */
+static int append_string(lua_State *L, int idx, fpg_buf *out) {
+  if (lua_type(L, idx) != LUA_TSTRING) return 0;
+  size_t len;
+  const char *s = lua_tolstring(L, idx, &len);
+  fpg_buf_put(L, out, s, len);
+  return 1;
+}
+
+int fpg_numeric_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                            fpg_buf *out) {
+  (void)type;
+  if (append_string(L, idx, out)) return FPG_TEXT;
+  if (fpg_is_numeric(L, idx)) lua_pushvalue(L, idx);
+  else if (!fpg_push_numeric_of(L, idx)) fpg_bad_value(L, cx, idx, "numeric");
+  fpg_value_text(L, -1, out);
+  lua_pop(L, 1);
+  return FPG_TEXT;
+}
+
+/* ---- dates and times: decoding ------------------------------------------------------------ */
+
+static const struct {
+  const char *bytes;
+  size_t len;
+} wire[FPG_V_COUNT] = {
+    [FPG_V_DATE] = {"4", 4},      [FPG_V_TIME] = {"8", 8},        [FPG_V_TIMETZ] = {"12", 12},
+    [FPG_V_TIMESTAMP] = {"8", 8}, [FPG_V_TIMESTAMPTZ] = {"8", 8}, [FPG_V_INTERVAL] = {"16", 16},
+};
+
+static int time_ok(int64_t usec) { return usec >= 0 && usec <= FPG_DAY; }
+
+static int read_binary(lua_State *L, const fpg_ctx *cx, int kind, const char *p, fpg_any *v) {
+  switch (kind) {
+  case FPG_V_DATE:
+    v->date.days = be_i32(p);
+    return 1;
+  case FPG_V_TIME:
+    v->time.usec = be_i64(p);
+    return time_ok(v->time.usec);
+  case FPG_V_TIMETZ: {
+    int32_t west = be_i32(p + 8);
+    if (west <= -FPG_OFFSET_END || west >= FPG_OFFSET_END) return 0;
+    v->timetz.usec = be_i64(p);
+    v->timetz.offset = -west;
+    return time_ok(v->timetz.usec);
+  }
+  case FPG_V_INTERVAL:
+    v->interval.usec = be_i64(p);
+    v->interval.days = be_i32(p + 8);
+    v->interval.months = be_i32(p + 12);
+    return 1;
+  default:
+    v->tstz.usec = be_i64(p);
+    v->tstz.zone = kind == FPG_V_TIMESTAMPTZ ? fpg_zone(L, cx->timezone) : NULL;
+    v->tstz.offset = 0;
+    return fpg_ts_ok(v->tstz.usec) || !fpg_ts_finite(v->tstz.usec);
+  }
+}
+
+static void decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                          size_t len, int kind) {
+  fpg_any v;
+  if (len != wire[kind].len) fpg_bad_length(L, type, wire[kind].bytes, len);
+  if (!read_binary(L, cx, kind, p, &v)) bad_binary(L, type);
+  fpg_push_any(L, kind, &v);
+}
+
+static void decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                        size_t len, int kind) {
+  fpg_any v;
+  const fpg_tz *zone = kind == FPG_V_TIMESTAMPTZ ? fpg_zone(L, cx->timezone) : NULL;
+  if (fpg_time_of_text(p, len, kind, zone, &v) != 1) fpg_bad_text(L, type);
+  fpg_push_any(L, kind, &v);
+}
+
+/* ---- dates and times: encoding ------------------------------------------------------------ */
+
+/* "date in range", or "date (year, month, day)": what a table should have been. */
+static int bad_table(lua_State *L, const fpg_ctx *cx, int idx, int kind, int why) {
+  const char *type = fpg_value_name(kind) + 7;
+  const char *fields = kind == FPG_V_INTERVAL ? "months, days, usec, …"
+                       : kind == FPG_V_DATE   ? "year, month, day"
+                       : kind == FPG_V_TIME || kind == FPG_V_TIMETZ
+                           ? "hour, min, sec, …"
+                           : "year, month, day, hour, …";
+  return fpg_bad_value(L, cx, idx,
+                       why == FPG_FIELDS_RANGE ? lua_pushfstring(L, "%s in range", type)
+                                               : lua_pushfstring(L, "%s (%s)", type, fields));
+}
+
+static void value_for(lua_State *L, const fpg_ctx *cx, int idx, int kind, fpg_any *v) {
+  int from = fpg_value_kind(L, idx), ok = 0;
+  const fpg_tz *zone = kind == FPG_V_TIMESTAMP || kind == FPG_V_TIMESTAMPTZ
+                           ? fpg_zone(L, cx->timezone)
+                           : NULL;
+  if (from && fpg_time_cast_safe(from, kind)) {
+    ok = fpg_time_of_value(from, lua_touserdata(L, idx), kind, zone, v);
+    if (ok < 0) bad_table(L, cx, idx, kind, ok);
+  } else if (lua_type(L, idx) == LUA_TTABLE) {
+    ok = fpg_time_of_table(L, idx, kind, zone, v);
+    if (ok < 0) bad_table(L, cx, idx, kind, ok);
+  }
+  if (ok != 1) fpg_bad_value(L, cx, idx, fpg_value_name(kind) + 7);
+}
+
+static void write_binary(int kind, const fpg_any *v, char *p) {
+  switch (kind) {
+  case FPG_V_DATE: be_put32(p, (uint32_t)v->date.days); break;
+  case FPG_V_TIMETZ:
+    be_put64(p, (uint64_t)v->timetz.usec);
+    be_put32(p + 8, (uint32_t)-v->timetz.offset);
+    break;
+  case FPG_V_INTERVAL:
+    be_put64(p, (uint64_t)v->interval.usec);
+    be_put32(p + 8, (uint32_t)v->interval.days);
+    be_put32(p + 12, (uint32_t)v->interval.months);
+    break;
+  default: be_put64(p, (uint64_t)v->time.usec); break;
+  }
+}
+
+static int encode(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, int kind) {
+  fpg_any v;
+  value_for(L, cx, idx, kind, &v);
+  write_binary(kind, &v, fpg_buf_grow(L, out, wire[kind].len));
+  return FPG_BINARY;
+}
+
+static int encode_text(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, int kind) {
+  fpg_any v;
+  if (append_string(L, idx, out)) return FPG_TEXT;
+  value_for(L, cx, idx, kind, &v);
+  char text[FPG_DT_TEXT];
+  fpg_buf_put(L, out, text, fpg_time_value_text(kind, &v, text));
+  return FPG_TEXT;
+}
+
+/* ---- one set of functions per type -------------------------------------------------------- */
+
+#define CODEC(name, kind)                                                                        \
+  void fpg_##name##_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,         \
+                                  const char *p, size_t len) {                                   \
+    decode_binary(L, cx, type, p, len, kind);                                                    \
+  }                                                                                              \
+  void fpg_##name##_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,           \
+                                const char *p, size_t len) {                                     \
+    decode_text(L, cx, type, p, len, kind);                                                      \
+  }                                                                                              \
+  int fpg_##name##_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,        \
+                          fpg_buf *out) {                                                        \
+    (void)type;                                                                                  \
+    return encode(L, cx, idx, out, kind);                                                        \
+  }                                                                                              \
+  int fpg_##name##_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,   \
+                               fpg_buf *out) {                                                   \
+    (void)type;                                                                                  \
+    return encode_text(L, cx, idx, out, kind);                                                   \
+  }
+
+CODEC(date, FPG_V_DATE)
+CODEC(time, FPG_V_TIME)
+CODEC(timetz, FPG_V_TIMETZ)
+CODEC(timestamp, FPG_V_TIMESTAMP)
+CODEC(timestamptz, FPG_V_TIMESTAMPTZ)
+CODEC(interval, FPG_V_INTERVAL)

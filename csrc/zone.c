@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * zone.c: the time zones of a Lua state.
+ *
+ * Each zone is read once and kept in a table of the registry, so that a timestamptz may hold a
+ * plain pointer to it.  A session's zone that is not found is kept too, as UTC, lest every value
+ * look for its file again.  The last one asked for is remembered beside: a session has one zone.
+ */
+#include "value.h"
+
+static const char cache_key = 0;
+
+typedef struct cache {
+  const char *name; /* anchored as a key of the table */
+  const fpg_tz *zone;
+} cache;
+
+/* Pushes the table of zones; its [1] is the cache. */
+static cache *push_cache(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_createtable(L, 1, 4);
+    memset(fpg_newuserdata(L, sizeof(cache)), 0, sizeof(cache));
+    lua_rawseti(L, -2, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
+  }
+  lua_rawgeti(L, -1, 1);
+  cache *c = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return c;
+}
+
+/* Pushes the zone made of its file or its form, or false. */
+static void push_zone(lua_State *L, const char *name) {
+  fpg_buf *file = fpg_buf_new(L);
+  unsigned char *bytes = (unsigned char *)fpg_buf_grow(L, file, FPG_TZ_FILE_MAX);
+  size_t len = fpg_tz_read_file(name, bytes), size = len ? fpg_tz_size(bytes, len) : 0;
+  fpg_tz *tz = fpg_newuserdata(L, size ? size : sizeof(fpg_tz));
+  if (!(size && fpg_tz_parse(tz, bytes, len)) && !fpg_tz_form(tz, name)) {
+    lua_pop(L, 1);
+    lua_pushboolean(L, 0);
+  }
+  fpg_buf_free(L, file);
+  lua_remove(L, -2);
+}
+
+/* Makes the zone on top the one last asked for, under that name; pops it. */
+static const fpg_tz *remember(lua_State *L, cache *c, const char *name) {
+  const fpg_tz *zone = lua_touserdata(L, -1);
+  lua_pushstring(L, name);
+  const char *key = lua_tostring(L, -1);
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, -4, 2); /* anchors the string that c->name points to */
+  c->name = key;
+  c->zone = zone;
+  lua_pop(L, 2);
+  return zone;
+}
+
+/* The zone of that name, or NULL; with `always` UTC takes the place of a missing one. */
+static const fpg_tz *find(lua_State *L, const char *name, int always) {
+  cache *c = push_cache(L);
+  const fpg_tz *zone = c->zone;
+  if (!c->name || strcmp(c->name, name) != 0) {
+    lua_getfield(L, -1, name);
+    if (lua_isnil(L, -1)) {
+      lua_pop(L, 1);
+      push_zone(L, name);
+      if (always && !lua_isuserdata(L, -1)) {
+        lua_pop(L, 1);
+        push_zone(L, "UTC");
+      }
+      if (lua_isuserdata(L, -1)) {
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, name);
+      }
+    }
+    zone = lua_isuserdata(L, -1) ? remember(L, c, name) : (lua_pop(L, 1), NULL);
+  }
+  lua_pop(L, 1);
+  return zone;
+}
+
+const fpg_tz *fpg_zone_find(lua_State *L, const char *name) { return find(L, name, 0); }
+const fpg_tz *fpg_zone(lua_State *L, const char *name) { return find(L, name, 1); }

@@ -1,0 +1,263 @@
+-- SPDX-License-Identifier: MIT
+--
+-- dates, times, timestamps and intervals: text, fields, order, conversion.
+
+local core = require "fastpg.core"
+
+local function fails(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok)
+  return err
+end
+
+local function same_text(make, cases)
+  for _, case in ipairs(cases) do
+    local from, to = case, case
+    if type(case) == "table" then from, to = case[1], case[2] end
+    assert.equal(to, tostring(make(from)))
+  end
+end
+
+local function fields(v, ...)
+  local list = {}
+  for _, name in ipairs { ... } do list[#list + 1] = tostring(v[name]) end
+  return table.concat(list, " ")
+end
+
+describe("fastpg.date", function()
+  it("reads and prints ISO text", function()
+    same_text(core.date, {
+      "2024-02-29", "2000-01-01", "1999-12-31", "1900-03-01", "0001-01-01", "0044-03-15 BC", "4714-11-24 BC",
+      "5874897-12-31", "10000-01-01", "infinity", "-infinity", { " 2024-2-9 ", "2024-02-09" },
+      { "2024-02-29 AD", "2024-02-29" }, { "Infinity", "infinity" },
+    })
+  end)
+
+  it("refuses what no calendar has", function()
+    for _, s in ipairs { "2023-02-29", "1900-02-29", "2024-13-01", "2024-00-01", "2024-01-32", "0000-01-01", "4714-11-23 BC", "5874898-01-01" } do
+      assert.equal("datetime_field_overflow", fails(core.date, s).name)
+    end
+    for _, s in ipairs { "", "x", "2024", "2024-01", "24-01-01", "2024-01-01x", "2024-01-01 10:00", "infinityx", "2024-01-01 BCE", "99999999-01-01" } do
+      assert.equal("invalid_datetime_format", fails(core.date, s).name)
+    end
+  end)
+
+  it("has fields", function()
+    assert.equal("2024 2 29", fields(core.date "2024-02-29", "year", "month", "day"))
+    assert.equal("-44 3 15", fields(core.date "0044-03-15 BC", "year", "month", "day"))
+    assert.is_nil(core.date "2024-02-29".hour)
+    assert.equal(math.huge, core.date "infinity".year)
+    assert.is_nil(core.date "infinity".day)
+    if math.type then assert.equal("integer", math.type(core.date "2024-02-29".year)) end
+  end)
+
+  it("is made of fields and of other values", function()
+    assert.equal("2024-02-29", tostring(core.date(2024, 2, 29)))
+    assert.equal("0044-03-15 BC", tostring(core.date(-44, 3, 15)))
+    assert.equal("2024-02-29", tostring(core.date { year = 2024, month = 2, day = 29 }))
+    assert.equal("2009-02-13", tostring(core.date(os.date("!*t", 1234567890))))
+    assert.equal("2024-02-29", tostring(core.date(core.timestamp "2024-02-29 23:59:59")))
+    assert.equal("infinity", tostring(core.date(core.timestamp "infinity")))
+    assert.equal("1999-12-31", tostring(core.date(core.timestamp "1999-12-31 23:59:59")))
+    assert.equal("datetime_field_overflow", fails(core.date, 2023, 2, 29).name)
+    assert.equal("datetime_field_overflow", fails(core.date, 2023, 2.5, 1).name)
+    assert.equal("datetime_field_overflow", fails(core.date, "2023-02-29").name)
+    assert.equal("invalid_argument", fails(core.date, 2024, 2).name)
+    assert.equal("invalid_argument", fails(core.date, { year = 2024, mon = 2, day = 1 }).name)
+    assert.equal("invalid_argument", fails(core.date).name)
+    assert.equal("invalid_argument", fails(core.date, core.time "10:00").name)
+  end)
+
+  it("compares", function()
+    local a, b = core.date "2024-02-28", core.date "2024-02-29"
+    assert.is_true(a < b and a <= b and a ~= b and a == core.date(2024, 2, 28))
+    assert.is_true(core.date "-infinity" < a and a < core.date "infinity")
+    assert.equal(-1, a:cmp "2024-03-01")
+    assert.is_true(a:eq "2024-02-28" and a:lt(b) and a:le(b))
+    assert.is_false(a == core.timestamp "2024-02-28 00:00")
+    assert.equal("invalid_argument", fails(function() return a < core.time "10:00" end).name)
+    assert.equal("invalid_argument", fails(a.cmp, a, 1).name)
+  end)
+
+  it("counts seconds", function()
+    assert.equal(0, core.date "1970-01-01":epoch())
+    assert.equal(1709164800, core.date "2024-02-29":epoch())
+    assert.equal(-math.huge, core.date "-infinity":epoch())
+  end)
+end)
+
+describe("fastpg.time and timetz", function()
+  it("read and print ISO text", function()
+    same_text(core.time, { "00:00:00", "24:00:00", "23:59:59.999999", "10:20:30.5", { "10:20", "10:20:00" }, { "10:20:60", "10:21:00" },
+      { "00:00:00.0000005", "00:00:00.000001" }, { "23:59:59.9999999", "24:00:00" } })
+    same_text(core.timetz, { "10:20:30+01", "10:20:30-03:30", "10:20:30+15:59:59", "00:00:00-00:00:01", { "10:20Z", "10:20:00+00" },
+      { "10:20 +0530", "10:20:00+05:30" }, { "10:20", "10:20:00+00" } })
+    for _, s in ipairs { "24:00:01", "10:60:00", "25:00:00", "10:00:61" } do
+      assert.equal("datetime_field_overflow", fails(core.time, s).name)
+    end
+    for _, s in ipairs { "", "10", "10:0", "10:00:", "10:00:00+01" } do
+      assert.equal("invalid_datetime_format", fails(core.time, s).name)
+    end
+    assert.equal("datetime_field_overflow", fails(core.timetz, "10:00+16").name)
+  end)
+
+  it("have fields and are made of them", function()
+    assert.equal("10 20 30 500000", fields(core.time "10:20:30.5", "hour", "min", "sec", "usec"))
+    assert.equal("24 0 0 0 nil", fields(core.time "24:00", "hour", "min", "sec", "usec", "offset"))
+    assert.equal("-12600", fields(core.timetz "10:20:30-03:30", "offset"))
+    assert.equal("10:20:30.25", tostring(core.time(10, 20, 30.25)))
+    assert.equal("10:20:00", tostring(core.time(10, 20)))
+    assert.equal("10:00:00.000007", tostring(core.time { hour = 10, usec = 7 }))
+    assert.equal("10:20:30-01", tostring(core.timetz(10, 20, 30, -3600)))
+    assert.equal("10:00:00+01", tostring(core.timetz { hour = 10, offset = 3600 }))
+    assert.equal("10:20:30", tostring(core.time(core.timestamp "2024-01-01 10:20:30")))
+    assert.equal("23:00:00", tostring(core.time(core.interval "-1 hours")))
+    assert.equal("10:20:30+01", tostring(core.timetz(core.timestamptz "2024-01-01 10:20:30+01")))
+    assert.equal("invalid_argument", fails(core.time, {}).name)
+    assert.equal("datetime_field_overflow", fails(core.timetz, { hour = 1, offset = 57600 }).name)
+  end)
+
+  it("compare and count", function()
+    assert.is_true(core.time "10:00" < core.time "10:00:00.000001")
+    assert.is_true(core.timetz "10:00+01" ~= core.timetz "09:00+00")
+    assert.is_true(core.timetz "10:00+01" < core.timetz "09:00+00")
+    assert.is_true(core.timetz "10:00+01" < core.timetz "10:00+00")
+    assert.equal(36000.5, core.time "10:00:00.5":epoch())
+    assert.equal(32400, core.timetz "10:00+01":epoch())
+  end)
+end)
+
+describe("fastpg.timestamp", function()
+  it("reads and prints ISO text", function()
+    same_text(core.timestamp, {
+      "2024-02-29 10:00:00", "1999-12-31 23:59:59.999999", "4714-11-24 00:00:00 BC", "294276-12-31 23:59:59.999999",
+      "0044-03-15 12:00:00 BC", "infinity", "-infinity", { "2024-02-29", "2024-02-29 00:00:00" },
+      { "2024-02-29T10:00:00", "2024-02-29 10:00:00" }, { "2024-02-29 24:00:00", "2024-03-01 00:00:00" },
+      { "2024-02-29T10:00:00Z", "2024-02-29 10:00:00" }, { "2024-02-29 10:00:00+01", "2024-02-29 10:00:00" },
+    })
+    for _, s in ipairs { "294277-01-01", "294276-12-31 24:00", "4714-11-23 BC", "2024-02-30 10:00" } do
+      assert.equal("datetime_field_overflow", fails(core.timestamp, s).name)
+    end
+    for _, s in ipairs { "2024-02-29 10", "10:00", "2024-02-29 10:00 x", "now" } do
+      assert.equal("invalid_datetime_format", fails(core.timestamp, s).name)
+    end
+  end)
+
+  it("has fields and is made of them", function()
+    local t = core.timestamp "2024-02-29 10:20:30.000040"
+    assert.equal("2024 2 29 10 20 30 40", fields(t, "year", "month", "day", "hour", "min", "sec", "usec"))
+    assert.is_nil(t.offset)
+    assert.equal("-1 12 31 23 59 59 999999", fields(core.timestamp "0001-12-31 23:59:59.999999 BC", "year", "month", "day", "hour", "min", "sec", "usec"))
+    assert.equal("2024-02-29 10:00:00", tostring(core.timestamp(2024, 2, 29, 10, 0, 0)))
+    assert.equal("2024-02-29 00:00:00", tostring(core.timestamp(2024, 2, 29)))
+    assert.equal("2024-02-29 10:00:01.5", tostring(core.timestamp(2024, 2, 29, 10, 0, 1.5)))
+    assert.equal("2009-02-13 23:31:30", tostring(core.timestamp(os.date("!*t", 1234567890))))
+    assert.equal("2024-02-29 00:00:00", tostring(core.timestamp(core.date "2024-02-29")))
+    assert.equal("datetime_field_overflow", fails(core.timestamp, core.date "294277-01-01").name)
+    assert.equal("invalid_argument", fails(core.timestamp, 1234567890).name)
+  end)
+
+  it("compares and counts", function()
+    local a = core.timestamp "2024-02-29 10:00:00"
+    assert.is_true(a < core.timestamp "2024-02-29 10:00:00.000001")
+    assert.is_true(a:eq "2024-02-29T10:00")
+    assert.equal(1709200800.5, core.timestamp "2024-02-29 10:00:00.5":epoch())
+    assert.equal(math.huge, core.timestamp "infinity":epoch())
+    assert.is_true(core.timestamp "294276-12-31 23:59:59":epoch() > 9.2e12)
+  end)
+end)
+
+describe("fastpg.timestamptz", function()
+  local tstz = core.timestamptz
+
+  it("keeps the offset of its text, or the zone it is given", function()
+    assert.equal("2024-02-29 10:00:00+00", tostring(tstz "2024-02-29 10:00:00"))
+    assert.equal("2024-02-29 10:00:00+01", tostring(tstz "2024-02-29 10:00:00+01"))
+    assert.equal("2024-02-29 10:00:00-03:30", tostring(tstz "2024-02-29T10:00:00-0330"))
+    assert.equal("2024-02-29 10:00:00+01", tostring(tstz("2024-02-29 10:00:00", "Europe/Berlin")))
+    assert.equal("2024-07-29 10:00:00+02", tostring(tstz("2024-07-29 10:00:00", "Europe/Berlin")))
+    assert.equal("2024-02-29 10:00:00+01", tostring(tstz("2024-02-29 09:00:00Z", "Europe/Berlin")))
+    assert.equal("2024-02-29 05:00:00-05", tostring(tstz(tstz "2024-02-29 10:00:00Z", "America/New_York")))
+    assert.equal("2024-02-29 10:00:00+01", tostring(tstz(2024, 2, 29, 10, 0, 0, "Europe/Berlin")))
+    assert.equal("2024-02-29 10:00:00-01", tostring(tstz { year = 2024, month = 2, day = 29, hour = 10, offset = -3600 }))
+    assert.equal("2009-02-13 23:31:30.5+00", tostring(tstz(1234567890.5)))
+    assert.equal("2009-02-14 00:31:30+01", tostring(tstz(1234567890, "Europe/Berlin")))
+    assert.equal("infinity", tostring(tstz "infinity"))
+    assert.equal("infinity", tostring(tstz(math.huge)))
+    assert.equal("0044-03-15 12:00:00+00 BC", tostring(tstz "0044-03-15 12:00:00+00 BC"))
+    assert.equal("invalid_argument", fails(tstz, "2024-02-29", "Nowhere/Town").name)
+    assert.equal("invalid_argument", fails(tstz, "2024-02-29", "../../etc/passwd").name)
+  end)
+
+  it("knows the zones' history and future", function()
+    local function at(text, zone) return tostring(tstz(tstz(text), zone)) end
+    assert.equal("1850-01-01 00:53:28+00:53:28", at("1850-01-01 00:00Z", "Europe/Berlin"))
+    assert.equal("2500-07-01 02:00:00+02", at("2500-07-01 00:00Z", "Europe/Berlin"))
+    assert.equal("2500-01-01 01:00:00+01", at("2500-01-01 00:00Z", "Europe/Berlin"))
+    assert.equal("2024-01-01 05:45:00+05:45", at("2024-01-01 00:00Z", "Asia/Kathmandu"))
+    assert.equal("2024-01-01 03:00:00+03", at("2024-01-01 00:00Z", "<+03>-3"))
+    assert.equal("2024-01-01 02:00:00+02", at("2024-01-01 00:00Z", "+02"))
+    assert.equal("2024-07-01 02:00:00+02", at("2024-07-01 00:00Z", "CET-1CEST,M3.5.0,M10.5.0/3"))
+  end)
+
+  it("resolves clocks that never are and those that are twice as the server does", function()
+    local zone = "Europe/Berlin"
+    assert.equal("2024-03-31 03:30:00+02", tostring(tstz("2024-03-31 02:30", zone)))
+    assert.equal("2024-10-27 02:30:00+01", tostring(tstz("2024-10-27 02:30", zone)))
+    assert.equal("2024-10-27 01:59:59+02", tostring(tstz("2024-10-27 01:59:59", zone)))
+    assert.equal("2024-10-27 03:00:00+01", tostring(tstz("2024-10-27 03:00:00", zone)))
+  end)
+
+  it("has fields of its zone and compares by the instant", function()
+    local t = tstz("2024-02-29 09:20:30.5Z", "Europe/Berlin")
+    assert.equal("2024 2 29 10 20 30 500000 3600", fields(t, "year", "month", "day", "hour", "min", "sec", "usec", "offset"))
+    assert.is_true(t == tstz "2024-02-29 09:20:30.5+00")
+    assert.is_true(t < tstz "2024-02-29 09:20:30.6+00")
+    assert.equal(1709198430.5, t:epoch())
+    assert.equal("2024-02-29 10:20:30.5", tostring(core.timestamp(t)))
+    assert.equal("2024-02-29", tostring(core.date(t)))
+  end)
+end)
+
+describe("fastpg.interval", function()
+  it("reads and prints the style postgres", function()
+    same_text(core.interval, {
+      "00:00:00", "1 day", "1 day 02:03:04", "-1 days +02:03:04", "1 year 2 mons 3 days 04:05:06.7", "-1 years -2 mons +3 days -04:05:06.7",
+      "178956970 years 7 mons", "-178956970 years -8 mons", "-2147483648 days", "2562047788:00:54.775807", "-2562047788:00:54.775808",
+      "100:00:00", "1 mon -1 days", "00:00:00.000001", "infinity", "-infinity",
+      { "13 months", "1 year 1 mon" }, { "1 week", "7 days" }, { "@ 1 day 2 hours ago", "-1 days -02:00:00" },
+      { "P1Y2M3DT4H5M6.5S", "1 year 2 mons 3 days 04:05:06.5" }, { "PT36H", "36:00:00" }, { "P2W", "14 days" },
+      { "1.5 hours", "01:30:00" }, { "1.5 days", "1 day 12:00:00" }, { "1.5 months", "1 mon 15 days" }, { "1.5 years", "1 year 6 mons" },
+      { "90", "00:01:30" }, { "1h 30m", "01:30:00" }, { "10:20", "10:20:00" }, { "-0:00:01", "-00:00:01" },
+    })
+    for _, s in ipairs { "", "x", "1 parsec", "P", "P1", "1 day day", "ago", "10:", "--1 day" } do
+      assert.equal("invalid_datetime_format", fails(core.interval, s).name)
+    end
+    for _, s in ipairs { "2147483648 days", "9999999999 months", "99999999999999999999 sec", "10:60:00", "2562047788:00:54.775808" } do
+      assert.equal("datetime_field_overflow", fails(core.interval, s).name)
+    end
+  end)
+
+  it("keeps months, days and microseconds apart", function()
+    local i = core.interval "1 year 2 mons -3 days 00:00:04"
+    assert.equal("14 -3 4000000", fields(i, "months", "days", "usec"))
+    assert.equal("14 mons", ("%d mons"):format(i.months))
+    assert.equal("1 year 2 mons -3 days +00:00:04", tostring(core.interval { months = 14, days = -3, usec = 4000000 }))
+    assert.equal("1 year 7 days 02:03:04.5", tostring(core.interval { years = 1, weeks = 1, hours = 2, mins = 3, secs = 4.5 }))
+    assert.equal("00:01:30", tostring(core.interval(90)))
+    assert.equal("10:00:00", tostring(core.interval(core.time "10:00")))
+    assert.equal("invalid_argument", fails(core.interval, { month = 1 }).name)
+    assert.equal("invalid_argument", fails(core.interval, {}).name)
+    assert.equal("datetime_field_overflow", fails(core.interval, { months = 2147483648 }).name)
+  end)
+
+  it("compares a month as 30 days, a day as 24 hours", function()
+    assert.is_true(core.interval "1 mon" == core.interval "30 days")
+    assert.is_true(core.interval "1 day" == core.interval "24:00:00")
+    assert.is_true(core.interval "1 mon" < core.interval "31 days")
+    assert.is_true(core.interval "-1 days" < core.interval "-23:59:59")
+    assert.is_true(core.interval "178956970 years" < core.interval "infinity")
+    assert.is_true(core.interval "1 day":eq "24 hours")
+    assert.equal(86400 * 365.25 + 86400 * 30 + 1.5, core.interval "1 year 1 mon 00:00:01.5":epoch())
+  end)
+end)
