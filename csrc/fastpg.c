@@ -6,6 +6,7 @@
 #include "error.h"
 #include "json.h"
 #include "lx.h"
+#include "relation.h"
 #include "sqltext.h"
 #include "stmt.h"
 #include "value.h"
@@ -31,5 +32,7 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_error(L);
   fpg_open_stmt(L);
   fpg_open_conn(L);
+  fpg_open_relation(L);
+  fpg_open_sql(L);
   return 1;
 }
