@@ -346,6 +346,7 @@ static int conn_batch(lua_State *L) {
   fpg_conn_begin(L, c);
   enter_pipeline(L, c);
   c->each = 1;
+  c->open_pipeline = 0;
   return 0;
 }
 
@@ -355,6 +356,13 @@ static int conn_send_batch(lua_State *L) {
   fpg_stmt *st = fpg_check_stmt(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   send_args(L, c, st, 3, 0, check_count_arg(L, 4));
+  return 0;
+}
+
+/* conn:touch(stmt): counts as used now, so that it is not the next to be evicted */
+static int conn_touch(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_check_stmt(L, 2)->used = ++c->clock;
   return 0;
 }
 
@@ -458,7 +466,7 @@ static int conn_make_statement(lua_State *L) {
     fpg_push_result_error(L, c->pg, c->res);
     return lua_error(L);
   }
-  fpg_stmt_new(L, name, c->res);
+  fpg_stmt_new(L, name, c->res)->used = ++c->clock;
   return 1;
 }
 
@@ -557,6 +565,7 @@ static const luaL_Reg conn_methods[] = {
     {"send_list", conn_send_list},
     {"batch", conn_batch},
     {"send_batch", conn_send_batch},
+    {"touch", conn_touch},
     {"send_command", conn_send_command},
     {"send_sync", conn_send_sync},
     {"flush", conn_flush},

@@ -74,11 +74,12 @@ end
 ---@param prepare fun(statement: fun(sql: string): userdata): any  called first, while statements can still be prepared
 ---@param produce fun(add: fun(st, list, n, tag), prepared: any)  queues the statements
 ---@param receive fun(conn, st, tag)  called with each result, in order
-function batch.run(conn, prepare, produce, receive)
+---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
+function batch.run(conn, prepare, produce, receive, guarded)
   local prepared = prepare(function(sql) return conn:statement(sql) end)
-  local in_transaction = conn.c:transaction_status() ~= "idle"
+  local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
   local state = { conn = conn, receive = receive, sent = 0, read = 0, pending = {}, tags = {} }
-  conn.c:batch()
+  conn.c:batch() -- behind the preparing: the unnamed statement's pipeline is open already
   if in_transaction then command(state, SAVEPOINT) end
   local ok, problem = pcall(produce, function(st, list, n, tag) send(state, st, list, n, tag) end, prepared)
   if ok then

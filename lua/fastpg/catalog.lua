@@ -24,8 +24,8 @@ local RELATION = [[
 select n.nspname, c.relname, c.relkind, pg_catalog.pg_table_is_visible(c.oid), w.choice,
   a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity = 'a',
   a.attgenerated <> '', ty.typcategory = 'A', ty.typname in ('json', 'jsonb'),
-  coalesce(pg_catalog.array_position(k.indkey::int2[], a.attnum), 0), a.atttypid, ty.typname, a.atthasdef or a.attidentity <> ''
-from pg_catalog.unnest($1::text[], $2::text[]) with ordinality w(nsp, rel, choice)
+  coalesce(pg_catalog.array_position(k.indkey::int2[], a.attnum) + 1, 0), a.atttypid, ty.typname, a.atthasdef or a.attidentity <> ''
+from unnest($1::text[], $2::text[]) with ordinality w(nsp, rel, choice)
 join pg_catalog.pg_class c on c.relname = w.rel and c.relkind in ('r','p','f','v','m')
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   and case when w.nsp = '' then pg_catalog.pg_table_is_visible(c.oid) else n.nspname = w.nsp end

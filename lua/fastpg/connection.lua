@@ -128,6 +128,7 @@ end
 -- What the lexer has to know of the session.
 function Connection:note_settings()
   self.standard_strings = self.c:parameter("standard_conforming_strings") ~= "off"
+  if self.on_settings then self:on_settings() end
 end
 
 -- The schema may have changed: cached plans of this connection would fail, the catalog be wrong.

@@ -58,7 +58,7 @@ function Database.new()
   local db = {
     ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
     pool = false, row_target = false, server_info = false, strict = true, over = false, bound_kind = false,
-    getters = false, streams = 0, listing = false,
+    getters = false, streams = 0, standard_strings = true,
   }
   db.root = db
   db.row_target = { db = db }
@@ -74,6 +74,8 @@ local function open(db, config)
   db.catalog = catalog
   db.pool = Pool.new(config, function(conn)
     db.server_info = conn.c:info()
+    conn.on_settings = function(c) db.standard_strings = c.standard_strings end
+    conn:on_settings()
     if config.init then
       local bound = db:bind(conn, "connection")
       config.init(bound)
@@ -189,6 +191,15 @@ function methods.on_connection(self, fn, ...)
   return release(root.pool, conn, pcall(fn, conn, ...))
 end
 
+-- Statements that fastpg built: the text is final, the arguments are counted.
+local function run(conn, sql, fetch_how, target, ...) return conn:run(sql, fetch_how, target, ...) end
+local function run_list(conn, sql, fetch_how, target, list, n) return conn:run_list(sql, fetch_how, target, list, n) end
+
+function methods.run(self, sql, how, target, ...) return self:on_connection(run, sql, how, target, ...) end
+function methods.run_list(self, sql, how, target, list, n)
+  return self:on_connection(run_list, sql, how, target, list, n)
+end
+
 -- ---- bound databases ------------------------------------------------------------------------
 
 --- A database bound to one connection.
@@ -198,7 +209,7 @@ function methods.bind(self, conn, kind)
   local bound = {
     root = root, bound_conn = conn, bound_kind = kind, ambient = root.ambient, catalog = root.catalog, config = root.config,
     strict = root.strict, row_target = root.row_target, over = false, owns = false, getters = false, closed = false,
-    pool = root.pool, server_info = false, streams = 0, listing = false,
+    pool = root.pool, server_info = false, streams = 0,
   }
   return setmetatable(bound, metatable)
 end
@@ -343,7 +354,7 @@ local unpack = table.unpack or unpack
 function methods.each(self, sql, ...)
   local fn, given, n = split_callback(...)
   live_pool(self.root)
-  local parsed = statement.parse(sql, true)
+  local parsed = statement.parse(sql, self.root.standard_strings)
   local list
   list, n = statement.collect(parsed, unpack(given, 1, n))
   return self:iterate(fn, self.row_target, parsed.text, list, n)
@@ -375,7 +386,7 @@ end
 --- Queues the statements that fn(p) names and sends them in one round trip: the list of results.
 function methods.pipeline(self, fn)
   if type(fn) ~= "function" then errors.argument("pipeline: a function expected, got %s", type(fn)) end
-  local p = setmetatable({ standard = true }, Pipeline)
+  local p = setmetatable({ standard = self.root.standard_strings }, Pipeline)
   fn(p)
   return self:on_connection(run_pipeline, self.row_target, p)
 end
@@ -461,6 +472,10 @@ function properties.server_version(self) return self:on_connection(info).server_
 
 --- The process id of the server's side of the connection.
 function properties.pid(self) return self:on_connection(info).pid end
+
+-- ---- tables ---------------------------------------------------------------------------------
+
+require("fastpg.names").extend(methods, properties)
 
 Database.methods, Database.properties = methods, properties
 return Database

@@ -13,6 +13,7 @@ local pretty = require "fastpg.pretty"
 local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
 local wait = require "fastpg.wait"
+require "fastpg.write"
 
 local fastpg = {
   _VERSION = "fastpg scm",
@@ -24,6 +25,7 @@ local fastpg = {
   args = statement.args,
   set_loop = wait.set_default,
   conv_placeholders = placeholders.conv,
+  sql = core.sql,
   quote_ident = core.quote_ident,
   quote_literal = core.quote_literal,
   html = pretty.html,
@@ -35,6 +37,13 @@ local fastpg = {
   json_text = core.json_text,
   json_null = core.json_null,
   array_mt = core.array_mt,
+  numeric = core.numeric,
+  date = core.date,
+  time = core.time,
+  timetz = core.timetz,
+  timestamp = core.timestamp,
+  timestamptz = core.timestamptz,
+  interval = core.interval,
 }
 
 --- Opens one connection.

@@ -1,0 +1,167 @@
+-- SPDX-License-Identifier: MIT
+--
+-- names: from names to Tables: db.t, db.v, db:table, and the lists of what there is.
+--
+-- Each database keeps one handle per name, so that xtra sticks.  A transaction's database has
+-- handles of its own, which start with the filters and the class of its root's.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local handle = require "fastpg.handle"
+local catalog = require "fastpg.catalog"
+local Table = require "fastpg.table"
+
+local names = {}
+
+-- ---- handles --------------------------------------------------------------------------------
+
+local function handles_of(db)
+  if not db.getters then db.getters = { handles = {} } end
+  return db.getters.handles
+end
+
+local function state_of_root(db, key)
+  if db.root == db then return nil end
+  local t = handles_of(db.root)[key]
+  return t and core.table_state(t)
+end
+
+local function make(db, key, name, schema, view)
+  local base = state_of_root(db, key)
+  local link = base and base.link or { db = db.root, class = nil, class_name = nil }
+  local st = handle.new_state(db, name, schema, view, link)
+  if base then
+    st.xtra, st.scope = base.xtra, base.scope
+    handle.refilter(st, "xtra")
+  elseif db.root ~= db then
+    -- the root's handle shares the class from now on
+    local root_state = handle.new_state(db.root, name, schema, view, link)
+    handles_of(db.root)[key] = Table.new(root_state)
+  end
+  return Table.new(st)
+end
+
+-- Where names can be looked up they are checked now; a database that is not connected yet gives
+-- a handle that is resolved at its first use.
+local function table_handle(db, name, schema, view)
+  if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
+  local handles = handles_of(db)
+  local key = (schema or "") .. "\0" .. name
+  local t = handles[key]
+  if not t then
+    t = make(db, key, name, schema, view)
+    if db.root.pool and not db.root.closed then handle.resolve(core.table_state(t)) end
+    handles[key] = t
+  end
+  return t
+end
+
+-- ---- db.t and db.v --------------------------------------------------------------------------
+
+local Getter = { __name = "fastpg.tables" }
+
+local function list(getter)
+  local db = getter.db
+  local tables = {}
+  for i, name in ipairs(db.catalog and db.catalog:list(db, getter.views) or {}) do
+    tables[i] = table_handle(db, name, nil, getter.views)
+  end
+  return tables
+end
+
+Getter.__index = function(getter, key)
+  local db, views = rawget(getter, "db"), rawget(getter, "views")
+  if type(key) == "table" then
+    local tables = {}
+    for i, name in ipairs(key) do tables[i] = table_handle(db, name, nil, views) end
+    return tables
+  end
+  return table_handle(db, key, nil, views)
+end
+Getter.__call = function(getter, ...)
+  local n = select("#", ...)
+  if n == 0 then return list(getter) end
+  return (table.unpack or unpack)(Getter.__index(getter, { ... }), 1, n)
+end
+Getter.__tostring = function(getter)
+  return table.concat(getter.db.catalog and getter.db.catalog:list(getter.db, getter.views) or {}, ", ")
+end
+Getter.__pairs = function(getter)
+  local tables, i = list(getter), 0
+  return function()
+    i = i + 1
+    local t = tables[i]
+    if t then return core.table_state(t).name, t end
+  end
+end
+
+local function getter(views)
+  return function(db)
+    handles_of(db)
+    local field = views and "views" or "tables"
+    local found = db.getters[field]
+    if not found then
+      found = setmetatable({ db = db, views = views }, Getter)
+      db.getters[field] = found
+    end
+    return found
+  end
+end
+
+-- ---- methods of a database ------------------------------------------------------------------
+
+local function connected(db)
+  if not db.catalog then errors.raise("closed", "the database is not connected") end
+  return db.catalog
+end
+
+local function relation(db, what, t, schema)
+  local st = core.table_state(t)
+  if st then return handle.resolve(st) end
+  if type(t) ~= "string" then errors.argument("%s: a table's name expected, got %s", what, type(t)) end
+  return connected(db):relation(db, t, schema) or db.catalog:missing(db, t, schema)
+end
+
+--- Adds the methods and properties of this file to a database's.
+function names.extend(methods, properties)
+  properties.t = getter(false)
+  properties.v = getter(true)
+
+  --- A table by name, in the search_path or a schema.
+  function methods.table(self, name, schema) return table_handle(self, name, schema, false) end
+
+  --- The tables (partitioned and foreign ones too), as a list sorted by name.
+  function methods.tables(self) return self.t() end
+  --- The views (materialized ones too).
+  function methods.views(self) return self.v() end
+
+  function methods.table_names(self, schema) return connected(self):list(self, false, schema) end
+  function methods.view_names(self, schema) return connected(self):list(self, true, schema) end
+
+  --- Whether there is a table or view of that name (or whether the Table still exists).
+  function methods.has(self, what)
+    local st = core.table_state(what)
+    if not st and type(what) ~= "string" then errors.argument("has: a name or a Table expected, got %s", type(what)) end
+    local name, schema = what, nil
+    if st then name, schema = st.name, st.schema end
+    return connected(self):relation(self, name, schema) ~= nil
+  end
+
+  --- { "artist_id", "name", artist_id = "integer", … }
+  function methods.columns_info(self, t, schema) return catalog.columns_of(relation(self, "columns_info", t, schema)) end
+
+  --- The columns of the primary key, in the key's order.
+  function methods.pk_cols(self, t, schema)
+    local copy = {}
+    for i, name in ipairs(relation(self, "pk_cols", t, schema).pks) do copy[i] = name end
+    return copy
+  end
+
+  --- Forgets what is known of tables; it is read again when needed.
+  function methods.refresh(self)
+    connected(self):stale()
+    return self
+  end
+end
+
+return names

@@ -1,0 +1,227 @@
+-- SPDX-License-Identifier: MIT
+--
+-- query: what `artist:where(…)` gives, and the running of selections.
+--
+-- A query is immutable: each method gives a new one.  Calling it runs it.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local filters = require "fastpg.filters"
+local handle = require "fastpg.handle"
+local rows = require "fastpg.rows"
+local selection = require "fastpg.selection"
+local statement = require "fastpg.statement"
+
+local fetch = statement.fetch
+
+local query = {}
+
+-- ---- running selections ---------------------------------------------------------------------
+
+--- What fetched rows become: the table's class unless as_cls = false.
+local function target_of(st, sel)
+  if sel.as_cls == false then return st.db.row_target end
+  return st.link
+end
+query.target_of = target_of
+
+-- The key's columns under names of their own, behind what was selected.
+local PK_NAME = "fastpg_pk_%d"
+
+local function with_key_columns(rel, columns)
+  if #rel.pks == 0 then errors.argument("with_pk: %s has no primary key", rel.ref) end
+  local parts = { columns or "*" }
+  for i, name in ipairs(rel.pks) do
+    parts[#parts + 1] = ("%s.%s AS %s"):format(rel.qualified, core.quote_ident(name), core.quote_ident(PK_NAME:format(i)))
+  end
+  return table.concat(parts, ", ")
+end
+
+-- The shape of such rows without the key's columns, kept beside the statement's own.
+local function shape_without_key(shape, nkeys)
+  if shape.without_key then return shape.without_key end
+  local trimmed = { columns = {}, types = {}, index = {} }
+  for i = 1, #shape.columns - nkeys do
+    trimmed.columns[i], trimmed.types[i] = shape.columns[i], shape.types[i]
+    trimmed.index[shape.columns[i]] = i
+  end
+  shape.without_key = trimmed
+  return trimmed
+end
+
+local function fetch_pairs(conn, st, target)
+  local shape = st:shape()
+  local nkeys = target.nkeys
+  local mt = rows.of(shape_without_key(shape, nkeys), target.to.db, target.to.class, target.to.class_name)
+  local list = conn.c:fetch_rows(st, {}, {})
+  for i, row in ipairs(list) do
+    setmetatable(row, nil)
+    local key = {}
+    for k = 1, nkeys do
+      local name = PK_NAME:format(k)
+      key[k], row[name] = row[name], nil
+    end
+    list[i] = { nkeys == 1 and key[1] or key, setmetatable(row, mt) }
+  end
+  return setmetatable(list, nil)
+end
+
+--- All rows of a selection.
+function query.fetch_all(st, sel)
+  local target = target_of(st, sel)
+  if not sel.with_pk then
+    local sql, args, n = selection.sql(st, sel)
+    return st.db:run_list(sql, fetch.rows, target, args, n)
+  end
+  local rel = handle.resolve(st)
+  local columns = with_key_columns(rel, selection.select_list(st, rel, sel.select))
+  local sql, args, n = selection.sql(st, sel, { select = columns })
+  return st.db:run_list(sql, fetch_pairs, { to = target, nkeys = #rel.pks }, args, n)
+end
+
+--- The first row, or nil.
+function query.fetch_first(st, sel)
+  local sql, args, n = selection.sql(st, sel, { limit = sel.limit == 0 and 0 or 1 })
+  return st.db:run_list(sql, fetch.first, target_of(st, sel), args, n)
+end
+
+--- Exactly one row.
+function query.fetch_one(st, sel)
+  local limit = math.min(sel.limit or 2, 2)
+  local sql, args, n = selection.sql(st, sel, { limit = limit })
+  local to = target_of(st, sel)
+  local name = handle.resolve(st).name
+  local target = { db = to.db, class = to.class, class_name = to.class_name, missing = name .. ": no such row", many = "several" }
+  return st.db:run_list(sql, fetch.one, target, args, n)
+end
+
+function query.count(st, sel)
+  local sql, args, n
+  if sel.limit or sel.offset then
+    sql, args, n = selection.sql(st, sel, { select = "1" })
+    sql = "SELECT count(*) FROM (" .. sql .. ") AS counted"
+  else
+    sql, args, n = selection.sql(st, sel, { select = "count(*)", unordered = true })
+  end
+  return st.db:run_list(sql, fetch.item, nil, args, n)
+end
+
+function query.each(st, sel, fn)
+  if sel.with_pk then errors.argument("each: with_pk belongs to t{…}") end
+  local sql, args, n = selection.sql(st, sel)
+  return st.db:iterate(fn, target_of(st, sel), sql, args, n)
+end
+
+-- ---- the object -----------------------------------------------------------------------------
+
+local Query = { __name = "fastpg.query" }
+local methods = {}
+
+function query.new(st)
+  return setmetatable({ state = st, sel = { conds = {} } }, Query)
+end
+
+local function with(self, field, value)
+  local sel = {}
+  for k, v in pairs(self.sel) do sel[k] = v end
+  sel[field] = value
+  return setmetatable({ state = self.state, sel = sel }, Query)
+end
+
+--- One more condition (and): a fragment with its arguments, or a table.
+function methods.where(self, ...)
+  local n = select("#", ...)
+  if n == 0 then errors.argument("where: a condition expected, got nothing") end
+  local conds = {}
+  for i, cond in ipairs(self.sel.conds) do conds[i] = cond end
+  conds[#conds + 1] = selection.condition("where", n, ...)
+  return with(self, "conds", conds)
+end
+
+--- Columns: a list of names (checked) or a fragment.
+function methods.select(self, columns) return with(self, "select", columns) end
+--- Order: a list of names ("name desc") or a fragment.
+function methods.order_by(self, order) return with(self, "order_by", order) end
+
+for _, name in ipairs{ "limit", "offset" } do
+  methods[name] = function(self, n)
+    if n == nil then errors.argument("%s: a whole number from 0 expected, got nil", name) end
+    selection.check_natural(name, name, n)
+    return with(self, name, n)
+  end
+end
+
+function methods.first(self) return query.fetch_first(self.state, self.sel) end
+function methods.one(self) return query.fetch_one(self.state, self.sel) end
+function methods.all(self) return query.fetch_all(self.state, self.sel) end
+function methods.count(self) return query.count(self.state, self.sel) end
+function methods.each(self, fn) return query.each(self.state, self.sel, fn) end
+
+local function exists_sql(self)
+  local sql, args, n = selection.sql(self.state, self.sel, { select = "1", unordered = true })
+  return "SELECT EXISTS (" .. sql .. ")", args, n
+end
+
+--- Whether there is such a row.
+function methods.exists(self)
+  local sql, args, n = exists_sql(self)
+  return self.state.db:run_list(sql, fetch.item, nil, args, n)
+end
+
+-- WHERE of a statement that changes rows: with limit, offset or order by way of the key.
+local function change_where(self, args, n)
+  local st, sel = self.state, self.sel
+  if sel.select ~= nil then errors.argument("select does not go with update or delete") end
+  if not (sel.limit or sel.offset) then return selection.where(st, sel.conds, args, n) end
+  local rel = handle.resolve(st)
+  if #rel.pks == 0 then errors.argument("limit with update or delete needs a primary key, which %s lacks", rel.ref) end
+  local where
+  where, n = selection.where(st, sel.conds, args, n)
+  local columns = {}
+  for i, name in ipairs(rel.pks) do columns[i] = core.quote_ident(name) end
+  local key = table.concat(columns, ", ")
+  local offset
+  if sel.offset then
+    n = n + 1
+    args[n], offset = sel.offset, "$" .. n
+  end
+  local inner = rel.core:select(key, where, selection.order_list(st, rel, sel.order_by), sel.limit, offset)
+  return ("(%s) IN (%s)"):format(key, inner), n
+end
+
+--- Changes all rows of the query: the list of rows as they are now.
+function methods.update(self, record)
+  local st = self.state
+  if type(record) ~= "table" then errors.argument("update: a table of values expected, got %s", type(record)) end
+  if st.filters then filters.check_values(record) end
+  local args = {}
+  local set, n = handle.build(st, "assignments", args, record, st.filters)
+  if set == "" then errors.argument("update: no column to set") end
+  local where
+  where, n = change_where(self, args, n)
+  local rel = handle.resolve(st)
+  local sql = ("UPDATE %s SET %s%s RETURNING *"):format(rel.qualified, set, where and " WHERE " .. where or "")
+  return st.db:run_list(sql, fetch.rows, target_of(st, self.sel), args, n)
+end
+
+--- Deletes all rows of the query: the list of what was there.
+function methods.delete(self)
+  local st = self.state
+  local args = {}
+  local where, n = change_where(self, args, 0)
+  return st.db:run_list(handle.resolve(st).core:delete(where), fetch.rows, target_of(st, self.sel), args, n)
+end
+
+--- The server's plan, as text.
+function methods.explain(self)
+  local sql, args, n = selection.sql(self.state, self.sel)
+  local lines = {}
+  for i, row in ipairs(self.state.db:run_list("EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
+  return table.concat(lines, "\n")
+end
+
+Query.__index = methods
+Query.__call = methods.all
+Query.__tostring = function(self) return (selection.sql(self.state, self.sel)) end
+
+return query

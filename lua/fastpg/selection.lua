@@ -1,0 +1,236 @@
+-- SPDX-License-Identifier: MIT
+--
+-- selection: from what the user says of rows (a fragment, conditions, options) to SQL and arguments.
+--
+-- A selection is { conds =, select =, order_by =, limit =, offset =, as_cls =, with_pk =, debug = };
+-- a condition is { map = } or { text =, args =, n =, names = }.  Tables make one per call, queries
+-- carry one and never change it.
+
+local catalog = require "fastpg.catalog"
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local filters = require "fastpg.filters"
+local handle = require "fastpg.handle"
+local options = require "fastpg.options"
+
+local selection = {}
+
+local OPTIONS = options.set("where", "args", "order_by", "limit", "offset", "select", "with_pk", "as_cls", "debug")
+local COUNT_OPTIONS = options.set("where", "args", "debug")
+selection.OPTIONS, selection.COUNT_OPTIONS = OPTIONS, COUNT_OPTIONS
+
+-- ---- conditions -----------------------------------------------------------------------------
+
+--- A condition from a fragment and the arguments behind it.
+function selection.fragment_condition(text, n, ...)
+  return { text = text, args = { ... }, n = n }
+end
+
+--- A condition from a map of columns and values.
+function selection.map_condition(what, map)
+  if next(map) == nil then
+    errors.argument("%s: the table of conditions is empty (was a value nil?); no argument at all means every row", what)
+  end
+  return { map = map }
+end
+
+--- A condition from the arguments of where, delete_where, count and the like.
+function selection.condition(what, n, first, ...)
+  if type(first) == "string" then return selection.fragment_condition(first, n - 1, ...) end
+  if core.table_state(first) == nil and type(first) == "table" then
+    if n > 1 then errors.argument("%s: nothing goes behind a table of conditions", what) end
+    return selection.map_condition(what, first)
+  end
+  errors.argument("%s: a condition expected (a SQL fragment or a table), got %s", what, first == nil and
+    "nil; no argument at all means every row" or type(first))
+end
+
+local function check_natural(what, name, value)
+  if value == nil then return end
+  if type(value) ~= "number" or value < 0 or value % 1 ~= 0 then
+    errors.argument("%s: %s is a whole number from 0, got %s", what, name,
+      type(value) == "number" and tostring(value) or type(value))
+  end
+end
+selection.check_natural = check_natural
+
+-- The option form: `where` is a fragment with `args`, or a map.
+local function condition_of_options(what, opts)
+  local where, args = opts.where, opts.args
+  if where == nil then
+    if args ~= nil then errors.argument("%s: args without where", what) end
+    return nil
+  end
+  if type(where) == "table" then
+    if args ~= nil then errors.argument("%s: args belong to a where in SQL, not to a table", what) end
+    return selection.map_condition(what, where)
+  end
+  if type(where) ~= "string" then
+    errors.argument("%s: where is a SQL fragment or a table, got %s", what, type(where))
+  end
+  if args ~= nil and type(args) ~= "table" then
+    errors.argument("%s: args is a list (or a table of names), got %s", what, type(args))
+  end
+  return { text = where, option_args = args or {} }
+end
+
+--- A selection from an options table.
+function selection.from_options(st, what, opts, allowed)
+  local rel = handle.resolve(st)
+  options.check(opts, allowed or OPTIONS, what, rel.index)
+  check_natural(what, "limit", opts.limit)
+  check_natural(what, "offset", opts.offset)
+  local cond = condition_of_options(what, opts)
+  return {
+    conds = cond and { cond } or {}, select = opts.select, order_by = opts.order_by, limit = opts.limit,
+    offset = opts.offset, as_cls = opts.as_cls, with_pk = opts.with_pk, debug = opts.debug,
+  }
+end
+
+--- A selection from the arguments of t(), all, each, selectone, count: nothing, a fragment with its
+--- arguments, or options.
+function selection.read(st, what, allowed, n, first, ...)
+  if n == 0 then return { conds = {} } end
+  if type(first) == "string" then
+    return { conds = { selection.fragment_condition(first, n - 1, ...) } }
+  end
+  if type(first) ~= "table" then
+    errors.argument("%s: a SQL fragment or a table of options expected, got %s", what, first == nil and
+      "nil; no argument at all means every row" or type(first))
+  end
+  if n > 1 then errors.argument("%s: nothing goes behind a table of options", what) end
+  return selection.from_options(st, what, first, allowed)
+end
+
+-- ---- pieces of SQL --------------------------------------------------------------------------
+
+local function column_name(value)
+  local column = handle.column_of(value)
+  return column and column.name or value
+end
+
+local function quoted_column(rel, what, value)
+  local name = column_name(value)
+  if type(name) ~= "string" or not rel.index[name] then catalog.unknown_column(rel, name, what) end
+  return core.quote_ident(name)
+end
+
+-- "name", "name desc": a direction may follow where the whole is no column.
+local function order_item(rel, value)
+  if type(value) == "string" and not rel.index[value] then
+    local name, direction = value:match("^(.-)%s+(%a+)$")
+    direction = direction and direction:lower()
+    if name and rel.index[name] and (direction == "asc" or direction == "desc") then
+      return core.quote_ident(name) .. " " .. direction:upper()
+    end
+  end
+  return quoted_column(rel, "order_by", value)
+end
+
+local function list_or_fragment(st, rel, what, value, item)
+  if value == nil then return nil end
+  if handle.column_of(value) then return item(rel, value) end
+  if type(value) == "table" then
+    if #value == 0 then errors.argument("%s: the list of columns is empty", what) end
+    local parts = {}
+    for i, v in ipairs(value) do parts[i] = item(rel, v) end
+    return table.concat(parts, ", ")
+  end
+  if type(value) ~= "string" then
+    errors.argument("%s: a list of column names or a SQL fragment expected, got %s", what, type(value))
+  end
+  if st.filters then filters.check_fragment(what, value) end
+  return value
+end
+
+function selection.select_list(st, rel, value)
+  return list_or_fragment(st, rel, "select", value, function(r, v) return quoted_column(r, "select", v) end)
+end
+function selection.order_list(st, rel, value)
+  return list_or_fragment(st, rel, "order_by", value, order_item)
+end
+
+local function take_named(args, n, names, given)
+  for i, name in ipairs(names) do
+    local value = given[name]
+    if value == nil then errors.argument("where: no value for :%s (fastpg.null is NULL)", name) end
+    args[n + i] = value
+  end
+  return n + #names
+end
+
+local function check_count(given, npos)
+  if given == npos then return end
+  errors.argument("where: too %s arguments: the fragment takes %d, got %d", given < npos and "few" or "many", npos, given)
+end
+
+-- Appends a fragment's arguments; its placeholders are numbered behind those that are there.
+local function fragment_text(st, cond, args, n)
+  if st.filters then filters.check_fragment("where", cond.text) end
+  local text, npos, names = core.convert(cond.text, n, handle.standard_strings(st))
+  local list, given = cond.args, cond.n
+  if cond.option_args then
+    list = cond.option_args
+    given = 0
+    for k in pairs(list) do
+      if type(k) == "number" and k > given then given = k end
+    end
+  elseif names then
+    if given == 0 or type(list[given]) ~= "table" then
+      errors.argument("where: the fragment has named placeholders (:%s): the last argument is the table of names", names[1])
+    end
+    given = given - 1
+  end
+  check_count(given, npos)
+  for i = 1, npos do args[n + i] = list[i] end
+  n = n + npos
+  if names then n = take_named(args, n, names, cond.option_args or list[given + 1]) end
+  return text, n
+end
+
+--- WHERE text (nil for every row) and the number of arguments, after n that are there already.
+function selection.where(st, conds, args, n)
+  local rel = handle.resolve(st)
+  local parts = {}
+  for _, cond in ipairs(conds) do
+    local text
+    if cond.map then
+      if st.filters then filters.check_values(cond.map) end
+      text, n = handle.build(st, "conditions", args, n, cond.map)
+    else
+      text, n = fragment_text(st, cond, args, n)
+      if st.filters or #conds > 1 then text = "(" .. text .. ")" end
+    end
+    parts[#parts + 1] = text
+  end
+  if st.filters then
+    parts[#parts + 1], n = rel.core:conditions(args, n, st.filters)
+  end
+  if #parts == 0 then return nil, n end
+  return table.concat(parts, " AND "), n
+end
+
+-- ---- whole statements -----------------------------------------------------------------------
+
+--- The SELECT of a selection.
+---@param overrides? { select: string?, limit: integer?, lock: string?, unordered: boolean? }
+---@return string sql, table args, integer n
+function selection.sql(st, sel, overrides)
+  local rel = handle.resolve(st)
+  overrides = overrides or {}
+  local args = {}
+  local where, n = selection.where(st, sel.conds, args, 0)
+  local order = not overrides.unordered and selection.order_list(st, rel, sel.order_by) or nil
+  local columns = overrides.select or selection.select_list(st, rel, sel.select)
+  local limit, offset = overrides.limit or sel.limit, nil
+  if sel.offset and sel.offset > 0 then
+    n = n + 1
+    args[n] = sel.offset
+    offset = "$" .. n
+  end
+  local sql = rel.core:select(columns, where, order, limit, offset, overrides.lock)
+  if sel.debug then print(sql) end
+  return sql, args, n
+end
+
+return selection

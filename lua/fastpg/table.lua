@@ -1,0 +1,348 @@
+-- SPDX-License-Identifier: MIT
+--
+-- table: what `db.t.artist` is: reading by key, by call and by query; filters.  Writing is in
+-- fastpg.write, the job queue in fastpg.claim; both add their methods to Table.methods.
+--
+-- A Table is a userdata (core.table_new), so that `t[1]`, `t.name` and `#t` come here on every Lua.
+-- A string key is a method or property, never data: t[user_input] can't reach a row by accident.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local filters = require "fastpg.filters"
+local handle = require "fastpg.handle"
+local pretty = require "fastpg.pretty"
+local query = require "fastpg.query"
+local rows = require "fastpg.rows"
+local selection = require "fastpg.selection"
+local statement = require "fastpg.statement"
+local suggest = require "fastpg.suggest"
+
+local fetch = statement.fetch
+local state_of = core.table_state
+
+local Table = {}
+local methods = {}
+local properties = {}
+Table.methods, Table.properties = methods, properties
+
+local metatable = core.table_metatable
+
+--- Makes a Table of a state (fastpg.handle).
+function Table.new(st)
+  return core.table_new(st)
+end
+
+local function check_self(t, what)
+  local st = state_of(t)
+  if not st then
+    errors.argument("%s: a Table expected as self, got %s (call it as t:%s)", what, type(t), what)
+  end
+  return st
+end
+Table.check_self = check_self
+
+-- ---- rows by key ----------------------------------------------------------------------------
+
+--- The values of a primary key as a list in key order.
+---@param key any  a scalar, a list in key order, or a table by column names
+function Table.key_values(st, rel, key)
+  local pks = rel.pks
+  if #pks == 0 then errors.argument("%s has no primary key: use where", rel.ref) end
+  if type(key) ~= "table" then
+    if #pks > 1 then
+      errors.argument("%s has a key of %d columns: write %s[{ %s }]", rel.ref, #pks, rel.name, table.concat(pks, ", "))
+    end
+    if key == nil or key == core.null then errors.argument("%s: the key is %s", rel.ref, key == nil and "nil" or "NULL") end
+    return { key }
+  end
+  local values = {}
+  for i, name in ipairs(pks) do
+    local value = key[i]
+    if value == nil and key[1] == nil then value = rawget(key, name) end
+    if value == nil and st.filters then value = st.filters[name] end
+    if value == nil or value == core.null then
+      errors.argument("%s: the key has no value for %s", rel.ref, core.quote_ident(name))
+    end
+    values[i] = value
+  end
+  if key[#pks + 1] ~= nil then errors.argument("%s: the key has %d columns, got more", rel.ref, #pks) end
+  return values
+end
+
+--- `cat[1]`, `publication['Alma', 2019]`: the name of a row in messages.
+function Table.row_name(rel, values)
+  local parts = {}
+  for i, value in ipairs(values) do
+    parts[i] = pretty.value(value, type(value) == "string" and rel.index[rel.pks[i]].oid or nil)
+  end
+  return ("%s[%s]"):format(rel.name, table.concat(parts, ", "))
+end
+
+function Table.raise_missing(rel, values)
+  errors.raise("not_found", Table.row_name(rel, values), { table_name = rel.name })
+end
+
+-- `select * from t where key and filters`: the same text each time.
+local function key_sql(st, rel)
+  local sql = st.sql.get
+  if not sql then
+    local where = rel.core:key_conditions(0)
+    if st.filters then where = where .. " AND " .. rel.core:conditions({}, #rel.pks, st.filters) end
+    sql = rel.core:select(nil, where)
+    st.sql.get = sql
+  end
+  return sql
+end
+
+local function get(st, key)
+  local rel = handle.resolve(st)
+  if type(key) ~= "table" and not st.filters and #rel.pks == 1 and key ~= nil and key ~= core.null then
+    return st.db:run(key_sql(st, rel), fetch.first, st.link, key)
+  end
+  local values = Table.key_values(st, rel, key)
+  local n = #values
+  if st.filters then
+    local _
+    _, n = rel.core:conditions(values, n, st.filters)
+  end
+  return st.db:run_list(key_sql(st, rel), fetch.first, st.link, values, n)
+end
+
+local function get_or_raise(st, key)
+  local row = get(st, key)
+  if row == nil then
+    local rel = handle.resolve(st)
+    local values = Table.key_values(st, rel, key)
+    Table.raise_missing(rel, values)
+  end
+  return row
+end
+
+--- The row of that key, or nil.
+---@param key any  a scalar, or a list for a compound key
+function methods.get(self, key) return get(check_self(self, "get"), key) end
+
+--- Whether there is a row of that key.
+function methods.has(self, key) return get(check_self(self, "has"), key) ~= nil end
+
+-- Text that can only be a key of such a column.
+local KEY_FORMS = {
+  int2 = "^%-?%d+$", int4 = "^%-?%d+$", int8 = "^%-?%d+$", oid = "^%d+$", numeric = "^%-?%d+%.?%d*$",
+  uuid = "^%x%x%x%x%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%x%x%x%x%x%x%x%x$",
+  date = "^%d%d%d%d+%-%d%d%-%d%d$", time = "^%d%d:%d%d", timetz = "^%d%d:%d%d",
+  timestamp = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d", timestamptz = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d",
+}
+
+local function by_text(st, key)
+  local rel = handle.resolve(st)
+  local column = #rel.pks == 1 and rel.index[rel.pks[1]]
+  local form = column and KEY_FORMS[column.base_type]
+  if form and key:find(form) then return get_or_raise(st, key) end
+  local known = {}
+  for k in pairs(methods) do known[k] = true end
+  for k in pairs(properties) do known[k] = true end
+  errors.argument('%s has no method or property "%s"%s; columns are %s.c.%s, a text key is %s[{%q}]', rel.ref, key,
+    suggest.phrase(key, known), rel.name, key, rel.name, key)
+end
+
+metatable.__index = function(self, key)
+  if type(key) == "string" then
+    local method = methods[key]
+    if method then return method end
+    local property = properties[key]
+    if property then return property(state_of(self)) end
+    return by_text(state_of(self), key)
+  end
+  return get_or_raise(state_of(self), key)
+end
+
+metatable.__newindex = function(self, key)
+  errors.argument("a Table can't be assigned to (%s): use insert, update or upsert", type(key) == "string" and key or type(key))
+end
+
+-- ---- what it is -----------------------------------------------------------------------------
+
+function properties.name(st) return handle.resolve(st).name end
+function properties.schema(st) return handle.resolve(st).schema end
+function properties.pks(st)
+  local copy = {}
+  for i, name in ipairs(handle.resolve(st).pks) do copy[i] = name end
+  return copy
+end
+function properties.cols(st) return require("fastpg.catalog").columns_of(handle.resolve(st)) end
+function properties.c(st) return handle.columns(st) end
+function properties.cls(st) return st.link.class end
+function properties.db(st) return st.db end
+
+local function text(self)
+  local st = state_of(self)
+  if not st.rel and not st.db.root.pool then return core.quote_ident(st.name) end
+  return handle.resolve(st).qualified
+end
+metatable.__tostring = text
+metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
+
+-- ---- reading many ---------------------------------------------------------------------------
+
+local target_of = query.target_of
+
+local function read(self, what, ...)
+  local st = check_self(self, what)
+  return st, selection.read(st, handle.resolve(st).name, selection.OPTIONS, select("#", ...), ...)
+end
+
+--- Rows: all of them, of a fragment with its arguments, or of options.
+function methods.all(self, ...)
+  local st, sel = read(self, "all", ...)
+  return query.fetch_all(st, sel)
+end
+metatable.__call = methods.all
+
+--- Exactly one row: NotFoundError, or "not_unique".
+function methods.selectone(self, ...)
+  local st, sel = read(self, "selectone", ...)
+  return query.fetch_one(st, sel)
+end
+
+--- The number of rows.
+function methods.count(self, ...)
+  local st = check_self(self, "count")
+  local sel = selection.read(st, "count", selection.COUNT_OPTIONS, select("#", ...), ...)
+  return query.count(st, sel)
+end
+metatable.__len = function(self) return methods.count(self) end
+
+-- A function as the last argument is the callback.
+local function split_callback(n, ...)
+  local last = n > 0 and (select(n, ...)) or nil
+  if type(last) ~= "function" then return nil, n end
+  return last, n - 1
+end
+
+--- Rows one after the other, in constant memory; with a function as last argument, called for each.
+function methods.each(self, ...)
+  local st = check_self(self, "each")
+  local fn, n = split_callback(select("#", ...), ...)
+  local sel
+  if n == 0 then
+    sel = { conds = {} }
+  else
+    local args = { ... }
+    sel = selection.read(st, "each", selection.OPTIONS, n, (table.unpack or unpack)(args, 1, n))
+  end
+  return query.each(st, sel, fn)
+end
+
+--- A query: immutable, nothing runs before it is called.
+function methods.where(self, ...)
+  local st = check_self(self, "where")
+  return query.new(st):where(...)
+end
+for _, name in ipairs{ "select", "order_by", "limit", "offset" } do
+  methods[name] = function(self, value) return query.new(check_self(self, name))[name](query.new(state_of(self)), value) end
+end
+
+--- The first row of all, or nil.
+function methods.first(self) return query.new(check_self(self, "first")):first() end
+
+-- ---- groups ---------------------------------------------------------------------------------
+
+local function as_list(what, value)
+  if type(value) == "string" or handle.column_of(value) then return { value } end
+  if type(value) ~= "table" or #value == 0 then errors.argument("groupby: a list of %s expected, got %s", what, type(value)) end
+  return value
+end
+
+local function group_key(value)
+  if type(value) == "userdata" and value ~= core.null or type(value) == "table" then return tostring(value) end
+  return value
+end
+
+local function insert_group(groups, row, nkeys, naggs)
+  local at = groups
+  for i = 1, nkeys - 1 do
+    local key = group_key(row[i])
+    at[key] = at[key] or {}
+    at = at[key]
+  end
+  local value = row[nkeys + 1]
+  if naggs > 1 then
+    value = {}
+    for i = 1, naggs do value[i] = row[nkeys + i] end
+  elseif value == core.null then
+    value = nil
+  end
+  at[group_key(row[nkeys])] = value
+end
+
+--- Aggregates by group: { group -> value or list of values }, nested for several columns.
+---@param columns string|string[]  names (checked)
+---@param aggregates string|string[]  SQL: "count(*)", "sum(total)"
+function methods.groupby(self, columns, aggregates, ...)
+  local st = check_self(self, "groupby")
+  local rel = handle.resolve(st)
+  columns = as_list("columns", columns)
+  aggregates = as_list("aggregates", aggregates)
+  local sel = selection.read(st, "groupby", selection.COUNT_OPTIONS, select("#", ...), ...)
+  local keys = selection.select_list(st, rel, columns)
+  for _, aggregate in ipairs(aggregates) do
+    if type(aggregate) ~= "string" then errors.argument("groupby: an aggregate is SQL text, got %s", type(aggregate)) end
+    if st.filters then filters.check_fragment("groupby", aggregate) end
+  end
+  local args = {}
+  local where, n = selection.where(st, sel.conds, args, 0)
+  local sql = rel.core:select(keys .. ", " .. table.concat(aggregates, ", "), where)
+  sql = sql .. " GROUP BY " .. keys .. " ORDER BY " .. keys
+  if sel.debug then print(sql) end
+  local groups = {}
+  for _, row in ipairs(st.db:run_list(sql, fetch.arrays, nil, args, n)) do
+    insert_group(groups, row, #columns, #aggregates)
+  end
+  return groups
+end
+
+-- ---- filters --------------------------------------------------------------------------------
+
+--- t:xtra{ col = value }: filters this Table from here on; t:xtra() takes them away.
+function methods.xtra(self, ...)
+  local st = check_self(self, "xtra")
+  local n = select("#", ...)
+  local before = st.xtra
+  st.xtra = n > 0 and filters.read("xtra", n, ...) or nil
+  local ok, err = pcall(handle.refilter, st, "xtra")
+  if not ok then
+    st.xtra = before
+    handle.refilter(st, "xtra")
+    error(errors.annotate(err), 0)
+  end
+  return self
+end
+
+--- t:scope{ col = value }: a new Table with filters that nothing takes away.
+function methods.scope(self, ...)
+  local st = check_self(self, "scope")
+  local filter = filters.read("scope", select("#", ...), ...)
+  local scoped = handle.new_state(st.db, st.name, st.schema, st.view, st.link)
+  scoped.rel, scoped.generation = st.rel, st.generation
+  scoped.scope = filters.merge("scope", filters.merge("scope", st.scope, st.xtra), filter)
+  handle.refilter(scoped, "scope")
+  return Table.new(scoped)
+end
+
+-- ---- the whole table ------------------------------------------------------------------------
+
+local KINDS = { v = "VIEW", m = "MATERIALIZED VIEW", f = "FOREIGN TABLE" }
+
+--- Drops the table; `cascade = true` drops what depends on it too.
+function methods.drop(self, opts)
+  local st = check_self(self, "drop")
+  opts = require("fastpg.options").check(opts, { cascade = true }, "drop")
+  if st.filters then errors.argument("drop: not allowed on a filtered Table") end
+  local rel = handle.resolve(st)
+  st.db:execute(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
+end
+
+Table.is_fetched = rows.is_fetched
+Table.target_of = target_of
+
+return Table

@@ -1,0 +1,279 @@
+-- SPDX-License-Identifier: MIT
+--
+-- write: insert, update, upsert, delete and their bulk forms; each gives back what was stored.
+--
+-- The C builders (csrc/query.c) decide what becomes of each column; here are the keys, the errors
+-- for rows that are not there, and the batches.
+
+local batch = require "fastpg.batch"
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local filters = require "fastpg.filters"
+local handle = require "fastpg.handle"
+local options = require "fastpg.options"
+local rows = require "fastpg.rows"
+local selection = require "fastpg.selection"
+local statement = require "fastpg.statement"
+local Table = require "fastpg.table"
+
+local fetch = statement.fetch
+local methods = Table.methods
+local check_self = Table.check_self
+
+-- ---- arguments ------------------------------------------------------------------------------
+
+local function check_record(st, what, record)
+  if type(record) ~= "table" then
+    errors.argument("%s: a record (a table of columns and values) expected, got %s", what, type(record))
+  end
+  if rows.shape(record) and #record > 0 then
+    errors.argument("%s: one record expected, got a list of rows: use %ss", what, what)
+  end
+  if st.filters then filters.check_values(record) end
+end
+
+local function check_overrides(st, what, overrides)
+  if overrides == nil then return end
+  if type(overrides) ~= "table" then
+    errors.argument("%s: overrides are a table of columns and values, got %s", what, type(overrides))
+  end
+  if st.filters then filters.check_values(overrides) end
+end
+
+local INSERT_OPTIONS, UPSERT_OPTIONS = options.set("on_conflict"), options.set("on")
+
+-- ---- insert ---------------------------------------------------------------------------------
+
+-- Each builder gives (sql, args, n) and appends what finish needs to know.
+
+local function build_insert(st, args, record, overrides, opts)
+  check_record(st, "insert", record)
+  check_overrides(st, "insert", overrides)
+  local nothing = false
+  if opts and opts.on_conflict ~= nil then
+    if opts.on_conflict ~= "nothing" then
+      errors.argument('insert: on_conflict is "nothing" (upsert updates), got %s', tostring(opts.on_conflict))
+    end
+    nothing = true
+  end
+  return handle.build(st, "insert", args, record, overrides, st.filters, nothing)
+end
+
+--- Inserts one row: the row as stored.
+---@param record table  columns and values; an absent one gets its default
+---@param overrides table?  values that replace the record's
+---@param opts { on_conflict: "nothing"? }?  nil is returned where nothing was inserted
+function methods.insert(self, record, overrides, opts)
+  local st = check_self(self, "insert")
+  options.check(opts, INSERT_OPTIONS, "insert")
+  local args = {}
+  local sql, n = build_insert(st, args, record, overrides, opts)
+  return st.db:run_list(sql, fetch.first, st.link, args, n)
+end
+
+-- ---- update ---------------------------------------------------------------------------------
+
+local function record_key(st, rel, what, record, overrides)
+  if #rel.pks == 0 then errors.argument("%s: %s has no primary key: use where(…):update{…}", what, rel.ref) end
+  local key = {}
+  for i, name in ipairs(rel.pks) do
+    local value = overrides and rawget(overrides, name)
+    if value == nil then value = rawget(record, name) end
+    if value == nil and st.filters then value = st.filters[name] end
+    if value == nil or value == core.null then
+      errors.argument('%s: the record has no value for the key column "%s"', what, name)
+    end
+    key[i] = value
+  end
+  return key
+end
+
+local function build_update(st, args, record, key, overrides)
+  check_record(st, "update", record)
+  check_overrides(st, "update", overrides)
+  local rel = handle.resolve(st)
+  local given = key ~= nil
+  key = given and Table.key_values(st, rel, key) or record_key(st, rel, "update", record, overrides)
+  local sql, n = handle.build(st, "update", args, record, overrides, st.filters, key, not given)
+  return sql, n, key
+end
+
+--- Updates one row: the row as stored, or NotFoundError.
+---@param record table
+---@param key any?  the primary key, where the record does not hold it (or is to change it)
+---@param overrides table?
+function methods.update(self, record, key, overrides)
+  local st = check_self(self, "update")
+  local args = {}
+  local sql, n, values = build_update(st, args, record, key, overrides)
+  local row = st.db:run_list(sql, fetch.first, st.link, args, n)
+  if row == nil then Table.raise_missing(handle.resolve(st), values) end
+  return row
+end
+
+-- ---- upsert ---------------------------------------------------------------------------------
+
+local function conflict_columns(rel, opts)
+  local on = opts and opts.on
+  if on == nil then
+    if #rel.pks == 0 then errors.argument("upsert: %s has no primary key: say on = { … }", rel.ref) end
+    return rel.pks
+  end
+  if type(on) == "string" then on = { on } end
+  if type(on) ~= "table" or #on == 0 then errors.argument("upsert: on is a list of columns, got %s", type(on)) end
+  return on
+end
+
+local function build_upsert(st, args, record, overrides, opts)
+  check_record(st, "upsert", record)
+  check_overrides(st, "upsert", overrides)
+  local conflict = conflict_columns(handle.resolve(st), opts)
+  local sql, n = handle.build(st, "upsert", args, record, overrides, st.filters, conflict)
+  return sql, n, conflict
+end
+
+-- The row that is in the way belongs to somebody else (or a rule swallowed it).
+local function raise_hidden(st, record, overrides, conflict)
+  local rel = handle.resolve(st)
+  local values = {}
+  for i, name in ipairs(conflict) do
+    local value = overrides and rawget(overrides, name)
+    if value == nil then value = rawget(record, name) end
+    values[i] = value
+  end
+  if conflict == rel.pks and #values == #rel.pks then Table.raise_missing(rel, values) end
+  errors.raise("not_found", rel.name .. ": the row in the way is not visible here", { table_name = rel.name })
+end
+
+--- Inserts the row, or updates the one that has its key: the row as stored.
+---@param opts { on: string[]? }?  the columns that conflict, the primary key by default
+function methods.upsert(self, record, overrides, opts)
+  local st = check_self(self, "upsert")
+  options.check(opts, UPSERT_OPTIONS, "upsert")
+  local args = {}
+  local sql, n, conflict = build_upsert(st, args, record, overrides, opts)
+  local row = st.db:run_list(sql, fetch.first, st.link, args, n)
+  if row == nil then raise_hidden(st, record, overrides, conflict) end
+  return row
+end
+
+-- ---- delete ---------------------------------------------------------------------------------
+
+--- Deletes the row of that key: the row that was there, or NotFoundError.
+function methods.delete(self, key)
+  local st = check_self(self, "delete")
+  local rel = handle.resolve(st)
+  local args = Table.key_values(st, rel, key)
+  local n = #args
+  local where = rel.core:key_conditions(0)
+  if st.filters then
+    local more
+    more, n = rel.core:conditions(args, n, st.filters)
+    where = where .. " AND " .. more
+  end
+  local row = st.db:run_list(rel.core:delete(where), fetch.first, st.link, args, n)
+  if row == nil then Table.raise_missing(rel, Table.key_values(st, rel, key)) end
+  return row
+end
+
+--- Deletes the rows of a condition, all without one: the list of what was there.
+function methods.delete_where(self, ...)
+  local st = check_self(self, "delete_where")
+  local n = select("#", ...)
+  local conds = {}
+  if n > 0 then conds[1] = selection.condition("delete_where", n, ...) end
+  local args = {}
+  local where, count = selection.where(st, conds, args, 0)
+  return st.db:run_list(handle.resolve(st).core:delete(where), fetch.rows, st.link, args, count)
+end
+
+-- ---- bulk -----------------------------------------------------------------------------------
+
+local CHUNK = 500 -- rows whose arguments are held at once
+
+-- One chunk: rows of at most as many shapes as the connection keeps statements.
+local function send_chunk(conn, st, chunk, result)
+  batch.run(conn, function(prepare)
+    for _, item in ipairs(chunk) do
+      item.st = prepare(item.sql)
+      conn.c:touch(item.st)
+    end
+  end, function(add)
+    for _, item in ipairs(chunk) do add(item.st, item.args, item.n, item) end
+  end, function(c, prepared, item)
+    local row = fetch.first(c, prepared, st.link)
+    if row == nil and item.missing then item.missing() end
+    if row ~= nil then
+      result[#result + 1] = row
+      result.shape = result.shape or prepared:shape()
+    end
+  end, true)
+end
+
+local function run_bulk(conn, st, what, list, make)
+  local result, chunk, shapes, distinct = {}, {}, {}, 0
+  local most = math.max(conn.cache_size, 1)
+  for i, record in ipairs(list) do
+    if type(record) ~= "table" then
+      errors.argument("%s: item %d: a record expected, got %s", what, i, type(record))
+    end
+    local item = { args = {} }
+    make(item, record)
+    local is_new = not shapes[item.sql]
+    if #chunk >= CHUNK or is_new and distinct >= most then
+      send_chunk(conn, st, chunk, result)
+      chunk, shapes, distinct, is_new = {}, {}, 0, true
+    end
+    if is_new then
+      shapes[item.sql] = true
+      distinct = distinct + 1
+    end
+    chunk[#chunk + 1] = item
+  end
+  if #chunk > 0 then send_chunk(conn, st, chunk, result) end
+  local shape = result.shape or handle.resolve(st).shape
+  result.shape = nil
+  return shape and setmetatable(result, rows.list_of(shape)) or result
+end
+
+-- All or nothing: in a transaction of its own, or a savepoint of the one that is open.
+local function bulk(self, what, list, make)
+  local st = check_self(self, what)
+  if type(list) ~= "table" then errors.argument("%s: a list of records expected, got %s", what, type(list)) end
+  if #list == 0 and next(list) ~= nil then
+    errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
+  end
+  handle.resolve(st)
+  return st.db:transaction(function(tx)
+    return run_bulk(tx:connection(), st, what, list, function(item, record) make(st, item, record) end)
+  end)
+end
+
+--- Inserts many rows, pipelined, all or nothing: the list of rows as stored.
+function methods.inserts(self, list, overrides, opts)
+  options.check(opts, INSERT_OPTIONS, "inserts")
+  return bulk(self, "inserts", list, function(st, item, record)
+    item.sql, item.n = build_insert(st, item.args, record, overrides, opts)
+  end)
+end
+
+--- Updates many rows by their keys, all or nothing; one that is not there is NotFoundError.
+function methods.updates(self, list, overrides)
+  return bulk(self, "updates", list, function(st, item, record)
+    local key
+    item.sql, item.n, key = build_update(st, item.args, record, nil, overrides)
+    item.missing = function() Table.raise_missing(handle.resolve(st), key) end
+  end)
+end
+
+--- Upserts many rows, all or nothing.
+function methods.upserts(self, list, overrides, opts)
+  options.check(opts, UPSERT_OPTIONS, "upserts")
+  return bulk(self, "upserts", list, function(st, item, record)
+    local conflict
+    item.sql, item.n, conflict = build_upsert(st, item.args, record, overrides, opts)
+    item.missing = function() raise_hidden(st, record, overrides, conflict) end
+  end)
+end
+
+return Table
