@@ -3,13 +3,14 @@
  * json_lex.c: see json_lex.h.
  *
  * Numbers.  A JSON number may become a double when nothing is lost: when the shortest text of that
- * double, which is what is sent back, has the very value of the literal.  The literal is reduced to
+ * double, which is what is sent back, has the value of the literal.  The literal is reduced to
  * m * 10^e without trailing zeros and compared with the shortest m * 10^e of the double, so neither
- * the layout (1e2, 100.0) nor the locale's decimal point matter.
+ * the layout (1e2, 100.0) nor the locale's decimal point matters.
  *
- * The shortest text has 15 to 17 digits or, padded with zeros, fewer.  For usual magnitudes it is
- * found with 128-bit integers, exactly: with v = f * 2^-s, f * 10^k is v * 10^k * 2^s, and a decimal
- * d reads back as v when |d * 2^s - f * 10^k| is under half a unit of f, 10^k / 2.
+ * The shortest text has 15 to 17 digits or, without its trailing zeros, fewer.  In usual magnitudes
+ * it is found with 128-bit integers, exactly: let v = f * 2^-s with an integer f.  f * 10^k is then
+ * v * 10^k in units of 2^-s, and an integer d, as d * 10^-k, reads back as v when
+ * |d * 2^s - f * 10^k| is under half a unit of f, which is 10^k / 2.
  */
 #include "json_lex.h"
 
@@ -251,7 +252,7 @@ static int peek(check *c) {
 }
 
 static int check_escape(check *c) {
-  if (c->end - c->p < 2) return bad(c, "unfinished string");
+  if (c->end - c->p < 2) return c->p = c->end, bad(c, "unfinished string");
   if (c->p[1] == 'u') {
     if (fpg_json_hex4(c->p + 2, c->end) < 0) return bad(c, "\\u without four hex digits");
     c->p += 6;
