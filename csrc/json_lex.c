@@ -158,6 +158,13 @@ int fpg_json_double(const char *s, size_t len, double *out) {
   return d.count + d.e <= NUMERIC_WHOLE && -d.e <= NUMERIC_SCALE ? 0 : -1;
 }
 
+int fpg_json_whole(const char *s, size_t len, uint64_t *out) {
+  decimal d = decompose(s, s + len);
+  if (d.e < 0 || d.count + d.e > 19) return 0;
+  for (*out = d.m; d.e > 0; d.e--) *out *= 10;
+  return 1;
+}
+
 /* ---- the shortest text of a double -------------------------------------------------------- */
 
 static void strip(uint64_t *m, int *e) {

@@ -93,6 +93,8 @@ describe("from_json", function()
     assert.are.equal(math.maxinteger, from_json("9223372036854775807"))
     assert.are.equal("integer", math.type(from_json("-0")))
     assert.are.equal("-0.0", tostring(from_json("-0.0")))
+    assert.are.equal(9007199254740993, from_json("9007199254740993.0")) -- no float has it, an integer does
+    assert.are.equal(-198214464493290820, from_json("-1.9821446449329082e+17"))
   end)
 
   local numerics = {
@@ -426,6 +428,42 @@ describe("rows", function()
     assert.are.equal('{"name":"x"}', to_json(row({ name = "x" }, hand)))
     assert.are.equal('{"id":null,"z":1}', to_json(row({ id = null, z = 1 }, hand)))
     assert.are.equal("{}", to_json(row({}, hand)))
+  end)
+end)
+
+describe("value objects", function()
+  local cases = { -- constructor, text, JSON as to_json of the server gives it
+    { "numeric", "1.50", "1.50" }, { "numeric", "-1e5", "-100000" },
+    { "numeric", "123456789012345678901234567890.123", "123456789012345678901234567890.123" },
+    { "date", "2024-02-29", '"2024-02-29"' }, { "date", "infinity", '"infinity"' },
+    { "date", "0044-03-15 BC", '"0044-03-15 BC"' }, { "time", "10:00:00.5", '"10:00:00.5"' },
+    { "timetz", "10:00:00+02", '"10:00:00+02"' }, { "timestamp", "2024-02-29 10:00:00", '"2024-02-29T10:00:00"' },
+    { "timestamp", "2024-02-29 10:00:00.000001", '"2024-02-29T10:00:00.000001"' },
+    { "timestamp", "-infinity", '"-infinity"' }, { "timestamp", "0044-03-15 10:00:00 BC", '"0044-03-15T10:00:00 BC"' },
+    { "timestamptz", "2024-02-29 10:00:00+00", '"2024-02-29T10:00:00+00:00"' },
+    { "timestamptz", "2024-02-29 10:00:00-05", '"2024-02-29T10:00:00-05:00"' },
+    { "timestamptz", "2024-02-29 10:00:00.25+05:30", '"2024-02-29T10:00:00.25+05:30"' },
+    { "timestamptz", "1800-02-28 10:00:00+00:19:32", '"1800-02-28T10:00:00+00:19:32"' },
+    { "timestamptz", "0044-03-15 10:00:00+01 BC", '"0044-03-15T10:00:00+01:00 BC"' },
+    { "timestamptz", "infinity", '"infinity"' },
+    { "interval", "1 year 2 mons 3 days 04:05:06", '"1 year 2 mons 3 days 04:05:06"' },
+  }
+  for _, case in ipairs(cases) do
+    it("writes the " .. case[1] .. " " .. case[2], function()
+      assert.are.equal("[" .. case[3] .. "]", to_json { core[case[1]](case[2]) })
+    end)
+  end
+
+  it("has no JSON for NaN and Infinity", function()
+    for _, s in ipairs { "NaN", "Infinity", "-Infinity" } do
+      has(fails(to_json, { a = core.numeric(s) }).message, "numeric NaN or Infinity has no JSON form at $.a")
+    end
+  end)
+
+  it("reads numbers that no Lua number holds as numerics", function()
+    assert.are.equal("1" .. ("0"):rep(400), tostring(from_json "1e400"))
+    assert.are.equal("0." .. ("0"):rep(16382) .. "1", tostring(from_json "1e-16383"))
+    assert.is_true(core.numeric("12345678901234567890.50"):eq(from_json "12345678901234567890.50"))
   end)
 end)
 
