@@ -25,7 +25,7 @@ fpg_decode_fn fpg_json_decode;         /* json in both formats, jsonb as text */
 fpg_decode_fn fpg_jsonb_decode_binary; /* a version byte comes first */
 fpg_encode_fn fpg_json_encode;         /* a Lua string is a JSON string; writes FPG_TEXT */
 
-/* ---- between json.c, json_read.c and json_write.c ----------------------------------------- */
+/* ---- between the json files -------------------------------------------------------------- */
 
 #define FPG_JSON_TEXT_MT "fastpg.json_text"
 
@@ -43,6 +43,21 @@ void fpg_push_json_null(lua_State *L);
 /* True for the metatable at idx when it marks arrays: ours, the one in use, or one that says
  * __jsontype = "array". */
 int fpg_is_array_mt(lua_State *L, int idx);
+
+/* Room for n bytes that are not counted yet. */
+static inline char *fpg_json_reserve(lua_State *L, fpg_buf *b, size_t n) {
+  if (n > b->cap - b->len) {
+    fpg_buf_grow(L, b, n);
+    b->len -= n;
+  }
+  return b->data + b->len;
+}
+
+/* "s" in quotes; false, with nothing to rely on in b, when s is not text. */
+int fpg_json_put_string(lua_State *L, fpg_buf *b, const char *s, size_t len);
+void fpg_json_put_integer(lua_State *L, fpg_buf *b, int64_t v);
+/* False when v is NaN or infinite. */
+int fpg_json_put_float(lua_State *L, fpg_buf *b, double v);
 
 /* One step of a path such as $.a[3]["b c"]. */
 void fpg_json_path_key(lua_State *L, fpg_buf *b, const char *s, size_t len);

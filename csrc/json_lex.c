@@ -3,13 +3,15 @@
  * json_lex.c: see json_lex.h.
  *
  * Numbers.  A JSON number may become a double when nothing is lost: when the shortest text of that
- * double, which is what is sent back, has the very value of the literal.  The literal is reduced to
+ * double, which is what is sent back, has the value of the literal.  The literal is reduced to
  * m * 10^e without trailing zeros and compared with the shortest m * 10^e of the double, so neither
- * the layout (1e2, 100.0) nor the locale's decimal point matter.
+ * the layout (1e2, 100.0) nor the locale's decimal point matters.
  *
- * The shortest text has 15 to 17 digits or, padded with zeros, fewer.  For usual magnitudes it is
- * found with 128-bit integers, exactly: with v = f * 2^-s, f * 10^k is v * 10^k * 2^s, and a decimal
- * d reads back as v when |d * 2^s - f * 10^k| is under half a unit of f, 10^k / 2.
+ * The shortest text has 15 to 17 digits or, without its trailing zeros, fewer.  In usual magnitudes
+ * it is found exactly, with 128-bit integers: the double is a / unit * 10^-k, a decimal of n digits
+ * is d * 10^-k, and it reads back when |d * unit - a| is under half of `ulp`, the distance to the
+ * next double in the same measure (below a power of two: a quarter).  A decimal right between two
+ * doubles is not taken, as in PostgreSQL, so that the text is the server's own.
  */
 #include "json_lex.h"
 
@@ -142,7 +144,7 @@ int fpg_json_double(const char *s, size_t len, double *out) {
   }
   if (d.count <= 17 && d.e > -400 && d.e < 400) {
     double v = to_double(d.m, (int)d.e);
-    int same = d.count <= DBL_DIG && v > 1e-300 && v < 1e300; /* any 15 digits come back */
+    int same = d.count <= DBL_DIG && v > 1e-300 && v < 1e15; /* any 15 digits come back */
     if (!same && v > 0 && !isinf(v)) {
       uint64_t m;
       int e;
@@ -155,6 +157,13 @@ int fpg_json_double(const char *s, size_t len, double *out) {
     }
   }
   return d.count + d.e <= NUMERIC_WHOLE && -d.e <= NUMERIC_SCALE ? 0 : -1;
+}
+
+int fpg_json_whole(const char *s, size_t len, uint64_t *out) {
+  decimal d = decompose(s, s + len);
+  if (d.e < 0 || d.count + d.e > 19) return 0;
+  for (*out = d.m; d.e > 0; d.e--) *out *= 10;
+  return 1;
 }
 
 /* ---- the shortest text of a double -------------------------------------------------------- */
@@ -180,29 +189,42 @@ static int shortest_places(double v, uint64_t *m, int *e) {
 #ifdef __SIZEOF_INT128__
 __extension__ typedef unsigned __int128 u128;
 
-/* See the head of the file; for 1e-6 < v < 2^53 every product fits. */
+static u128 power10(int n) {
+  u128 p = 1;
+  while (n-- > 0) p *= 10;
+  return p;
+}
+
+/* The decimal d nearest to a / unit that reads back; false when there is none. */
+static int nearest(u128 a, u128 unit, u128 ulp, int power_of_two, uint64_t *d) {
+  u128 below = a % unit, above = unit - below;
+  int low = below * (power_of_two ? 4 : 2) < ulp, high = above * 2 < ulp;
+  *d = (uint64_t)(a / unit);
+  if (!low && !high) return 0;
+  if (!low || (high && (above < below || (above == below && (*d & 1))))) ++*d;
+  return 1;
+}
+
+/* For 1e-6 < v < 2^120 every product fits. */
 static int shortest_exact(double v, uint64_t *m, int *e) {
-  int bits;
+  if (!(v > 1e-6 && v < 0x1p120)) return 0;
+  int bits, places = 14; /* after the point, for 15 digits */
   uint64_t f = (uint64_t)ldexp(frexp(v, &bits), 53);
-  int s = 53 - bits, k = 14, digits;
-  if (!(v > 1e-6 && v < 9007199254740992.0) || f == (uint64_t)1 << 52) return 0;
-  for (double x = v; x < 1; x *= 10) k++;
-  for (double x = v; x >= 10; x /= 10) k--;
-  for (digits = 15; digits <= 17; digits++, k++) {
-    if (k < 0 || k > POW10D_MAX) continue;
-    u128 scale = (u128)1;
-    for (int i = 0; i < k; i++) scale *= 10;
-    u128 exact = f * scale, half = s ? (u128)1 << (s - 1) : 0;
-    uint64_t d = (uint64_t)(exact >> s);
-    u128 rest = exact - ((u128)d << s);
-    if (rest > half || (s && rest == half && (d & 1))) {
-      d++;
-      rest = ((u128)1 << s) - rest;
+  int power_of_two = f == (uint64_t)1 << 52;
+  for (double x = v; x < 1; x *= 10) places++;
+  for (double x = v; x >= 10; x /= 10) places--;
+  for (int n = 15; n <= 17; n++, places++) {
+    if (places > POW10D_MAX) return 0;
+    u128 up = power10(places), down = power10(-places), ulp = up, a = f * up, unit = down;
+    if (bits > 53) {
+      if (places > 0) return 0;
+      ulp = (u128)1 << (bits - 53);
+      a = f * ulp;
+    } else {
+      unit = down << (53 - bits);
     }
-    if (rest * 2 > scale || (rest * 2 == scale && (f & 1))) continue;
-    *m = d;
-    *e = -k;
-    return 1;
+    *e = -places;
+    if (nearest(a, unit, ulp, power_of_two, m)) return 1;
   }
   return 0;
 }
@@ -223,6 +245,10 @@ static void shortest_printed(double v, uint64_t *m, int *e) {
       if (is_digit(*p)) *m = *m * 10 + (uint64_t)(*p - '0');
     *e = atoi(exponent + 1) - (n - 1);
     if (n == 17 || to_double(*m, *e) == v) return;
+    if (to_double(*m + 1, *e) == v) { /* above a power of two there is more room than below */
+      ++*m;
+      return;
+    }
   }
 }
 
@@ -251,7 +277,7 @@ static int peek(check *c) {
 }
 
 static int check_escape(check *c) {
-  if (c->end - c->p < 2) return bad(c, "unfinished string");
+  if (c->end - c->p < 2) return c->p = c->end, bad(c, "unfinished string");
   if (c->p[1] == 'u') {
     if (fpg_json_hex4(c->p + 2, c->end) < 0) return bad(c, "\\u without four hex digits");
     c->p += 6;

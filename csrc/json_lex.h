@@ -67,6 +67,9 @@ const char *fpg_json_number(const char *p, const char *end);
  * -1 when the value is also beyond what PostgreSQL's numeric holds. */
 int fpg_json_double(const char *s, size_t len, double *out);
 
+/* The magnitude of the number s, when it is whole and has at most 19 digits. */
+int fpg_json_whole(const char *s, size_t len, uint64_t *out);
+
 /* v = m * 10^e with the fewest digits that read back as v; v is finite and above 0. */
 void fpg_shortest(double v, uint64_t *m, int *e);
 

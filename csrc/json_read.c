@@ -245,7 +245,7 @@ static void read_number(reader *r) {
   }
   if (exact)
     lua_pushnumber(r->L, (lua_Number)d);
-  else
+  else if (!fpg_json_whole(s, (size_t)(p - s), &m) || !push_integer(r->L, m, *s == '-'))
     fpg_push_numeric_text(r->L, s, (size_t)(p - s));
 }
 

@@ -7,7 +7,8 @@
  *
  *   PLAIN  not begun: the first key decides between SEQ and OBJECT, no key is {}
  *   SEQ    an array whose keys come as 1, 2, 3, ... out of lua_next, which proves that there are no
- *          others in the same pass; when they come in another order all keys are checked, then INDEX
+ *          others in the same pass; when they come in another order all keys are checked, and the
+ *          rest is written as INDEX
  *   INDEX  an array of n elements
  *   OBJECT string keys
  *   ROW    the columns of a shape in their order, then REST, the other keys
@@ -15,8 +16,6 @@
  * Each node holds two slots of the Lua stack (ROW four): the table, [columns, index,] the key.
  * No metamethod is called.
  */
-#include <math.h>
-
 #include "json.h"
 #include "json_lex.h"
 #include "value.h"
@@ -88,173 +87,35 @@ static int fail_type(writer *w, const char *type) {
   return fail(w, lua_pushfstring(w->L, "%s has no JSON form", type));
 }
 
-/* ---- bytes -------------------------------------------------------------------------------- */
-
-/* Room for n bytes that are not counted yet. */
-static inline char *reserve(lua_State *L, fpg_buf *b, size_t n) {
-  if (n > b->cap - b->len) {
-    fpg_buf_grow(L, b, n);
-    b->len -= n;
-  }
-  return b->data + b->len;
-}
+/* ---- scalars ------------------------------------------------------------------------------ */
 
 static inline void put_char(writer *w, char c) {
-  *reserve(w->L, w->b, 1) = c;
+  *fpg_json_reserve(w->L, w->b, 1) = c;
   w->b->len++;
-}
-
-static void put_escape(writer *w, unsigned char c) {
-  static const char hex[] = "0123456789abcdef", named[] = "\b\f\n\r\t\"\\", as[] = "bfnrt\"\\";
-  char *o = reserve(w->L, w->b, 6);
-  const char *at = memchr(named, c, sizeof named - 1);
-  o[0] = '\\';
-  if (at) {
-    o[1] = as[at - named];
-    w->b->len += 2;
-  } else {
-    memcpy(o + 1, "u00", 3);
-    o[4] = hex[c >> 4];
-    o[5] = hex[c & 15];
-    w->b->len += 6;
-  }
-}
-
-/* "s" in quotes; false when s is not text. */
-static int put_string(writer *w, const char *s, size_t len) {
-  const char *end = s + len;
-  char *o = reserve(w->L, w->b, len + 10); /* copies eight bytes at a time */
-  *o++ = '"';
-  for (;;) {
-    while (end - s >= 8) {
-      int n = fpg_json_plain8(s);
-      memcpy(o, s, 8);
-      o += n;
-      s += n;
-      if (n < 8) break;
-    }
-    while (s < end && fpg_json_is_plain((unsigned char)*s)) *o++ = *s++;
-    if (s == end) break;
-    unsigned char c = (unsigned char)*s;
-    if (c >= 0x80) {
-      size_t n = fpg_utf8_seq(s, end);
-      if (!n) return 0;
-      for (; n; n--) *o++ = *s++;
-    } else {
-      if (c == 0) return 0;
-      w->b->len = (size_t)(o - w->b->data);
-      put_escape(w, c);
-      s++;
-      o = reserve(w->L, w->b, (size_t)(end - s) + 10);
-    }
-  }
-  *o++ = '"';
-  w->b->len = (size_t)(o - w->b->data);
-  return 1;
 }
 
 /* The string at idx, which is the value or the key of the current child. */
 static void put_lua_string(writer *w, int idx, const char *wrong) {
   size_t len;
   const char *s = lua_tolstring(w->L, idx, &len);
-  if (!put_string(w, s, len)) fail(w, wrong);
-}
-
-/* ---- numbers ------------------------------------------------------------------------------ */
-
-static char *digits_of(char *end, uint64_t v) {
-  static const char pairs[] = "0001020304050607080910111213141516171819"
-                              "2021222324252627282930313233343536373839"
-                              "4041424344454647484950515253545556575859"
-                              "6061626364656667686970717273747576777879"
-                              "8081828384858687888990919293949596979899";
-  for (; v >= 100; v /= 100) memcpy(end -= 2, pairs + v % 100 * 2, 2);
-  if (v >= 10)
-    memcpy(end -= 2, pairs + v * 2, 2);
-  else
-    *--end = (char)('0' + v);
-  return end;
-}
-
-static void put_integer(writer *w, int64_t v) {
-  char text[24], *end = text + sizeof text;
-  char *p = digits_of(end, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
-  if (v < 0) *--p = '-';
-  fpg_buf_put(w->L, w->b, p, (size_t)(end - p));
-}
-
-/* d1.d2d3e+30 */
-static char *scientific(char *o, const char *digits, int n, int exponent) {
-  *o++ = digits[0];
-  if (n > 1) {
-    *o++ = '.';
-    memcpy(o, digits + 1, (size_t)n - 1);
-    o += n - 1;
-  }
-  *o++ = 'e';
-  *o++ = exponent < 0 ? '-' : '+';
-  if (exponent < 0) exponent = -exponent;
-  if (exponent >= 100) *o++ = (char)('0' + exponent / 100);
-  *o++ = (char)('0' + exponent / 10 % 10);
-  *o++ = (char)('0' + exponent % 10);
-  return o;
-}
-
-/* A double above 0 as PostgreSQL lays it out; `point`: with a fraction even when it is whole. */
-static char *put_digits(char *o, double v, int point) {
-  uint64_t m;
-  int e, whole;
-  fpg_shortest(v, &m, &e);
-  char text[24], *end = text + sizeof text, *digits = digits_of(end, m);
-  int n = (int)(end - digits);
-  whole = n + e; /* digits before the point */
-  if (whole < -3 || whole > 15) return scientific(o, digits, n, whole - 1);
-  if (whole <= 0) {
-    memcpy(o, "0.000", 5);
-    o += 2 - whole;
-    memcpy(o, digits, (size_t)n);
-    return o + n;
-  }
-  for (int i = 0; i < whole; i++) *o++ = i < n ? digits[i] : '0';
-  if (n > whole) {
-    *o++ = '.';
-    memcpy(o, digits + whole, (size_t)(n - whole));
-    return o + (n - whole);
-  }
-  if (point) {
-    memcpy(o, ".0", 2);
-    o += 2;
-  }
-  return o;
-}
-
-static void put_float(writer *w, double v) {
-  if (isnan(v) || isinf(v)) fail(w, isnan(v) ? "NaN has no JSON form" : "Infinity has no JSON form");
-  char *start = reserve(w->L, w->b, 40), *o = start;
-  if (signbit(v)) *o++ = '-';
-  if (v == 0) {
-    memcpy(o, "0.0", 3);
-    o += FPG_HAS_INTEGER ? 3 : 1;
-  } else {
-    o = put_digits(o, fabs(v), FPG_HAS_INTEGER);
-  }
-  w->b->len += (size_t)(o - start);
+  if (!fpg_json_put_string(w->L, w->b, s, len)) fail(w, wrong);
 }
 
 static void put_number(writer *w, int idx) {
 #if FPG_HAS_INTEGER
   if (lua_isinteger(w->L, idx)) {
-    put_integer(w, (int64_t)lua_tointeger(w->L, idx));
+    fpg_json_put_integer(w->L, w->b, (int64_t)lua_tointeger(w->L, idx));
     return;
   }
 #else
   double v = (double)lua_tonumber(w->L, idx);
   if (v >= -9007199254740992.0 && v <= 9007199254740992.0 && v == (double)(int64_t)v) {
-    put_integer(w, (int64_t)v);
+    fpg_json_put_integer(w->L, w->b, (int64_t)v);
     return;
   }
 #endif
-  put_float(w, (double)lua_tonumber(w->L, idx));
+  if (!fpg_json_put_float(w->L, w->b, (double)lua_tonumber(w->L, idx)))
+    fail(w, "NaN or Infinity has no JSON form");
 }
 
 /* ---- objects of fastpg -------------------------------------------------------------------- */
@@ -293,7 +154,7 @@ static int put_value(writer *w, int idx) {
   else if (kind == FPG_V_TIMESTAMP || kind == FPG_V_TIMESTAMPTZ)
     put_timestamp(w, text->data, text->len, kind == FPG_V_TIMESTAMPTZ);
   else if (kind)
-    put_string(w, text->data, text->len);
+    fpg_json_put_string(L, w->b, text->data, text->len);
   fpg_buf_free(L, text);
   lua_pop(L, 1);
   return kind != 0;
@@ -595,7 +456,7 @@ static int advance(writer *w) {
 static void put_cdata(writer *w, int idx) {
   int64_t v;
   if (!fpg_to_int64(w->L, idx, &v)) fail_type(w, "cdata that is no integer of 64 bits with sign");
-  put_integer(w, v);
+  fpg_json_put_integer(w->L, w->b, v);
 }
 
 /* Writes and pops the scalar on top and is true; a table becomes a node. */
