@@ -136,7 +136,11 @@ describe("check_fragment", function()
 
   it("finds a keyword wherever it hides", function()
     local n = 0
-    local around = { { "(", ")" }, { "f(", ")" }, { "a[", "]" }, { "array[", "]" }, { "((a)+(", "))" }, { "case when ", " end" }, { "a = any(", ")" }, { "'x' || (", ")" }, { "e'\\'' || (", ")" }, { "$$'$$ || (", ")" }, { "? || (:a, ", ")" } }
+    local around = {
+      { "(", ")" }, { "f(", ")" }, { "a[", "]" }, { "array[", "]" }, { "((a)+(", "))" }, { "case when ", " end" },
+      { "a = any(", ")" }, { "'x' || (", ")" }, { "e'\\'' || (", ")" },
+      { "$$'$$ || (", ")" }, { "? || (:a, ", ")" },
+    }
     for _, pair in ipairs(around) do
       for _, word in ipairs { "select", "table", "values", "with", "SELECT", "sElEcT" } do
         for _, before in ipairs { "", " ", "\n", "\t", "1+", "'a'", '"a"', "$1 ", ")(" } do
