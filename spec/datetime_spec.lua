@@ -34,10 +34,12 @@ describe("fastpg.date", function()
   end)
 
   it("refuses what no calendar has", function()
-    for _, s in ipairs { "2023-02-29", "1900-02-29", "2024-13-01", "2024-00-01", "2024-01-32", "0000-01-01", "4714-11-23 BC", "5874898-01-01" } do
+    for _, s in ipairs { "2023-02-29", "1900-02-29", "2024-13-01", "2024-00-01", "2024-01-32", "0000-01-01",
+      "4714-11-23 BC", "5874898-01-01" } do
       assert.equal("datetime_field_overflow", fails(core.date, s).name)
     end
-    for _, s in ipairs { "", "x", "2024", "2024-01", "24-01-01", "2024-01-01x", "2024-01-01 10:00", "infinityx", "2024-01-01 BCE", "99999999-01-01" } do
+    for _, s in ipairs { "", "x", "2024", "2024-01", "24-01-01", "2024-01-01x", "2024-01-01 10:00", "infinityx",
+      "2024-01-01 BCE", "99999999-01-01" } do
       assert.equal("invalid_datetime_format", fails(core.date, s).name)
     end
   end)
@@ -75,7 +77,8 @@ describe("fastpg.date", function()
     assert.equal(-1, a:cmp "2024-03-01")
     assert.is_true(a:eq "2024-02-28" and a:lt(b) and a:le(b))
     assert.is_false(a == core.timestamp "2024-02-28 00:00")
-    assert.equal("invalid_argument", fails(function() return a < core.time "10:00" end).name)
+    assert.is_false(pcall(function() return a < core.time "10:00" end))
+    assert.equal("invalid_argument", fails(a.lt, a, core.time "10:00").name)
     assert.equal("invalid_argument", fails(a.cmp, a, 1).name)
   end)
 
@@ -88,9 +91,11 @@ end)
 
 describe("fastpg.time and timetz", function()
   it("read and print ISO text", function()
-    same_text(core.time, { "00:00:00", "24:00:00", "23:59:59.999999", "10:20:30.5", { "10:20", "10:20:00" }, { "10:20:60", "10:21:00" },
+    same_text(core.time, { "00:00:00", "24:00:00", "23:59:59.999999", "10:20:30.5", { "10:20", "10:20:00" },
+      { "10:20:60", "10:21:00" },
       { "00:00:00.0000005", "00:00:00.000001" }, { "23:59:59.9999999", "24:00:00" } })
-    same_text(core.timetz, { "10:20:30+01", "10:20:30-03:30", "10:20:30+15:59:59", "00:00:00-00:00:01", { "10:20Z", "10:20:00+00" },
+    same_text(core.timetz, { "10:20:30+01", "10:20:30-03:30", "10:20:30+15:59:59", "00:00:00-00:00:01", { "10:20Z",
+      "10:20:00+00" },
       { "10:20 +0530", "10:20:00+05:30" }, { "10:20", "10:20:00+00" } })
     for _, s in ipairs { "24:00:01", "10:60:00", "25:00:00", "10:00:61" } do
       assert.equal("datetime_field_overflow", fails(core.time, s).name)
@@ -147,7 +152,8 @@ describe("fastpg.timestamp", function()
     local t = core.timestamp "2024-02-29 10:20:30.000040"
     assert.equal("2024 2 29 10 20 30 40", fields(t, "year", "month", "day", "hour", "min", "sec", "usec"))
     assert.is_nil(t.offset)
-    assert.equal("-1 12 31 23 59 59 999999", fields(core.timestamp "0001-12-31 23:59:59.999999 BC", "year", "month", "day", "hour", "min", "sec", "usec"))
+    assert.equal("-1 12 31 23 59 59 999999", fields(core.timestamp "0001-12-31 23:59:59.999999 BC", "year",
+      "month", "day", "hour", "min", "sec", "usec"))
     assert.equal("2024-02-29 10:00:00", tostring(core.timestamp(2024, 2, 29, 10, 0, 0)))
     assert.equal("2024-02-29 00:00:00", tostring(core.timestamp(2024, 2, 29)))
     assert.equal("2024-02-29 10:00:01.5", tostring(core.timestamp(2024, 2, 29, 10, 0, 1.5)))
@@ -179,7 +185,8 @@ describe("fastpg.timestamptz", function()
     assert.equal("2024-02-29 10:00:00+01", tostring(tstz("2024-02-29 09:00:00Z", "Europe/Berlin")))
     assert.equal("2024-02-29 05:00:00-05", tostring(tstz(tstz "2024-02-29 10:00:00Z", "America/New_York")))
     assert.equal("2024-02-29 10:00:00+01", tostring(tstz(2024, 2, 29, 10, 0, 0, "Europe/Berlin")))
-    assert.equal("2024-02-29 10:00:00-01", tostring(tstz { year = 2024, month = 2, day = 29, hour = 10, offset = -3600 }))
+    assert.equal("2024-02-29 10:00:00-01", tostring(tstz { year = 2024, month = 2, day = 29, hour = 10,
+      offset = -3600 }))
     assert.equal("2009-02-13 23:31:30.5+00", tostring(tstz(1234567890.5)))
     assert.equal("2009-02-14 00:31:30+01", tostring(tstz(1234567890, "Europe/Berlin")))
     assert.equal("infinity", tostring(tstz "infinity"))
@@ -210,7 +217,8 @@ describe("fastpg.timestamptz", function()
 
   it("has fields of its zone and compares by the instant", function()
     local t = tstz("2024-02-29 09:20:30.5Z", "Europe/Berlin")
-    assert.equal("2024 2 29 10 20 30 500000 3600", fields(t, "year", "month", "day", "hour", "min", "sec", "usec", "offset"))
+    assert.equal("2024 2 29 10 20 30 500000 3600", fields(t, "year", "month", "day", "hour", "min", "sec", "usec",
+      "offset"))
     assert.is_true(t == tstz "2024-02-29 09:20:30.5+00")
     assert.is_true(t < tstz "2024-02-29 09:20:30.6+00")
     assert.equal(1709198430.5, t:epoch())
@@ -222,18 +230,22 @@ end)
 describe("fastpg.interval", function()
   it("reads and prints the style postgres", function()
     same_text(core.interval, {
-      "00:00:00", "1 day", "1 day 02:03:04", "-1 days +02:03:04", "1 year 2 mons 3 days 04:05:06.7", "-1 years -2 mons +3 days -04:05:06.7",
-      "178956970 years 7 mons", "-178956970 years -8 mons", "-2147483648 days", "2562047788:00:54.775807", "-2562047788:00:54.775808",
+      "00:00:00", "1 day", "1 day 02:03:04", "-1 days +02:03:04", "1 year 2 mons 3 days 04:05:06.7",
+        "-1 years -2 mons +3 days -04:05:06.7",
+      "178956970 years 7 mons", "-178956970 years -8 mons", "-2147483648 days", "2562047788:00:54.775807",
+        "-2562047788:00:54.775808",
       "100:00:00", "1 mon -1 days", "00:00:00.000001", "infinity", "-infinity",
       { "13 months", "1 year 1 mon" }, { "1 week", "7 days" }, { "@ 1 day 2 hours ago", "-1 days -02:00:00" },
       { "P1Y2M3DT4H5M6.5S", "1 year 2 mons 3 days 04:05:06.5" }, { "PT36H", "36:00:00" }, { "P2W", "14 days" },
-      { "1.5 hours", "01:30:00" }, { "1.5 days", "1 day 12:00:00" }, { "1.5 months", "1 mon 15 days" }, { "1.5 years", "1 year 6 mons" },
+      { "1.5 hours", "01:30:00" }, { "1.5 days", "1 day 12:00:00" }, { "1.5 months", "1 mon 15 days" },
+        { "1.5 years", "1 year 6 mons" },
       { "90", "00:01:30" }, { "1h 30m", "01:30:00" }, { "10:20", "10:20:00" }, { "-0:00:01", "-00:00:01" },
     })
     for _, s in ipairs { "", "x", "1 parsec", "P", "P1", "1 day day", "ago", "10:", "--1 day" } do
       assert.equal("invalid_datetime_format", fails(core.interval, s).name)
     end
-    for _, s in ipairs { "2147483648 days", "9999999999 months", "99999999999999999999 sec", "10:60:00", "2562047788:00:54.775808" } do
+    for _, s in ipairs { "2147483648 days", "9999999999 months", "99999999999999999999 sec", "10:60:00",
+      "2562047788:00:54.775808" } do
       assert.equal("datetime_field_overflow", fails(core.interval, s).name)
     end
   end)
@@ -242,8 +254,10 @@ describe("fastpg.interval", function()
     local i = core.interval "1 year 2 mons -3 days 00:00:04"
     assert.equal("14 -3 4000000", fields(i, "months", "days", "usec"))
     assert.equal("14 mons", ("%d mons"):format(i.months))
-    assert.equal("1 year 2 mons -3 days +00:00:04", tostring(core.interval { months = 14, days = -3, usec = 4000000 }))
-    assert.equal("1 year 7 days 02:03:04.5", tostring(core.interval { years = 1, weeks = 1, hours = 2, mins = 3, secs = 4.5 }))
+    assert.equal("1 year 2 mons -3 days +00:00:04", tostring(core.interval { months = 14, days = -3,
+      usec = 4000000 }))
+    assert.equal("1 year 7 days 02:03:04.5", tostring(core.interval { years = 1, weeks = 1, hours = 2, mins = 3,
+      secs = 4.5 }))
     assert.equal("00:01:30", tostring(core.interval(90)))
     assert.equal("10:00:00", tostring(core.interval(core.time "10:00")))
     assert.equal("invalid_argument", fails(core.interval, { month = 1 }).name)
