@@ -25,6 +25,7 @@ int luaopen_fastpg_core(lua_State *L) {
   lua_setfield(L, -2, "abi");
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
+  fpg_open_numbers(L);
   fpg_open_supervisor(L);
   fpg_open_sqltext(L);
   fpg_open_value(L);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * json_lex.h: what JSON is, byte by byte: strings, numbers, a check that builds nothing, and the
- * shortest decimal of a double.  Pure C: the reader and the writer of Lua values stand on it.
+ * json_lex.h: what JSON is, byte by byte: strings, numbers, and a check that builds nothing.
+ * Pure C: the reader and the writer of Lua values stand on it.
  */
 #ifndef FASTPG_JSON_LEX_H
 #define FASTPG_JSON_LEX_H
@@ -69,9 +69,6 @@ int fpg_json_double(const char *s, size_t len, double *out);
 
 /* The magnitude of the number s, when it is whole and has at most 19 digits. */
 int fpg_json_whole(const char *s, size_t len, uint64_t *out);
-
-/* v = m * 10^e with the fewest digits that read back as v; v is finite and above 0. */
-void fpg_shortest(double v, uint64_t *m, int *e);
 
 /* Checks a whole document as the server's json type does (escapes \uXXXX by their form only).
  * NULL when it is well formed, else what is wrong, and *at is the byte it is wrong at. */

@@ -9,6 +9,7 @@
 
 #include "json.h"
 #include "json_lex.h"
+#include "shortest.h"
 
 /* ---- strings ------------------------------------------------------------------------------ */
 

@@ -4,10 +4,13 @@
  */
 #include "lx.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "shortest.h"
 
 #define BUF_MT "fastpg.buffer"
 
@@ -141,29 +144,74 @@ int fpg_to_int64(lua_State *L, int idx, int64_t *out) {
   return 1;
 }
 
+/* A decimal right between two floats reads back as one of them by the rule for ties alone;
+ * PostgreSQL does not print it. */
+static int is_between(float v, double decimal) {
+  return decimal == ((double)v + (double)nextafterf(v, INFINITY)) / 2 ||
+         decimal == ((double)v + (double)nextafterf(v, -INFINITY)) / 2;
+}
+
+/* The same for a float: 6 to 9 digits, fewer below the least normal one. */
+static void shortest_single(float v, uint64_t *m, int *e) {
+  for (int n = v < FLT_MIN ? 1 : FLT_DIG; n <= 9; n++) {
+    char text[40];
+    snprintf(text, sizeof text, "%.*e", n - 1, (double)v);
+    const char *p = text;
+    *m = 0;
+    for (; *p != 'e'; p++)
+      if (*p >= '0' && *p <= '9') *m = *m * 10 + (uint64_t)(*p - '0');
+    *e = atoi(p + 1) - (n - 1);
+    if (strtof(text, NULL) == v && !is_between(v, fpg_decimal_to_double(*m, *e))) break;
+  }
+  for (; *m % 10 == 0; ++*e) *m /= 10;
+}
+
+/* Digits d.ddd * 10^exp as PostgreSQL lays them out: plain from 1e-4 to below 1e15 (1e6 for a
+ * float4), else with an exponent of two digits at least. */
+static size_t lay_out(char *out, const char *digits, int n, int exp, int limit) {
+  char *p = out;
+  if (exp < -4 || exp >= limit) {
+    *p++ = digits[0];
+    if (n > 1) *p++ = '.';
+    memcpy(p, digits + 1, (size_t)n - 1);
+    p += n - 1;
+    return (size_t)(p - out) + (size_t)sprintf(p, "e%c%02d", exp < 0 ? '-' : '+', abs(exp));
+  }
+  if (exp < 0) {
+    memcpy(p, "0.0000", (size_t)(1 - exp));
+    p += 1 - exp;
+  }
+  for (int i = 0; i < n || i <= exp; i++) {
+    if (exp >= 0 && i == exp + 1) *p++ = '.';
+    *p++ = i < n ? digits[i] : '0';
+  }
+  return (size_t)(p - out);
+}
+
 size_t fpg_float_text(char *buf, double v, int single) {
+  if (single) v = (double)(float)v;
   if (isnan(v)) return (size_t)sprintf(buf, "NaN");
   if (isinf(v)) return (size_t)sprintf(buf, v < 0 ? "-Infinity" : "Infinity");
-  char sci[40];
-  int first = single ? 6 : 15, most = single ? 9 : 17; /* digits any value keeps, and needs at most */
-  for (int n = first; n <= most; n++) {
-    snprintf(sci, sizeof sci, "%.*e", n - 1, v);
-    if (single ? strtof(sci, NULL) == (float)v : strtod(sci, NULL) == v) break;
-  }
-  char *e = strchr(sci, 'e');
-  int exp = atoi(e + 1);
-  char *end = e;
-  while (end[-1] == '0') end--;
-  if (end[-1] == '.') end--;
-  int digits = (int)(end - sci) - (sci[0] == '-') - (memchr(sci, '.', (size_t)(end - sci)) != NULL);
-  /* lay it out as PostgreSQL does: plain between 1e-4 and 1e15 (1e6 for float4) */
-  if (exp < -4 || exp >= first) {
-    size_t mant = (size_t)(end - sci);
-    memcpy(buf, sci, mant);
-    return mant + (size_t)sprintf(buf + mant, "e%c%02d", exp < 0 ? '-' : '+', abs(exp));
-  }
-  int frac = digits - 1 - exp;
-  return (size_t)sprintf(buf, "%.*f", frac > 0 ? frac : 0, v);
+  size_t sign = signbit(v) ? 1 : 0;
+  if (sign) *buf++ = '-';
+  if (v == 0) return sign + (size_t)sprintf(buf, "0");
+  uint64_t m;
+  int e;
+  if (single)
+    shortest_single((float)fabs(v), &m, &e);
+  else
+    fpg_shortest(fabs(v), &m, &e);
+  char digits[24];
+  int n = snprintf(digits, sizeof digits, "%llu", (unsigned long long)m);
+  return sign + lay_out(buf, digits, n, e + n - 1, single ? 6 : 15);
+}
+
+/* core.float_text(number, single) -> its shortest text as the server's */
+static int core_float_text(lua_State *L) {
+  char text[40];
+  size_t len = fpg_float_text(text, (double)luaL_checknumber(L, 1), lua_toboolean(L, 2));
+  lua_pushlstring(L, text, len);
+  return 1;
 }
 
 const char *fpg_describe(lua_State *L, int idx) {
@@ -223,4 +271,9 @@ void fpg_open_lx(lua_State *L) {
   lua_pushliteral(L, "fastpg.Error");
   lua_setfield(L, -2, "__name");
   lua_pop(L, 1);
+}
+
+void fpg_open_numbers(lua_State *L) {
+  lua_pushcfunction(L, core_float_text);
+  lua_setfield(L, -2, "float_text");
 }

@@ -69,6 +69,9 @@ const char *fpg_describe(lua_State *L, int idx);
 /* True when the bytes are UTF-8 as PostgreSQL takes it: no surrogates, no overlong forms, no NUL. */
 int fpg_valid_utf8(const char *s, size_t len);
 
+/* Makes the metatables; the core table is not needed yet. */
 void fpg_open_lx(lua_State *L);
+/* Adds float_text to the core table. */
+void fpg_open_numbers(lua_State *L);
 
 #endif

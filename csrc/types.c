@@ -8,6 +8,7 @@
 #include "types.h"
 
 #include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -189,11 +190,18 @@ static const char *float_text(lua_State *L, const fpg_type *type, char buf[64], 
   return buf;
 }
 
+/* The host may have set a locale whose decimal point is a comma. */
+static locale_t c_locale(void) {
+  static locale_t c;
+  if (!c) c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+  return c;
+}
+
 static void float4_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   (void)cx;
   char buf[64], *end;
-  float f = strtof(float_text(L, type, buf, p, len), &end);
+  float f = strtof_l(float_text(L, type, buf, p, len), &end, c_locale());
   if (*end) fpg_bad_text(L, type);
   lua_pushnumber(L, (lua_Number)f);
 }
@@ -202,7 +210,7 @@ static void float8_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
                                const char *p, size_t len) {
   (void)cx;
   char buf[64], *end;
-  double d = strtod(float_text(L, type, buf, p, len), &end);
+  double d = strtod_l(float_text(L, type, buf, p, len), &end, c_locale());
   if (*end) fpg_bad_text(L, type);
   lua_pushnumber(L, d);
 }
