@@ -45,7 +45,7 @@ typedef enum fpg_kind {
 } fpg_kind;
 
 enum {
-  FPG_UNTERMINATED = 1, /* a string, quoted identifier or comment that reaches the end of the text */
+  FPG_UNTERMINATED = 1, /* a string, identifier or comment that reaches the end of the text */
   FPG_COMMENTED = 2,    /* a string with a comment between its continuation lines */
   FPG_JUNK = 4,         /* a number or $1 with a letter right behind it: servers differ on it */
   FPG_UNICODE = 8       /* U&'...' */

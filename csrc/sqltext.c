@@ -68,9 +68,9 @@ static counts count_placeholders(const char *s, size_t len, int standard) {
   return c;
 }
 
-/* Appends $n in the place of the token.  Where a letter or digit touches a ? or :name, a space keeps
- * them apart: `and?` must not become the name and$1, nor `?1` the parameter $11, nor `$?` the `$$`
- * that opens a string. */
+/* Appends $n in the place of the token.  Where a letter or digit touches a ? or :name, a space
+ * keeps them apart: `and?` must not become the name and$1, nor `?1` the parameter $11, nor `$?` the
+ * `$$` that opens a string. */
 static void put_param(lua_State *L, fpg_buf *out, const fpg_token *t, const char *start,
                       const char *end, int64_t n) {
   const char *behind = t->p + t->len;
@@ -292,9 +292,10 @@ typedef struct scan {
 
 /* INSERT INTO, DELETE FROM, MERGE INTO, UPDATE name: else it is only a column of that name. */
 static int verb_confirmed(int verb, const fpg_token *t) {
-  if (verb == FPG_W_UPDATE)
-    return t->kind == FPG_QUOTED ||
-           (t->kind == FPG_WORD && (t->code == FPG_W_ONLY || !(fpg_word_flags(t->code) & FPG_ASKS)));
+  if (verb == FPG_W_UPDATE) {
+    int name = t->code == FPG_W_ONLY || !(fpg_word_flags(t->code) & FPG_ASKS);
+    return t->kind == FPG_QUOTED || (t->kind == FPG_WORD && name);
+  }
   return t->code == (verb == FPG_W_DELETE ? FPG_W_FROM : FPG_W_INTO);
 }
 
