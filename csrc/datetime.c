@@ -60,9 +60,8 @@ void fpg_time_fields(int64_t usec, fpg_fields *f) {
 }
 
 void fpg_ts_fields(int64_t ts, fpg_fields *f) {
-  int64_t days = fpg_floor_div(ts, FPG_DAY);
-  fpg_date_fields((int32_t)days, f);
-  fpg_time_fields(ts - days * FPG_DAY, f);
+  fpg_date_fields((int32_t)fpg_floor_div(ts, FPG_DAY), f);
+  fpg_time_fields(fpg_floor_mod(ts, FPG_DAY), f);
 }
 
 /* Days of a day that the calendar has, in any year near the legal ones. */

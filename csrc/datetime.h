@@ -64,6 +64,11 @@ static inline int fpg_ts_finite(int64_t t) { return t != FPG_TS_INF && t != FPG_
 static inline int64_t fpg_floor_div(int64_t a, int64_t b) {
   return a / b - (a % b < 0);
 }
+/* What that leaves, never negative. */
+static inline int64_t fpg_floor_mod(int64_t a, int64_t b) {
+  int64_t rest = a % b;
+  return rest < 0 ? rest + b : rest;
+}
 
 /* Fields of finite values. */
 void fpg_date_fields(int32_t date, fpg_fields *f);
@@ -103,5 +108,15 @@ int fpg_interval_parse(const char *s, size_t len, fpg_interval *out);
 /* The infinite intervals of PostgreSQL 17: all three fields at their ends. */
 int fpg_interval_inf(const fpg_interval *v); /* -1, 0, 1 */
 int fpg_interval_cmp(const fpg_interval *a, const fpg_interval *b);
+
+/* Each false where the result is out of range; sign is 1 or -1. */
+int fpg_interval_add(const fpg_interval *a, const fpg_interval *b, int sign, fpg_interval *out);
+int fpg_interval_mul(const fpg_interval *v, double factor, fpg_interval *out);
+int fpg_interval_div(const fpg_interval *v, double divisor, fpg_interval *out);
+/* a - b as days and time of day. */
+int fpg_ts_diff(int64_t a, int64_t b, fpg_interval *out);
+/* ts, finite, moved by `months`: a day the month lacks becomes its last. */
+int fpg_ts_add_months(int64_t ts, int64_t months, int64_t *out);
+int fpg_ts_add(int64_t ts, int64_t usec, int64_t *out);
 
 #endif

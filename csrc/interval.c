@@ -325,6 +325,6 @@ int fpg_interval_inf(const fpg_interval *v) {
 int fpg_interval_cmp(const fpg_interval *a, const fpg_interval *b) {
   int64_t qa = fpg_floor_div(a->usec, FPG_DAY), qb = fpg_floor_div(b->usec, FPG_DAY);
   int64_t da = (int64_t)a->months * 30 + a->days + qa, db = (int64_t)b->months * 30 + b->days + qb;
-  int64_t ua = a->usec - qa * FPG_DAY, ub = b->usec - qb * FPG_DAY;
+  int64_t ua = fpg_floor_mod(a->usec, FPG_DAY), ub = fpg_floor_mod(b->usec, FPG_DAY);
   return da != db ? (da > db) - (da < db) : (ua > ub) - (ua < ub);
 }

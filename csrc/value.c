@@ -183,7 +183,7 @@ static const luaL_Reg common_meta[] = {
 void fpg_value_define(lua_State *L, const fpg_value_class *c) {
   lua_createtable(L, 0, 16); /* the metatable */
   luaL_setfuncs(L, common_meta, 0);
-  if (c->meta) luaL_setfuncs(L, c->meta, 0);
+  luaL_setfuncs(L, fpg_arith_meta, 0);
   lua_pushstring(L, kinds[c->kind]);
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "__name");
@@ -194,6 +194,7 @@ void fpg_value_define(lua_State *L, const fpg_value_class *c) {
   lua_createtable(L, 0, 16); /* what __index finds */
   luaL_setfuncs(L, common_methods, 0);
   luaL_setfuncs(L, c->methods, 0);
+  if (c->more_methods) luaL_setfuncs(L, c->more_methods, 0);
   for (int i = 0; c->fields && c->fields[i]; i++) {
     lua_pushinteger(L, i);
     lua_setfield(L, -2, c->fields[i]);
@@ -208,6 +209,7 @@ void fpg_value_define(lua_State *L, const fpg_value_class *c) {
 }
 
 void fpg_open_value(lua_State *L) {
+  fpg_open_math(L);
   fpg_open_numeric(L);
   fpg_open_time(L);
 }

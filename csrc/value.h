@@ -114,7 +114,7 @@ typedef struct fpg_value_class {
   int kind;
   const char *const *fields; /* names, NULL at the end; the getter gets the position */
   void (*field)(lua_State *L, int kind, const void *v, int i);
-  const luaL_Reg *methods, *meta;
+  const luaL_Reg *methods, *more_methods;
   lua_CFunction constructor;
   const char *constructor_name;
 } fpg_value_class;
@@ -126,6 +126,17 @@ int fpg_numeric_coerce(lua_State *L, int idx, int text_too);
 int fpg_time_coerce(lua_State *L, int idx, int kind);
 int fpg_time_cmp(int kind, const void *a, const void *b);
 
+/* An operation (FPG_MATH_ADD …, see numeric_math.h) on the values at 1 and 2, of which one is a
+ * numeric, or a date or time; pushes the result. */
+int fpg_numeric_arith(lua_State *L, int op);
+int fpg_time_arith(lua_State *L, int op);
+/* The metamethods of arithmetic. */
+extern const luaL_Reg fpg_arith_meta[];
+extern const luaL_Reg fpg_numeric_math[]; /* methods round, abs */
+
+int fpg_now(lua_State *L);
+
+void fpg_open_math(lua_State *L);
 void fpg_open_numeric(lua_State *L);
 void fpg_open_time(lua_State *L);
 

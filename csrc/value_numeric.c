@@ -97,6 +97,7 @@ static const luaL_Reg numeric_methods[] = {{"tonumber", numeric_tonumber}, {NULL
 static const fpg_value_class numeric_class = {
     .kind = FPG_V_NUMERIC,
     .methods = numeric_methods,
+    .more_methods = fpg_numeric_math,
     .constructor = numeric_new,
     .constructor_name = "numeric",
 };

@@ -123,7 +123,7 @@ static int to_tstz(int64_t clock, const fpg_tz *zone, fpg_any *out) {
   return fpg_ts_ok(v.usec) || !fpg_ts_finite(v.usec) ? 1 : FPG_FIELDS_RANGE;
 }
 
-static int64_t day_part(int64_t clock) { return clock - fpg_floor_div(clock, FPG_DAY) * FPG_DAY; }
+static int64_t day_part(int64_t clock) { return fpg_floor_mod(clock, FPG_DAY); }
 
 /* From a date or timestamp. */
 static int cast_clock(int from, const void *v, int kind, const fpg_tz *zone, fpg_any *out) {
@@ -318,4 +318,6 @@ static const fpg_value_class classes[] = {
 void fpg_open_time(lua_State *L) {
   for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
     fpg_value_define(L, &classes[i]);
+  lua_pushcfunction(L, fpg_now);
+  lua_setfield(L, -2, "now");
 }
