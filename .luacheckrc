@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 std = "max"
-max_line_length = 120
+max_line_length = 132
 self = false
 exclude_files = { "build", ".git" }
-files["spec"] = { std = "max+busted" }
+files["spec"] = { std = "max+busted", max_line_length = false } -- tables of cases
 files["spec/support/run.lua"] = { globals = { "arg" } }
