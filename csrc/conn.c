@@ -9,12 +9,37 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "error.h"
+
+/* ---- which process ------------------------------------------------------------------------ */
+
+/* getpid is a system call each time in today's C libraries, and every method asks: it is kept until
+ * a fork.  0 is "not known". */
+static _Atomic pid_t process;
+
+static void forget_process(void) { process = 0; }
+
+static pid_t process_id(void) {
+  pid_t id = process;
+  if (!id) process = id = getpid();
+  return id;
+}
+
+/* Once per process, not per Lua state: a host that makes a state for each request has many. */
+static void watch_forks(lua_State *L) {
+  static _Atomic int watching;
+  if (watching) return;
+  if (pthread_atfork(NULL, NULL, forget_process)) luaL_error(L, "not enough memory");
+  watching = 1;
+}
+
+/* ---- one connection ----------------------------------------------------------------------- */
 
 static void forget_result(fpg_conn *c) {
   PQclear(c->res);
@@ -33,7 +58,7 @@ static void drop_inherited(fpg_conn *c) {
 static void conn_finish(fpg_conn *c) {
   if (!c->pg) return;
   forget_result(c);
-  if (c->owner != getpid()) drop_inherited(c);
+  if (c->owner != process_id()) drop_inherited(c);
   PQfinish(c->pg);
   c->pg = NULL;
 }
@@ -46,7 +71,7 @@ static fpg_conn *get_conn(lua_State *L, int idx) {
 
 fpg_conn *fpg_check_conn(lua_State *L, int idx) {
   fpg_conn *c = get_conn(L, idx);
-  if (c->owner != getpid())
+  if (c->owner != process_id())
     fpg_raise(L, "connection", "the connection belongs to another process (it was open at fork)");
   return c;
 }
@@ -86,7 +111,7 @@ static int core_connect(lua_State *L) {
     lua_pop(L, 1);
   }
   keywords[n] = values[n] = NULL;
-  c->owner = getpid();
+  c->owner = process_id();
   c->pg = PQconnectStartParams(keywords, values, 1);
   if (!c->pg) return luaL_error(L, "not enough memory");
   PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
@@ -410,7 +435,7 @@ static int conn_transaction_status(lua_State *L) {
 /* conn:usable() -> false when closed, lost or inherited from another process */
 static int conn_usable(lua_State *L) {
   fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
-  lua_pushboolean(L, c->pg && c->owner == getpid() && PQstatus(c->pg) == CONNECTION_OK);
+  lua_pushboolean(L, c->pg && c->owner == process_id() && PQstatus(c->pg) == CONNECTION_OK);
   return 1;
 }
 
@@ -593,6 +618,7 @@ static const luaL_Reg core_functions[] = {
 };
 
 void fpg_open_conn(lua_State *L) {
+  watch_forks(L);
   luaL_newmetatable(L, FPG_CONN_MT);
   lua_pushliteral(L, FPG_CONN_MT);
   lua_setfield(L, -2, "__name");
