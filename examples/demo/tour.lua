@@ -136,7 +136,7 @@ end
 ---@param chinook string?  the path of Chinook_PostgreSql.sql
 function tour.prepare(pg, chinook)
   local admin = pg:connect()
-  admin:execute "drop database if exists chinook"
+  admin:execute "drop database if exists chinook with (force)"
   admin:execute "create database chinook"
   admin:close()
   local db = pg:connect{ database = "chinook" }
