@@ -1,0 +1,43 @@
+-- SPDX-License-Identifier: MIT
+
+local EACH = "for _, cat in ipairs(cats()) do print(cat) end"
+
+return {
+  title = "insert, update, delete",
+  { "db:execute[[\ndrop table if exists cat;\ncreate table cat (\n  id serial primary key,\n  name text,\n" ..
+      "  weight real,\n  uid integer\n)]]", '"CREATE TABLE"' },
+  "table2glb looks the new table up, makes its class, and puts both into the namespace.",
+  { 'db:table2glb("cat", _G)' },
+  { "cats", '"cat"' },
+  "insert gives the row back as it is stored.",
+  { 'c = cats:insert{ name = "meow", weight = 6, uid = 2 }\nc', "Cat(id=1, name='meow', weight=6.0, uid=2)" },
+  { EACH, "Cat(id=1, name='meow', weight=6.0, uid=2)" },
+  "On a filtered Table the filter's values are stored.",
+  { "cats:xtra{ uid = 1 }", '"cat"' },
+  { 'c2 = cats:insert{ name = "purr", weight = 4 }\nc2', "Cat(id=2, name='purr', weight=4.0, uid=1)" },
+  { EACH, "Cat(id=2, name='purr', weight=4.0, uid=1)" },
+  { "cats:xtra()", '"cat"' },
+  { EACH, "Cat(id=1, name='meow', weight=6.0, uid=2)\nCat(id=2, name='purr', weight=4.0, uid=1)" },
+  { 'cats:insert{ nmae = "typo" }', raises = 'did you mean "name"?' },
+  "A row is changed, then written.",
+  { 'c.name = "moo"\nc.uid = 1\nreturn c', "Cat(id=1, name='moo', weight=6.0, uid=1)" },
+  { "cats:update(c)", "Cat(id=1, name='moo', weight=6.0, uid=1)" },
+  { EACH, "Cat(id=2, name='purr', weight=4.0, uid=1)\nCat(id=1, name='moo', weight=6.0, uid=1)" },
+  "A row outside the filter can't be updated, whatever the record says.",
+  { "cats:xtra{ uid = 2 }\nc.uid = 2" },
+  { "cats:update(c)", raises = "NotFoundError: cat[1]" },
+  { "cats:xtra()", '"cat"' },
+  "delete gives what it deleted.",
+  { EACH, "Cat(id=2, name='purr', weight=4.0, uid=1)\nCat(id=1, name='moo', weight=6.0, uid=1)" },
+  { "cats:delete(c.id)", "Cat(id=1, name='moo', weight=6.0, uid=1)" },
+  { EACH, "Cat(id=2, name='purr', weight=4.0, uid=1)" },
+  { "cats:xtra{ uid = 99 }", '"cat"' },
+  { "cats:delete(2)", raises = "NotFoundError: cat[2]" },
+  { "cats:xtra()", '"cat"' },
+  "delete_where takes a condition; without one it deletes all.",
+  { 'cats:insert{ name = "Cat McCat Face", weight = 9 }', "Cat(id=3, name='Cat McCat Face', weight=9.0, uid=nil)" },
+  { 'cats:insert{ name = "Skitter", weight = 2 }', "Cat(id=4, name='Skitter', weight=2.0, uid=nil)" },
+  { 'for _, cat in ipairs(cats:delete_where("weight > $1", 3)) do print(cat) end',
+    "Cat(id=2, name='purr', weight=4.0, uid=1)\nCat(id=3, name='Cat McCat Face', weight=9.0, uid=nil)" },
+  { EACH, "Cat(id=4, name='Skitter', weight=2.0, uid=nil)" },
+}
