@@ -76,10 +76,19 @@ fpg_conn *fpg_check_conn(lua_State *L, int idx) {
   return c;
 }
 
+/* After a LISTEN of the user's libpq would keep them all. */
+static void drop_notifications(fpg_conn *c) {
+  for (PGnotify *n; (n = PQnotifies(c->pg)) != NULL;) PQfreemem(n);
+}
+
 void fpg_conn_begin(lua_State *L, fpg_conn *c) {
   if (c->slots || c->syncs)
-    fpg_raise(L, "connection_busy", "another statement is under way on this connection");
+    fpg_raise(L, "connection_busy", c->streaming
+                  ? "a db:each is being read on this connection: use a transaction around both, or db:q"
+                  : "another statement is under way on this connection");
   forget_result(c);
+  c->refused = 0;
+  drop_notifications(c);
 }
 
 /* ---- connecting --------------------------------------------------------------------------- */
@@ -172,20 +181,32 @@ static void keep_result(fpg_conn *c, PGresult *res) {
   c->res = res;
 }
 
-/* COPY through a plain statement would never end: refuse it so that the server ends it. */
+/* COPY through a plain statement would never end: the server is told that no rows come, and what
+ * it sends is dropped.  `outcome` reports the refusal. */
 static void refuse_copy(fpg_conn *c, ExecStatusType status) {
+  c->refused = 1;
+  if (status == PGRES_COPY_OUT)
+    c->draining = 1;
+  else
+    PQputCopyEnd(c->pg, "COPY FROM STDIN can't run as a plain statement");
+}
+
+/* Drops the rows of a COPY TO STDOUT that are there; true when there will be no more. */
+static int drain_copy(fpg_conn *c) {
   char *row;
-  if (status == PGRES_COPY_IN) {
-    PQputCopyEnd(c->pg, "COPY FROM STDIN needs db:copy_from");
-  } else {
-    while (PQgetCopyData(c->pg, &row, 1) > 0) PQfreemem(row);
+  int n = 0;
+  for (int look = 0; look < 2; look++) {
+    while ((n = PQgetCopyData(c->pg, &row, 1)) > 0) PQfreemem(row);
+    if (n < 0 || (look == 0 && !PQconsumeInput(c->pg))) break;
   }
+  c->draining = n == 0 && PQstatus(c->pg) == CONNECTION_OK;
+  return !c->draining;
 }
 
 /* Nothing more will come: the socket is gone. */
 static int lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
-  c->streaming = c->open_pipeline = 0;
+  c->streaming = c->open_pipeline = c->draining = 0;
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
     forget_result(c);
     PGresult *res = PQgetResult(c->pg);
@@ -207,6 +228,7 @@ static int conn_step(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   while (c->slots || c->syncs) {
     int unsent = PQflush(c->pg);
+    if (c->draining && !drain_copy(c)) return want(L, unsent > 0);
     if (PQisBusy(c->pg)) {
       if (c->fresh) { /* just sent: no answer can be there, spare the system call */
         c->fresh = 0;
@@ -276,7 +298,30 @@ static int conn_send_simple(lua_State *L) {
   return 0;
 }
 
-/* conn:send_prepare(name, sql [, deallocate]): Parse and Describe in one round trip, before them
+static void send_command(lua_State *L, fpg_conn *c, const char *sql) {
+  check_sent(L, c, PQsendQueryParams(c->pg, sql, 0, NULL, NULL, NULL, NULL, FPG_TEXT));
+  c->slots++;
+}
+
+/* A Sync: what follows is another transaction to the server. */
+static void send_sync(lua_State *L, fpg_conn *c) {
+  check_sent(L, c, PQpipelineSync(c->pg));
+  c->syncs++;
+  c->open_pipeline = 0;
+}
+
+static void send_deallocate(lua_State *L, fpg_conn *c, int list) {
+  int n = (int)lua_rawlen(L, list);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, list, i);
+    lua_pushfstring(L, "DEALLOCATE %s", lua_tostring(L, -1));
+    send_command(L, c, lua_tostring(L, -1));
+    lua_pop(L, 2);
+  }
+  send_sync(L, c);
+}
+
+/* conn:send_prepare(name, sql [, names]): Parse and Describe in one round trip, before them
  * DEALLOCATE of the names in the list.  A name of "" leaves the pipeline open behind a Flush, so
  * that the statement runs in the same transaction of a pooler (send_query closes it). */
 static int conn_send_prepare(lua_State *L) {
@@ -285,21 +330,13 @@ static int conn_send_prepare(lua_State *L) {
   fpg_conn_begin(L, c);
   c->each = 0;
   enter_pipeline(L, c);
-  if (lua_type(L, 4) == LUA_TSTRING) {
-    char drop[64];
-    snprintf(drop, sizeof drop, "DEALLOCATE %s", lua_tostring(L, 4));
-    check_sent(L, c, PQsendQueryParams(c->pg, drop, 0, NULL, NULL, NULL, NULL, 0));
-    c->slots++;
-    check_sent(L, c, PQpipelineSync(c->pg));
-    c->syncs++;
-  }
+  if (lua_istable(L, 4)) send_deallocate(L, c, 4);
   check_sent(L, c, PQsendPrepare(c->pg, name, sql, 0, NULL));
   c->slots++;
   check_sent(L, c, PQsendDescribePrepared(c->pg, name));
   c->slots++;
   if (*name) {
-    check_sent(L, c, PQpipelineSync(c->pg));
-    c->syncs++;
+    send_sync(L, c);
   } else {
     check_sent(L, c, PQsendFlushRequest(c->pg));
     c->open_pipeline = 1;
@@ -310,10 +347,7 @@ static int conn_send_prepare(lua_State *L) {
 /* conn:send_sync(): closes a pipeline (an open one after "" was prepared, or a batch's) */
 static int conn_send_sync(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  if (PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF) return 0;
-  check_sent(L, c, PQpipelineSync(c->pg));
-  c->syncs++;
-  c->open_pipeline = 0;
+  if (PQpipelineStatus(c->pg) != PQ_PIPELINE_OFF) send_sync(L, c);
   return 0;
 }
 
@@ -328,10 +362,7 @@ static void send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int fir
 
 /* What follows every single statement: where the pipeline is open, the Sync that closes it. */
 static void close_single(lua_State *L, fpg_conn *c) {
-  if (!c->open_pipeline) return;
-  check_sent(L, c, PQpipelineSync(c->pg));
-  c->syncs++;
-  c->open_pipeline = 0;
+  if (c->open_pipeline) send_sync(L, c);
 }
 
 /* conn:send_query(stmt, ...): runs a prepared statement with these arguments */
@@ -394,8 +425,14 @@ static int conn_touch(lua_State *L) {
 /* conn:send_command(sql): a command without parameters or rows as one more of the pipeline */
 static int conn_send_command(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  const char *sql = luaL_checkstring(L, 2);
-  check_sent(L, c, PQsendQueryParams(c->pg, sql, 0, NULL, NULL, NULL, NULL, FPG_TEXT));
+  send_command(L, c, luaL_checkstring(L, 2));
+  return 0;
+}
+
+/* conn:send_parse(sql): makes the unnamed statement of it, as one more of the pipeline */
+static int conn_send_parse(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  check_sent(L, c, PQsendPrepare(c->pg, "", luaL_checkstring(L, 2), 0, NULL));
   c->slots++;
   return 0;
 }
@@ -592,6 +629,7 @@ static const luaL_Reg conn_methods[] = {
     {"send_batch", conn_send_batch},
     {"touch", conn_touch},
     {"send_command", conn_send_command},
+    {"send_parse", conn_send_parse},
     {"send_sync", conn_send_sync},
     {"flush", conn_flush},
     {"stream", conn_stream},

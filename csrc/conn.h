@@ -45,6 +45,8 @@ typedef struct fpg_conn {
   int each;
   int streaming;     /* single-row mode: every row is a result of its own */
   int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
+  int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
+  int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
   int fresh;         /* a single statement was sent and the socket not looked at since */
   int events;        /* FPG_EVENT_* */
   double clock;

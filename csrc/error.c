@@ -122,9 +122,17 @@ static void add_names(lua_State *L, const sqlstate *list, size_t n, const char *
   lua_setfield(L, -2, field);
 }
 
+/* core.where() -> where the user's code called into fastpg: "script.lua:12", or nil */
+static int core_where(lua_State *L) {
+  fpg_push_where(L);
+  return 1;
+}
+
 void fpg_open_error(lua_State *L) {
   add_names(L, sqlstates, COUNT(sqlstates), "sqlstates");
   add_names(L, sqlclasses, COUNT(sqlclasses), "sqlclasses");
   luaL_getmetatable(L, FPG_ERROR_MT);
   lua_setfield(L, -2, "Error");
+  lua_pushcfunction(L, core_where);
+  lua_setfield(L, -2, "where");
 }

@@ -32,11 +32,32 @@ void fpg_push_error(lua_State *L, const char *name, const char *fmt, ...) {
   va_end(ap);
 }
 
+void fpg_push_where(lua_State *L) {
+  lua_Debug ar;
+  luaL_getmetatable(L, FPG_ERROR_MT);
+  lua_getfield(L, -1, "own_source");
+  const char *own = lua_tostring(L, -1);
+  size_t len = own ? strlen(own) : 0;
+  int found = 0;
+  for (int level = 0; !found && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    found = ar.currentline > 0 && !(own && strncmp(ar.source, own, len) == 0);
+  }
+  if (found)
+    lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+  else
+    lua_pushnil(L);
+  lua_insert(L, -3);
+  lua_pop(L, 2);
+}
+
 int fpg_raise(lua_State *L, const char *name, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   push_verror(L, name, fmt, ap);
   va_end(ap);
+  fpg_push_where(L);
+  lua_setfield(L, -2, "where");
   return lua_error(L);
 }
 

@@ -16,7 +16,11 @@
  * lua_pushfstring (%s %d %f %p %c %%). */
 void fpg_push_error(lua_State *L, const char *name, const char *fmt, ...);
 
-/* Pushes as above and raises.  Returns int so that a caller can say `return fpg_raise(...)`. */
+/* Pushes where the user's code called into fastpg, "script.lua:12": the first Lua function on the
+ * stack whose source does not begin with own_source of the error metatable; else nil. */
+void fpg_push_where(lua_State *L);
+
+/* Pushes as above, with that place in `where`, and raises.  Returns int so that a caller can say `return fpg_raise(...)`. */
 int fpg_raise(lua_State *L, const char *name, const char *fmt, ...);
 
 /* ---- buffers ------------------------------------------------------------------------------ */

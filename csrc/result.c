@@ -203,9 +203,12 @@ static int conn_fetch_status(lua_State *L) {
 static int conn_outcome(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_COMMAND_OK;
-  int failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
+  int failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE || c->refused;
   if (!failed && !c->events) return 0;
-  if (failed)
+  if (c->refused && PQstatus(c->pg) == CONNECTION_OK)
+    fpg_push_error(L, "feature_not_supported",
+                   "COPY FROM STDIN and COPY TO STDOUT can't run as a plain statement");
+  else if (failed)
     fpg_push_result_error(L, c->pg, c->res);
   else
     lua_pushnil(L);

@@ -20,20 +20,21 @@ local SAVEPOINT, RELEASE = "SAVEPOINT fastpg_batch", "RELEASE SAVEPOINT fastpg_b
 local UNDO = "ROLLBACK TO SAVEPOINT fastpg_batch; RELEASE SAVEPOINT fastpg_batch"
 local ABANDON = "ROLLBACK TO SAVEPOINT fastpg_batch_abandoned" -- there is none: it fails
 
+-- A slot of the pipeline that is a command of ours: only its failure is of interest.
+local COMMAND = {}
+
 -- One result is ready: note the first error, or hand it to the one it belongs to.
 local function collect(state)
   state.read = state.read + 1
+  local st, tag = state.pending[state.read], state.tags[state.read]
+  state.pending[state.read], state.tags[state.read] = nil, nil
   local err = state.conn:outcome()
   if err then
     state.failure = state.failure or err
-  elseif not state.failure then
-    local st = state.pending[state.read]
-    if st then
-      local ok, problem = pcall(state.receive, state.conn, st, state.tags[state.read])
-      if not ok then state.failure = problem end
-    end
+  elseif not state.failure and st ~= COMMAND then
+    local ok, problem = pcall(state.receive, state.conn, st, tag)
+    if not ok then state.failure = problem end
   end
-  state.pending[state.read], state.tags[state.read] = nil, nil
 end
 
 -- Reads what is there; waits only while the socket takes no more bytes.
@@ -44,54 +45,101 @@ local function pump(state)
     if want == true then
       collect(state)
     elseif want == "rw" then
-      conn.wait(conn.fd, "rw")
+      conn:await(want)
     else
       return
     end
   end
 end
 
+local function sent(state, st, tag)
+  state.sent = state.sent + 1
+  state.pending[state.sent], state.tags[state.sent] = st, tag
+end
+
 local function command(state, sql)
   state.conn.c:send_command(sql)
-  state.sent = state.sent + 1
+  sent(state, COMMAND)
 end
 
 local function send(state, st, list, n, tag)
+  local sql = state.unnamed[st]
+  if sql and state.parsed ~= st then -- described only: it is parsed again where it is used
+    state.parsed = st
+    state.conn.c:send_parse(sql)
+    sent(state, COMMAND)
+  end
   state.conn.c:send_batch(st, list, n)
-  state.sent = state.sent + 1
-  state.pending[state.sent], state.tags[state.sent] = st, tag
-  if state.sent % READ_EVERY == 0 then pump(state) end
+  sent(state, st, tag)
+  if state.sent - state.looked >= READ_EVERY then
+    state.looked = state.sent
+    pump(state)
+  end
 end
 
+-- The statements, prepared or only described where the connection's cache is too small for all.
+local function preparer(state)
+  local conn, by_text, used = state.conn, {}, 0
+  return function(sql)
+    local st = by_text[sql]
+    if st then return st end
+    st = conn:statement_of_batch(sql, used)
+    if st:info() == "" then state.unnamed[st] = sql else used = used + 1 end
+    by_text[sql] = st
+    return st
+  end
+end
+
+-- Closes the pipeline and reads to its end.
 local function finish(state)
   local conn = state.conn
   conn.c:send_sync()
-  while conn:drive() ~= "sync" do collect(state) end
+  repeat
+    local reached = conn:drive()
+    if reached ~= "sync" then collect(state) end
+  until reached == "sync" or not conn.c:busy()
 end
 
---- Runs a batch.
+local function run(conn, prepare, produce, receive, in_transaction)
+  local state = {
+    conn = conn, receive = receive, sent = 0, read = 0, looked = 0, pending = {}, tags = {}, unnamed = {},
+  }
+  local prepared = prepare(preparer(state))
+  conn.c:batch()
+  local ok, problem = pcall(function()
+    if in_transaction then command(state, SAVEPOINT) end
+    produce(function(st, list, n, tag) send(state, st, list, n, tag) end, prepared)
+    if in_transaction then command(state, RELEASE) end
+  end)
+  if ok or conn.c:usable() then
+    if not ok then
+      state.failure = state.failure or problem
+      command(state, ABANDON)
+    end
+    finish(state)
+  end
+  if not ok then return state.failure or problem end
+  return state.failure
+end
+
+--- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
 ---@param conn table
 ---@param prepare fun(statement: fun(sql: string): userdata): any  called first, while statements can still be prepared
 ---@param produce fun(add: fun(st, list, n, tag), prepared: any)  queues the statements
 ---@param receive fun(conn, st, tag)  called with each result, in order
 ---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
 function batch.run(conn, prepare, produce, receive, guarded)
-  local prepared = prepare(function(sql) return conn:statement(sql) end)
   local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
-  local state = { conn = conn, receive = receive, sent = 0, read = 0, pending = {}, tags = {} }
-  conn.c:batch() -- behind the preparing: the unnamed statement's pipeline is open already
-  if in_transaction then command(state, SAVEPOINT) end
-  local ok, problem = pcall(produce, function(st, list, n, tag) send(state, st, list, n, tag) end, prepared)
-  if ok then
-    if in_transaction then command(state, RELEASE) end
-  else
-    state.failure = problem
-    command(state, ABANDON)
+  local failure = run(conn, prepare, produce, receive, in_transaction)
+  if failure and errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure) then
+    failure = run(conn, prepare, produce, receive, in_transaction)
   end
-  finish(state)
-  if not state.failure then return end
-  if in_transaction and conn.c:usable() then conn:simple(UNDO) end
-  error(errors.annotate(state.failure), 0)
+  if not failure then return end
+  if in_transaction and conn.c:usable() then
+    conn:arm_recovery()
+    conn:simple(UNDO)
+  end
+  error(errors.annotate(failure), 0)
 end
 
 return batch

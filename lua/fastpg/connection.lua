@@ -21,10 +21,19 @@ local SESSION = {
   { "client_encoding", "^UTF8$", "SET client_encoding = UTF8" },
 }
 
+-- How long the server may take to answer a cancel, or to bring a connection back to a clean state,
+-- before it is closed.
+local GRACE = 5
+
 local function remaining(deadline)
   if not deadline then return nil end
   local left = deadline - core.clock()
   return left > 0 and left or 0
+end
+
+local function earlier(a, b)
+  if not a or b and b < a then return b end
+  return a
 end
 
 -- ---- opening --------------------------------------------------------------------------------
@@ -34,33 +43,43 @@ local function await_connect(c, wait, deadline)
     local want = c:connect_step()
     if want == true then return end
     if not wait(c:fd(), want, remaining(deadline)) and deadline and core.clock() >= deadline then
-      errors.raise("timeout", "no connection to the server within connect_timeout")
+      errors.raise("timeout", "no connection to the server within the time allowed")
     end
   end
 end
 
+local function no_deadline() return nil end
+
 --- Opens a connection; raises "connection" or "timeout".
 ---@param config { params: table, connect_timeout: number?, statement_cache_size: integer }
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
-function Connection.open(config, wait)
+---@param deadline number?  of the statement that needs it, beside connect_timeout
+function Connection.open(config, wait, deadline)
   local c = core.connect(config.params)
-  local ok, err = pcall(await_connect, c, wait, config.connect_timeout and core.clock() + config.connect_timeout)
-  if not ok then
-    c:close()
-    error(errors.annotate(err), 0)
-  end
+  deadline = earlier(config.connect_timeout and core.clock() + config.connect_timeout, deadline)
   local self = setmetatable({
     c = c,
-    fd = c:fd(),
     wait = wait,
     statements = {}, -- SQL text -> prepared statement
     count = 0, -- how many of them
     serial = 0, -- for their names
     cache_size = config.statement_cache_size,
-    deadline = nil, -- of the statement under way
-    stale = nil, -- "ALL" when the server holds statements that are forgotten here
+    dead = {}, -- names of statements that are forgotten here and still on the server
+    deadline = deadline, -- of the statement under way
+    deadline_of = no_deadline, -- gives the next one's: the database's business
+    overdue = nil, -- the deadline that passed, while the server is asked to stop
+    lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
+    in_transaction = false, -- one that fastpg opened
   }, Connection)
-  self:set_session()
+  local ok, err = pcall(await_connect, c, wait, deadline)
+  if ok then
+    self.fd = c:fd()
+    ok, err = pcall(self.set_session, self)
+  end
+  if not ok then
+    c:close()
+    error(errors.annotate(err), 0)
+  end
   return self
 end
 
@@ -77,11 +96,34 @@ end
 
 -- ---- driving --------------------------------------------------------------------------------
 
--- The deadline is over: stop the query on the server; its answer ("canceled") ends the statement.
-function Connection:time_out()
-  self.deadline = nil
-  self.timed_out = true
+--- The time that a statement has from here on.
+function Connection:arm()
+  self.deadline = self.deadline_of()
+end
+
+--- Time to clean up after a failure, whatever the statement's own was.
+function Connection:arm_recovery()
+  self.deadline, self.overdue = core.clock() + GRACE, nil
+end
+
+-- The deadline is over: the server is asked to stop, and its answer ("canceled") ends the statement.
+-- One that does not answer either is left.
+local function time_out(self)
+  if self.overdue then
+    self:close()
+    errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
+  end
+  self.overdue = self.deadline
+  self.deadline = core.clock() + GRACE
   self.c:cancel()
+end
+
+--- Waits for the socket, as `step` wants it, as long as the deadline allows.
+function Connection:await(want)
+  local deadline = self.deadline
+  if not self.wait(self.fd, want, remaining(deadline)) and deadline and core.clock() >= deadline then
+    time_out(self)
+  end
 end
 
 --- Steps until a result is ready, a Sync was reached ("sync") or nothing is outstanding.
@@ -89,10 +131,7 @@ function Connection:drive()
   local c = self.c
   local want = c:step()
   while want ~= true and want ~= "sync" do
-    local deadline = self.deadline
-    if not self.wait(self.fd, want, remaining(deadline)) and deadline and core.clock() >= deadline then
-      self:time_out()
-    end
+    self:await(want)
     want = c:step()
   end
   return want
@@ -106,6 +145,19 @@ function Connection:settle()
   while c:busy() do self:drive() end
 end
 
+-- A statement that was over before the cancel reached the server is a success; whatever the call
+-- does next is late already.
+local function judge_overdue(self, err)
+  local deadline = self.overdue
+  self.overdue = nil
+  if not err then
+    self.deadline = deadline
+  elseif err.sqlstate == "57014" then
+    return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
+  end
+  return err
+end
+
 -- The error of a finished operation, after what it tells of the session was noted.
 function Connection:outcome()
   local err, events = self.c:outcome()
@@ -116,12 +168,7 @@ function Connection:outcome()
     if events >= EVENT_SET then self:note_settings() end
     if self.ddl_in_transaction and self.c:transaction_status() == "idle" then self.ddl_in_transaction = nil end
   end
-  if err and self.timed_out then
-    self.timed_out = nil
-    if err.sqlstate == "57014" then
-      err = errors.new("timeout", "the statement was canceled after its timeout", { sqlstate = "57014" })
-    end
-  end
+  if self.overdue then return judge_overdue(self, err) end
   return err
 end
 
@@ -142,15 +189,18 @@ end
 
 --- Forgets every statement; `deallocate`: they still exist on the server.
 function Connection:forget_all(deallocate)
-  if deallocate and self.count > 0 then self.stale = "ALL" end
+  if deallocate then
+    for _, st in pairs(self.statements) do self.dead[#self.dead + 1] = (st:info()) end
+  else
+    self.dead = {}
+  end
   self.statements = {}
   self.count = 0
 end
 
--- Makes room for one more: the name of the least recently used statement, to be deallocated.
-function Connection:evict()
-  if self.stale then return self.stale end
-  if self.count < self.cache_size then return nil end
+-- Makes room for one more: the least recently used statement goes.
+local function evict(self)
+  if self.count < self.cache_size then return end
   local oldest_sql, oldest_name, oldest_use
   for sql, st in pairs(self.statements) do
     local name, _, _, used = st:info()
@@ -160,33 +210,58 @@ function Connection:evict()
   end
   self.statements[oldest_sql] = nil
   self.count = self.count - 1
-  return oldest_name
+  self.dead[#self.dead + 1] = oldest_name
 end
 
-local function prepare(self, name, sql, drop)
-  local c = self.c
-  c:send_prepare(name, sql, drop)
+-- Parse and Describe, before them DEALLOCATE of what is dead.
+local function prepare(self, name, sql)
+  local c, dead = self.c, self.dead
+  local drop = name ~= "" and #dead > 0
+  c:send_prepare(name, sql, drop and dead or nil)
+  if drop then self.dead = {} end
   self:drive()
   local err = self:outcome()
-  if err then
-    self:settle()
-    error(errors.annotate(err, sql), 0)
+  if not err then return c:make_statement(name) end
+  self:settle()
+  if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
+    -- what was to be deallocated is gone already, and the rest with it
+    self:forget_all(false)
+    return prepare(self, name, sql)
   end
-  return c:make_statement(name)
+  error(errors.annotate(err, sql), 0)
+end
+
+-- The unnamed statement, for one use: its pipeline stays open until that (see csrc/conn.h), so that
+-- behind a pooler both happen on the same server connection.
+local function prepare_unnamed(self, sql)
+  self.unnamed = prepare(self, "", sql)
+  return self.unnamed
 end
 
 --- The prepared statement of this text, made on the server (one round trip) when it is new.
---- With statement_cache_size = 0 it is the unnamed one, and the pipeline stays open for its use.
+--- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one.
 function Connection:statement(sql)
   local st = self.statements[sql]
   if st then return st end
-  if self.cache_size == 0 then return prepare(self, "", sql) end
-  local drop = self:evict()
+  if self.cache_size == 0 or self.c:transaction_status() == "inerror" then return prepare_unnamed(self, sql) end
+  evict(self)
   self.serial = self.serial + 1
-  st = prepare(self, "fastpg_" .. self.serial, sql, drop)
-  self.stale = nil
+  st = prepare(self, "fastpg_" .. self.serial, sql)
   self.statements[sql] = st
   self.count = self.count + 1
+  return st
+end
+
+--- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
+--- only its description, where the cache has no room.
+function Connection:statement_of_batch(sql, used)
+  if used < self.cache_size then
+    local st = self:statement(sql)
+    self.c:touch(st)
+    return st
+  end
+  local st = prepare(self, "", sql)
+  self:settle()
   return st
 end
 
@@ -199,12 +274,14 @@ end
 
 -- ---- running --------------------------------------------------------------------------------
 
--- After a failed statement: whether it may run once more from a fresh Parse.
+--- After a failed statement: whether it may run once more from a fresh Parse.
 function Connection:may_retry(err)
   if not is_stale_plan(err) then return false end
   self:forget_all(err.sqlstate == "0A000")
   if self.on_ddl then self.on_ddl() end
-  return not self.retrying and self.c:transaction_status() == "idle"
+  if self.c:transaction_status() == "idle" then return not self.retrying end
+  err.hint = err.hint or "The table was changed by another session; the transaction can run again."
+  return false
 end
 
 local function end_retry(self, ok, ...)
@@ -219,11 +296,14 @@ local function retry(self, method, ...)
   return end_retry(self, pcall(method, self, ...))
 end
 
--- Sends a statement.  Where its pipeline is open (no statement cache), an argument that can't be
--- encoded must not leave it so.
-local function send(self, method, st, ...)
-  if self.cache_size > 0 then return method(self.c, st, ...) end
-  local ok, err = pcall(method, self.c, st, ...)
+--- Sends a statement.  An argument that can't be encoded must not leave the unnamed statement's
+--- pipeline open.
+---@param method "send_query"|"send_list"
+function Connection:send(method, st, ...)
+  local c = self.c
+  if st ~= self.unnamed then return c[method](c, st, ...) end
+  self.unnamed = nil
+  local ok, err = pcall(c[method], c, st, ...)
   if not ok then
     self:settle()
     error(err, 0)
@@ -234,7 +314,7 @@ end
 ---@param fetch fun(conn: table, st: userdata, target: any): ...
 function Connection:run(sql, fetch, target, ...)
   local st = self:statement(sql)
-  send(self, self.c.send_query, st, ...)
+  self:send("send_query", st, ...)
   self:drive()
   local err = self:outcome()
   if not err then return fetch(self, st, target) end
@@ -245,7 +325,7 @@ end
 --- The same with the arguments in a list.
 function Connection:run_list(sql, fetch, target, list, n)
   local st = self:statement(sql)
-  send(self, self.c.send_list, st, list, n)
+  self:send("send_list", st, list, n)
   self:drive()
   local err = self:outcome()
   if not err then return fetch(self, st, target) end
@@ -255,14 +335,10 @@ end
 
 --- Runs a statement that will not come again: unnamed, outside the cache.
 function Connection:run_once(sql, fetch, target, list, n)
-  local st = prepare(self, "", sql)
-  local ok, err = pcall(self.c.send_list, self.c, st, list, n)
-  if not ok then
-    self:settle()
-    error(err, 0)
-  end
+  local st = prepare_unnamed(self, sql)
+  self:send("send_list", st, list, n)
   self:drive()
-  err = self:outcome()
+  local err = self:outcome()
   if err then error(errors.annotate(err, sql), 0) end
   return fetch(self, st, target)
 end
@@ -274,6 +350,37 @@ function Connection:simple(sql)
   local err = self:outcome()
   if err then error(errors.annotate(err, sql), 0) end
   return (self.c:fetch_status())
+end
+
+--- Ends what is under way: rows still to come are of no use to anybody.
+function Connection:clear()
+  local c = self.c
+  self.abandoned = nil
+  if not c:busy() then return end
+  c:cancel()
+  self:settle()
+  self:outcome()
+end
+
+local function clean(self)
+  self:clear()
+  if self.c:transaction_status() ~= "idle" then self:simple("ROLLBACK") end
+end
+
+--- Brings the connection back to a known state: nothing under way, no transaction.
+---@return boolean  false: it can't be, close it
+function Connection:reset()
+  local c = self.c
+  self:arm_recovery()
+  local ok = c:usable() and pcall(clean, self)
+  self.deadline, self.overdue, self.in_transaction = nil, nil, false
+  return ok and c:usable() and not c:busy() and c:transaction_status() == "idle"
+end
+
+--- Whether statements left something behind that the next user must not find.
+function Connection:is_clean()
+  local c = self.c
+  return c:usable() and not c:busy() and c:transaction_status() == "idle"
 end
 
 function Connection:close()

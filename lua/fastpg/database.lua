@@ -65,6 +65,27 @@ function Database.new()
   return setmetatable(db, metatable)
 end
 
+-- When a statement of this coroutine must be over: command_timeout from now, or the end of the
+-- db:timeout around it.
+local function deadline_of(root)
+  local limit = root.config.command_timeout
+  local deadline = limit and core.clock() + limit or nil
+  local scope = root.ambient:current()
+  local ends = scope and scope.deadline
+  if not ends or deadline and deadline < ends then return deadline end
+  if ends <= core.clock() then errors.raise("timeout", "the time of db:timeout is over") end
+  return ends
+end
+
+-- What a new connection gets before anybody uses it.
+local function set_up(db, conn, init)
+  db.server_info = conn.c:info()
+  conn.on_settings = function(c) db.standard_strings = c.standard_strings end
+  conn:on_settings()
+  conn.deadline_of = function() return deadline_of(db) end
+  if init then db:bind(conn, "connection"):lend(init) end
+end
+
 -- Connected from here on: by connect (a pool of one, opened now) or create_pool (opened when needed).
 local function open(db, config)
   if db.config and not db.closed then errors.raise("invalid_argument", "the database is connected already: close it first") end
@@ -72,16 +93,12 @@ local function open(db, config)
   db.strict = config.strict ~= false
   local catalog = require("fastpg.catalog").new(db, config.schema)
   db.catalog = catalog
-  db.pool = Pool.new(config, function(conn)
-    db.server_info = conn.c:info()
-    conn.on_settings = function(c) db.standard_strings = c.standard_strings end
-    conn:on_settings()
-    if config.init then
-      local bound = db:bind(conn, "connection")
-      config.init(bound)
-      bound:finish_use()
-    end
-  end, function() catalog:stale() end)
+  db.pool = Pool.new(config, function(conn) set_up(db, conn, config.init) end, function() catalog:stale() end)
+  local ok, err = pcall(db.pool.fill, db.pool)
+  if ok then return end
+  db.pool:close()
+  db.config, db.pool, db.catalog = false, false, false
+  error(err, 0)
 end
 
 --- db:connect(...): opens one connection; arguments as fastpg.connect.
@@ -89,7 +106,6 @@ function methods.connect(self, target, extra)
   local config = conninfo.read("connect", target, extra, false)
   config.max_size, config.min_size = 1, 1
   open(self.root, config)
-  self.root.pool:fill()
   return self
 end
 
@@ -102,7 +118,6 @@ function Database.create_pool(target, extra)
   end
   local db = Database.new()
   open(db, config)
-  db.pool:fill()
   return db
 end
 
@@ -118,7 +133,7 @@ end
 
 metatable.__close = function(self)
   if self.owns then
-    if not self.over then transaction.rollback(self) end
+    if not self.over and self.lease == self.bound_conn.lease then transaction.rollback(self) end
   elseif self == self.root then
     methods.close(self)
   end
@@ -134,61 +149,60 @@ local function live_pool(root)
 end
 
 --- The connection this coroutine's statements belong on (of tx, of the ambient transaction or
---- acquire), and whether it is a transaction's; nil where each statement takes one from the pool.
+--- acquire), and the database bound to it; nil where each statement takes one from the pool.
 function methods.bound_connection(self)
-  if self.bound_conn then return self:connection(), self.bound_kind == "transaction" end
+  if self.bound_conn then return self:connection(), self end
   local scope = self.ambient:current()
-  if scope and scope.conn then return scope.conn, scope.tx ~= nil end
+  local bound = scope and scope.bound
+  if bound then return bound:connection(), bound end
   return nil
 end
 
 --- Of a bound database: its connection; raises when its time is over.
 function methods.connection(self)
-  if self.over then
+  local conn = self.bound_conn
+  if self.over or self.lease ~= conn.lease then
     errors.raise("closed", self.bound_kind == "transaction" and "the transaction is over" or "the connection was given back")
   end
-  return self.bound_conn
+  return conn
 end
 
+--- A connection from the pool, armed with the time its statement has.
 function methods.checkout(self)
   local root = self.root
-  local ok, conn = pcall(live_pool(root).checkout, root.pool)
-  if ok then return conn end
+  local pool = live_pool(root)
+  local deadline = deadline_of(root)
+  local ok, conn = pcall(pool.checkout, pool, deadline)
+  if ok then
+    conn.deadline = deadline
+    return conn
+  end
   if root.streams > 0 and errors.is(conn, "timeout") then
     conn.message = conn.message .. "; a db:each is being read: use a transaction around both, or db:q"
   end
   error(errors.annotate(conn), 0)
 end
 
-function methods.checkin(self, conn)
-  self.root.pool:checkin(conn)
-end
-
-local function release(pool, conn, ok, ...)
-  pool:checkin(conn)
-  if ok then return ... end
-  error((...), 0)
-end
-
-local function set_deadline(root, conn)
-  local scope = root.ambient:current()
-  local limit = root.config.command_timeout
-  local deadline = limit and core.clock() + limit or nil
-  if scope and scope.deadline and (not deadline or scope.deadline < deadline) then deadline = scope.deadline end
-  conn.deadline = deadline
+local function release(conn, ok, ...)
+  local left_open = conn.pool:checkin(conn)
+  if not ok then error((...), 0) end
+  if left_open then
+    errors.raise("invalid_transaction_termination",
+      "a transaction was left open and has been rolled back: use db:transaction, db:begin or db:acquire")
+  end
+  return ...
 end
 
 --- Runs fn(conn, ...) on the connection that it belongs on.
 function methods.on_connection(self, fn, ...)
-  local root = self.root
   local conn = self:bound_connection()
-  if conn then
-    set_deadline(root, conn)
-    return fn(conn, ...)
+  if not conn then
+    conn = self:checkout()
+    return release(conn, pcall(fn, conn, ...))
   end
-  conn = self:checkout()
-  set_deadline(root, conn)
-  return release(root.pool, conn, pcall(fn, conn, ...))
+  conn.deadline = deadline_of(self.root)
+  if conn.abandoned then conn:clear() end
+  return fn(conn, ...)
 end
 
 -- Statements that fastpg built: the text is final, the arguments are counted.
@@ -207,7 +221,7 @@ end
 function methods.bind(self, conn, kind)
   local root = self.root
   local bound = {
-    root = root, bound_conn = conn, bound_kind = kind, ambient = root.ambient, catalog = root.catalog, config = root.config,
+    root = root, bound_conn = conn, bound_kind = kind, lease = conn.lease, ambient = root.ambient, catalog = root.catalog, config = root.config,
     strict = root.strict, row_target = root.row_target, over = false, owns = false, getters = false, closed = false,
     pool = root.pool, server_info = false, streams = 0,
   }
@@ -218,24 +232,34 @@ function methods.finish_use(self)
   self.over = true
 end
 
--- A transaction that is collected while open: its connection is closed, which rolls it back.
-function methods.own_connection(self)
-  self.owns = true
-  local conn, pool = self.bound_conn, self.root.pool
-  local state = self
-  stream.on_collect(self, function()
-    if not state.over then
-      state.over = true
-      pool:discard(conn)
-    end
-  end)
+local function finish_lending(self, scope, ok, ...)
+  self.ambient:pop(scope)
+  self:finish_use()
+  if not ok then error((...), 0) end
+  return ...
 end
 
-metatable.__gc = function(self)
-  if rawget(self, "owns") and not self.over then
-    self.over = true
-    self.root.pool:discard(self.bound_conn)
-  end
+--- Runs fn(self) while its connection is ambient.
+function methods.lend(self, fn)
+  local scope = self.ambient:push{ bound = self }
+  return finish_lending(self, scope, pcall(fn, self))
+end
+
+-- A transaction that is collected while open: its connection is closed, which rolls it back.
+local function abandon(self)
+  if not rawget(self, "owns") or self.over then return end
+  self.over = true
+  local conn = self.bound_conn
+  if self.lease ~= conn.lease then return end
+  if self.owns == "connection" then conn.pool:discard(conn) else conn:close() end
+end
+metatable.__gc = abandon
+
+--- The transaction ends with this object.
+---@param what "connection"|"transaction"  whether the connection is given back then
+function methods.own(self, what)
+  self.owns = what
+  stream.on_collect(self, function() abandon(self) end)
 end
 
 methods.commit = transaction.commit
@@ -294,8 +318,11 @@ end
 
 local function run_many(conn, sql, list)
   local parsed = statement.parse(sql, conn.standard_strings)
-  local count = 0
-  batch.run(conn, function(prepare) return prepare(parsed.text) end,
+  local count
+  batch.run(conn, function(prepare)
+      count = 0
+      return prepare(parsed.text)
+    end,
     function(add, st)
       for i, args in ipairs(list) do add(st, arguments_of(parsed, args, i)) end
     end,
@@ -311,24 +338,20 @@ end
 
 -- ---- streams and pipelines ------------------------------------------------------------------
 
-local function give_back(root)
-  return function(conn)
-    root.streams = root.streams - 1
-    root.pool:checkin(conn)
-  end
-end
-local function keep() end
-
 --- A stream of statement.run's arguments with rows made for `target`.
 function methods.open_stream(self, target, sql, list, n)
   local root = self.root
-  local conn, in_transaction = self:bound_connection()
+  local conn, owner = self:bound_connection()
   if conn then
-    return stream.open(conn, keep, not in_transaction, target, sql, list, n)
+    conn:arm()
+    return stream.open(conn, owner, nil, target, sql, list, n)
   end
   conn = self:checkout()
   root.streams = root.streams + 1
-  return stream.open(conn, give_back(root), true, target, sql, list, n)
+  return stream.open(conn, nil, function()
+    root.streams = root.streams - 1
+    conn.pool:checkin(conn)
+  end, target, sql, list, n)
 end
 
 -- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.
@@ -414,23 +437,14 @@ end
 methods.transaction = transaction.run
 methods.begin = transaction.begin
 
-local function run_acquired(self, conn, fn)
-  local bound = self:bind(conn, "connection")
-  local scope = self.ambient:push{ conn = conn }
-  local function finish(ok, ...)
-    self.ambient:pop(scope)
-    bound:finish_use()
-    if not ok then error((...), 0) end
-    return ...
-  end
-  return finish(pcall(fn, bound))
-end
 
 --- Runs fn with one connection of its own, ambient, without a transaction.
 function methods.acquire(self, fn)
   if type(fn) ~= "function" then errors.argument("acquire: a function expected, got %s", type(fn)) end
-  return self:on_connection(function(conn) return run_acquired(self, conn, fn) end)
+  return self:on_connection(function(conn) return self:bind(conn, "connection"):lend(fn) end)
 end
+
+methods.advisory_lock = transaction.advisory_lock
 
 --- Runs fn; its statements together have this many seconds.
 function methods.timeout(self, seconds, fn)

@@ -12,22 +12,9 @@ local errors = {}
 
 local Error = core.Error
 
--- "@/usr/share/lua/5.4/fastpg/errors.lua" -> "@/usr/share/lua/5.4/fastpg/"
-local own_source = debug.getinfo(1, "S").source:gsub("errors%.lua$", "")
-
---- Where the user's code called into fastpg: "script.lua:12", or nil.
----@return string?
-function errors.where()
-  local level = 3
-  while true do
-    local info = debug.getinfo(level, "Sl")
-    if not info then return nil end
-    if info.currentline > 0 and info.source:sub(1, #own_source) ~= own_source then
-      return info.short_src .. ":" .. info.currentline
-    end
-    level = level + 1
-  end
-end
+-- "@/usr/share/lua/5.4/fastpg/errors.lua" -> "@/usr/share/lua/5.4/fastpg/": what the C core, too,
+-- takes for fastpg's own frames (csrc/lx.h, fpg_push_where).
+Error.own_source = debug.getinfo(1, "S").source:gsub("errors%.lua$", "")
 
 --- Makes an error object.
 ---@param name string  "invalid_argument", "not_found", … or a SQLSTATE's name
@@ -45,7 +32,7 @@ end
 --- Makes an error object and raises it; a wrong argument names the caller's line.
 function errors.raise(name, message, fields)
   local err = errors.new(name, message, fields)
-  err.where = errors.where()
+  err.where = core.where()
   error(err, 0)
 end
 
@@ -58,7 +45,7 @@ end
 function errors.annotate(err, sql)
   if errors.is_error(err) then
     if err.query == nil then err.query = sql end
-    if err.where == nil then err.where = errors.where() end
+    if err.where == nil then err.where = core.where() end
   end
   return err
 end

@@ -2,8 +2,7 @@
 --
 -- pool: connections that are handed out and come back clean.
 --
--- A single connection is a pool of one.  A connection comes back idle, outside any transaction, or
--- it is closed: nobody ever reads what belongs to somebody else.
+-- A single connection is a pool of one.
 
 local core = require "fastpg.core"
 local Connection = require "fastpg.connection"
@@ -24,33 +23,33 @@ function Pool.new(config, on_open, on_ddl)
     on_ddl = on_ddl,
     max_size = config.max_size or 1,
     idle = {}, -- a stack: the connection used last is the warmest
-    size = 0, -- open connections, in use ones included
+    lent = setmetatable({}, { __mode = "k" }), -- weak: who forgets one for good gives its place back
+    size = 0, -- open connections, lent ones included
   }, Pool)
 end
 
-local function open(self)
-  self.size = self.size + 1
-  local ok, conn = pcall(Connection.open, self.config, wait.pick(self.config.loop).wait)
-  if not ok then
-    self.size = self.size - 1
-    error(conn, 0)
-  end
+local function open(self, deadline)
+  local conn = Connection.open(self.config, wait.pick(self.config.loop).wait, deadline)
+  conn.pool = self
   conn.on_ddl = self.on_ddl
   conn.opened = core.clock()
   conn.used = conn.opened
-  ok, conn.failure = pcall(self.on_open, conn)
-  if not ok then
-    local err = conn.failure
-    self:discard(conn)
-    error(err, 0)
-  end
-  return conn
+  self.size = self.size + 1
+  self.lent[conn] = true
+  local ok, err = pcall(self.on_open, conn)
+  if ok and (conn:is_clean() or conn:reset()) then return conn end
+  self:discard(conn)
+  error(err, 0)
 end
 
 --- Closes a connection for good.
 function Pool:discard(conn)
-  self.size = self.size - 1
   conn:close()
+  if conn.discarded then return end
+  conn.discarded = true
+  conn.lease = conn.lease + 1
+  self.lent[conn] = nil
+  self.size = self.size - 1
 end
 
 local function too_old(self, conn, now)
@@ -70,54 +69,69 @@ local function healthy(self, conn)
   return now - conn.used < IDLE_CHECK or c:alive()
 end
 
+-- Connections whose users are gone without a word (a coroutine that is never resumed) are counted
+-- until the garbage collector has seen that.
+local function recount(self)
+  collectgarbage()
+  collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
+  local n = #self.idle
+  for _ in pairs(self.lent) do n = n + 1 end
+  self.size = n
+end
+
+local function raise_exhausted(self)
+  local what = "the connection is"
+  if self.max_size > 1 then what = ("all %d connections of the pool are"):format(self.max_size) end
+  errors.raise("timeout", what .. " in use, and nothing else can run to give one back")
+end
+
 --- A connection of one's own until checkin.
-function Pool:checkout()
+---@param deadline number?  for opening one
+function Pool:checkout(deadline)
   if self.closed then errors.raise("closed", "the database is closed") end
   local idle = self.idle
   while #idle > 0 do
     local conn = table.remove(idle)
+    self.lent[conn] = true
     if healthy(self, conn) then
       conn.wait = wait.pick(self.config.loop).wait
       return conn
     end
     self:discard(conn)
   end
-  if self.size >= self.max_size then
-    errors.raise("timeout", ("all %d connection%s of %s in use, and nothing else can run to give one back")
-      :format(self.size, self.size == 1 and "" or "s", self.max_size == 1 and "the database are" or "the pool are"))
-  end
-  return open(self)
+  if self.size >= self.max_size then recount(self) end
+  if self.size >= self.max_size then raise_exhausted(self) end
+  return open(self, deadline)
 end
 
--- Nothing under way, no transaction open: true when that could be reached.
-local function clean(conn)
-  if conn.c:busy() then conn:settle() end
-  if conn.c:transaction_status() ~= "idle" then conn:simple("ROLLBACK") end
-  return conn.c:transaction_status() == "idle" and not conn.c:busy()
-end
-
---- Takes a connection back.
+--- Takes a connection back.  Nothing is under way on it then and no transaction open, or it is
+--- closed: nobody ever reads what belongs to somebody else.
+---@return boolean  whether a transaction was open that fastpg did not begin
 function Pool:checkin(conn)
-  local c = conn.c
-  conn.deadline, conn.timed_out = nil, nil
-  local fine = c:usable()
-  if fine and (c:busy() or c:transaction_status() ~= "idle") then
-    local ok, is_clean = pcall(clean, conn)
-    fine = ok and is_clean
-  end
-  if not fine or self.closed then
+  if conn.discarded then return false end
+  local status = conn.c:usable() and conn.c:transaction_status()
+  local left_open = not conn.in_transaction and (status == "intrans" or status == "inerror")
+  conn.deadline, conn.overdue, conn.abandoned = nil, nil, nil
+  if self.closed or not (conn:is_clean() and not conn.in_transaction or conn:reset()) then
     self:discard(conn)
-    return
+    return left_open
   end
+  conn.lease = conn.lease + 1
   conn.used = core.clock()
+  self.lent[conn] = nil
   self.idle[#self.idle + 1] = conn
+  return left_open
 end
 
 --- Opens min_size connections now.
 function Pool:fill()
   local opened = {}
-  while self.size < (self.config.min_size or 0) do opened[#opened + 1] = self:checkout() end
+  local function open_all()
+    while self.size < (self.config.min_size or 0) do opened[#opened + 1] = open(self) end
+  end
+  local ok, err = pcall(open_all)
   for _, conn in ipairs(opened) do self:checkin(conn) end
+  if not ok then error(err, 0) end
 end
 
 --- Closes what is idle, and each connection in use when it comes back.

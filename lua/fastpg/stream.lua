@@ -2,12 +2,13 @@
 --
 -- stream: rows one after the other in constant memory.
 --
--- Two sources with one face (`next_row`, `finish`): outside a transaction a connection of its own
--- in single-row mode; inside one a cursor, read in batches, so that other statements run between
--- them on the same connection.  What `each` gives is callable (a generic `for` takes it), has
+-- Two sources with one face (`next_row`, `finish`): outside a transaction single-row mode, which has
+-- the connection for itself; inside one a cursor, read in batches, so that other statements run
+-- between them on the same connection.  What `each` gives is callable (a generic `for` takes it), has
 -- :close(), closes itself at the end, on an error, when the loop is left (5.4) and when collected.
 
 local core = require "fastpg.core"
+local errors = require "fastpg.errors"
 local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
 
@@ -15,34 +16,48 @@ local stream = {}
 
 local FETCH_ROWS = 256
 
--- ---- a connection of its own ----------------------------------------------------------------
+-- ---- single-row mode ------------------------------------------------------------------------
 
 local Single = {}
 Single.__index = Single
 
 function Single:next_row()
   local conn = self.conn
-  conn:drive()
-  local err = conn:outcome()
-  if err then error(err, 0) end
+  if self.ready then -- the first one was waited for at the start
+    self.ready = false
+  else
+    conn:arm()
+    conn:drive()
+    local err = conn:outcome()
+    if err then error(errors.annotate(err, self.sql), 0) end
+  end
   return (conn.c:fetch_row(self.st, self.metatable))
 end
 
 -- Rows still to come would have to be read: stop the server instead.
 function Single:finish()
   local conn = self.conn
-  if conn.c:usable() and conn.c:busy() then
-    conn.c:cancel()
-    conn:settle()
-    conn:outcome()
-  end
+  if not conn.c:usable() then return end
+  conn:arm_recovery()
+  conn:clear()
+end
+
+local function start_single(conn, sql, list, n)
+  local st = conn:statement(sql)
+  conn:send("send_list", st, list, n)
+  conn.c:stream()
+  conn:drive()
+  return st, conn:outcome()
 end
 
 local function open_single(conn, target, sql, list, n)
-  local st = conn:statement(sql)
-  conn.c:send_list(st, list, n)
-  conn.c:stream()
-  return setmetatable({ conn = conn, st = st, metatable = rows.of(st:shape(), target.db, target.class, target.class_name) }, Single)
+  local st, err = start_single(conn, sql, list, n)
+  if err and conn:may_retry(err) then st, err = start_single(conn, sql, list, n) end
+  if err then error(errors.annotate(err, sql), 0) end
+  return setmetatable({
+    conn = conn, st = st, sql = sql, ready = true,
+    metatable = rows.of(st:shape(), target.db, target.class, target.class_name),
+  }, Single)
 end
 
 -- ---- a cursor -------------------------------------------------------------------------------
@@ -56,6 +71,7 @@ function Cursor:next_row()
   self.position = self.position + 1
   local row = self.batch[self.position]
   if row == nil and not self.over then
+    self.conn:arm()
     self.batch = self.conn:run_once(self.fetch_sql, statement.fetch.rows, self.target, {}, 0)
     self.over = #self.batch < FETCH_ROWS
     self.position = 1
@@ -65,8 +81,10 @@ function Cursor:next_row()
 end
 
 function Cursor:finish()
-  if self.name and self.conn.c:usable() and self.conn.c:transaction_status() == "intrans" then
-    self.conn:simple("CLOSE " .. self.name)
+  local conn = self.conn
+  if self.name and conn.c:usable() and conn.c:transaction_status() == "intrans" then
+    conn:arm_recovery()
+    conn:simple("CLOSE " .. self.name)
   end
 end
 
@@ -99,23 +117,37 @@ function stream.on_collect(object, fn)
   getmetatable(object.sentinel).__gc = fn
 end
 
+-- Whether the connection is still the one that this stream may use.
+local function is_owned(self)
+  local owner = self.owner
+  return not owner or not owner.over and owner.lease == self.source.conn.lease
+end
+
 local function close(self)
-  local source, release = self.source, self.release
+  local source = self.source
   if not source then return end
+  local owned = is_owned(self)
   self.source = nil
-  local ok, err = pcall(source.finish, source)
-  release(source.conn, ok)
+  local ok, err = true, nil
+  if owned then ok, err = pcall(source.finish, source) end
+  if self.release then self.release() end
   if not ok then error(err, 0) end
 end
 
 Stream.__call = function(self)
   local source = self.source
   if not source then return nil end
-  local ok, row = pcall(source.next_row, source)
+  local ok, row = pcall(function()
+    if not is_owned(self) then self.owner:connection() end -- raises
+    return source:next_row()
+  end)
   if ok and row ~= nil then return row end
-  close(self)
-  if not ok then error(row, 0) end
-  return nil
+  if ok then
+    close(self)
+    return nil
+  end
+  pcall(close, self) -- what went wrong first is what the caller is told
+  error(row, 0)
 end
 
 Stream.__close = close
@@ -124,29 +156,34 @@ Stream.__index = {
   close = close,
 }
 
--- Collected while rows are outstanding: the connection is not worth a wait.
-local function abandon(holder)
-  local source, release = holder.source, holder.release
-  if source then
-    holder.source = nil
-    if getmetatable(source) == Single then source.conn.c:close() end
-    release(source.conn, false)
+-- Collected while rows are outstanding: no place to wait for them.
+local function abandon(self)
+  local source = self.source
+  if not source then return end
+  local owned = is_owned(self)
+  self.source = nil
+  if self.release then
+    source.conn:close()
+    self.release()
+  elseif owned and getmetatable(source) == Single then
+    source.conn.abandoned = true -- the next statement makes room for itself
   end
 end
 Stream.__gc = abandon
 
---- Opens a stream on a connection.
+--- Opens a stream on a connection: in a transaction a cursor, else in single-row mode.
 ---@param conn table
----@param release fun(conn: table, ok: boolean)  gives the connection back
+---@param owner table?  the bound database whose connection this is
+---@param release fun()?  gives back a connection that is the stream's own
 ---@param target table  what rows become (statement.fetch)
----@param own boolean  true: the connection is the stream's own
-function stream.open(conn, release, own, target, sql, list, n)
-  local ok, source = pcall(own and open_single or open_cursor, conn, target, sql, list, n)
+function stream.open(conn, owner, release, target, sql, list, n)
+  if conn.abandoned then conn:clear() end
+  local ok, source = pcall(conn.in_transaction and open_cursor or open_single, conn, target, sql, list, n)
   if not ok then
-    release(conn, true)
+    if release then release() end
     error(source, 0)
   end
-  local self = { source = source, release = release }
+  local self = { source = source, owner = owner, release = release }
   stream.on_collect(self, function() abandon(self) end)
   return setmetatable(self, Stream)
 end
@@ -159,8 +196,9 @@ function stream.for_each(self, fn)
     end
   end
   local ok, err = pcall(loop)
-  close(self)
-  if not ok then error(err, 0) end
+  if ok then return close(self) end
+  pcall(close, self)
+  error(err, 0)
 end
 
 return stream

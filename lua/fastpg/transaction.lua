@@ -11,6 +11,7 @@
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local options = require "fastpg.options"
+local statement = require "fastpg.statement"
 
 local transaction = {}
 
@@ -56,42 +57,57 @@ end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
 local function commit(conn)
+  if conn.c:transaction_status() == "idle" then
+    errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own")
+  end
+  conn:arm()
   if conn:simple("COMMIT") == "ROLLBACK" then
     errors.raise("in_failed_sql_transaction",
       "the transaction was rolled back at its end, because a statement in it had failed")
   end
+  conn.in_transaction = false
 end
 
 local function roll_back(conn)
-  conn.deadline, conn.timed_out = nil, nil
-  if not conn.c:usable() then return end
-  conn:settle()
-  if conn.c:transaction_status() ~= "idle" then conn:simple("ROLLBACK") end
+  if not conn:reset() then conn:close() end -- and the server rolls back by itself
+end
+
+-- A failure before or at BEGIN leaves nothing open.
+local function start(conn, command)
+  local ok, err = pcall(conn.simple, conn, command)
+  if ok then
+    conn.in_transaction = true
+    return
+  end
+  roll_back(conn)
+  error(err, 0)
 end
 
 -- ---- db:transaction -------------------------------------------------------------------------
 
 local function is_retryable(err)
-  return errors.is_error(err) and (err.sqlstate == "40001" or err.sqlstate == "40P01")
+  return errors.is(err, "40001") or errors.is(err, "40P01")
 end
 
 local function pack(...) return { n = select("#", ...), ... } end
 local unpack = table.unpack or unpack
 
--- Runs fn(tx) between two commands on the connection; the scope makes it ambient.
-local function run_inside(db, conn, tx, fn, finish, undo)
-  local scope = db.ambient:push{ conn = conn, tx = tx }
-  local results = pack(pcall(fn, tx))
-  db.ambient:pop(scope)
+-- Runs fn(tx), then finish or undo.  The connection may be in other hands by then, when a coroutine
+-- left this transaction half-way and came back after the one around it had ended.
+local function run_inside(db, conn, fn, finish, undo)
+  local lease = conn.lease
+  local tx = db:bind(conn, "transaction")
+  local results = pack(pcall(tx.lend, tx, fn))
+  if lease ~= conn.lease then
+    if results[1] then errors.raise("closed", "the transaction around this one is over") end
+    error(results[2], 0)
+  end
   if results[1] then
     local ok, err = pcall(finish, conn)
-    if not ok then results = { false, err } end
+    if ok then return unpack(results, 2, results.n) end
+    results[2] = err
   end
-  tx:finish_use()
-  if results[1] then return unpack(results, 2, results.n) end
-  local ok, err = pcall(undo, conn)
-  if not ok and conn.c:usable() then conn:close() end -- it can't be brought back to a known state
-  if not ok and not errors.is_error(results[2]) then errors.annotate(err) end
+  undo(conn)
   error(results[2], 0)
 end
 
@@ -100,44 +116,53 @@ local savepoints = 0
 local function nested(db, conn, fn)
   savepoints = savepoints + 1
   local name = "fastpg_" .. savepoints
+  conn:arm()
   conn:simple("SAVEPOINT " .. name)
-  return run_inside(db, conn, db:bind(conn, "transaction"), fn,
-    function() conn:simple("RELEASE SAVEPOINT " .. name) end,
-    function()
-      if conn.c:usable() then
-        conn:settle()
-        conn:simple(("ROLLBACK TO SAVEPOINT %s; RELEASE SAVEPOINT %s"):format(name, name))
-      end
-    end)
+  local function release()
+    conn:arm()
+    conn:simple("RELEASE SAVEPOINT " .. name)
+  end
+  local function undo_work()
+    conn:settle()
+    conn:simple(("ROLLBACK TO SAVEPOINT %s; RELEASE SAVEPOINT %s"):format(name, name))
+  end
+  local function undo()
+    if not conn.c:usable() then return end
+    conn:arm_recovery()
+    if not pcall(undo_work) then conn:close() end -- it can't be brought back to a known state
+  end
+  return run_inside(db, conn, fn, release, undo)
 end
 
-local function outermost(db, conn, command, fn)
-  conn:simple(command)
-  return run_inside(db, conn, db:bind(conn, "transaction"), fn, commit, roll_back)
+local function outermost(conn, db, command, fn)
+  start(conn, command)
+  return run_inside(db, conn, fn, commit, roll_back)
 end
 
---- db:transaction([opts,] fn): see the manual's section on transactions.
+--- db:transaction([opts,] fn): commits when fn(tx) returns, rolls back when it raises; inside
+--- another one it is a savepoint.
+---@param opts { isolation: string?, readonly: boolean?, deferrable: boolean?, retries: integer?, settings: table? }?
 function transaction.run(db, opts, fn)
   if fn == nil and type(opts) == "function" then opts, fn = nil, opts end
   local what = "transaction"
   opts = check_options(opts, what)
   if type(fn) ~= "function" then errors.argument("%s: a function expected, got %s", what, type(fn)) end
-  local conn, in_transaction = db:bound_connection()
-  if conn and in_transaction then
+  local conn = db:bound_connection()
+  if conn and conn.in_transaction then
     for name in pairs(opts) do
       errors.argument("%s: %s can only be set by the outermost transaction", what, name)
     end
     return nested(db, conn, fn)
   end
   local command = begin_command(opts, what)
-  local attempts = 0
-  local function attempt() return db:on_connection(function(c) return outermost(db, c, command, fn) end) end
-  while true do
-    local results = pack(pcall(attempt))
+  local retries = opts.retries or 0
+  while retries > 0 do
+    local results = pack(pcall(db.on_connection, db, outermost, db, command, fn))
     if results[1] then return unpack(results, 2, results.n) end
-    attempts = attempts + 1
-    if attempts > (opts.retries or 0) or not is_retryable(results[2]) then error(results[2], 0) end
+    if not is_retryable(results[2]) then error(results[2], 0) end
+    retries = retries - 1
   end
+  return db:on_connection(outermost, db, command, fn)
 end
 
 -- ---- db:begin -------------------------------------------------------------------------------
@@ -145,23 +170,34 @@ end
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
 function transaction.begin(db, opts)
   local command = begin_command(check_options(opts, "begin"), "begin")
-  local conn = db:checkout()
-  local ok, err = pcall(conn.simple, conn, command)
+  local conn = db:bound_connection()
+  if conn then
+    if conn.in_transaction then
+      errors.raise("active_sql_transaction", "begin: a transaction is open here: db:transaction nests")
+    end
+    conn:arm()
+    start(conn, command)
+    local tx = db:bind(conn, "transaction")
+    tx:own("transaction")
+    return tx
+  end
+  conn = db:checkout()
+  local ok, err = pcall(start, conn, command)
   if not ok then
-    db:checkin(conn)
+    conn.pool:checkin(conn)
     error(err, 0)
   end
   local tx = db:bind(conn, "transaction")
-  tx:own_connection()
+  tx:own("connection")
   return tx
 end
 
-local function finish_own(tx, fn)
+local function finish_own(tx, finish)
   local conn = tx:connection()
-  local ok, err = pcall(fn, conn)
-  if not ok then pcall(roll_back, conn) end
   tx:finish_use()
-  tx.root:checkin(conn)
+  local ok, err = pcall(finish, conn)
+  if not ok then roll_back(conn) end
+  if tx.owns == "connection" then conn.pool:checkin(conn) end
   if not ok then error(err, 0) end
 end
 
@@ -175,6 +211,38 @@ function transaction.rollback(tx)
     errors.raise("invalid_argument", "this transaction rolls back when its function raises an error")
   end
   finish_own(tx, roll_back)
+end
+
+-- ---- db:advisory_lock -----------------------------------------------------------------------
+
+local LOCK = {
+  number = "SELECT pg_catalog.%s($1)",
+  string = "SELECT pg_catalog.%s(pg_catalog.hashtextextended($1, 0))",
+}
+
+--- db:advisory_lock(key, fn): waits for the lock of that key, then runs fn(db) on the connection that
+--- holds it and gives its results.  Inside a transaction the lock is the transaction's and is held
+--- until that ends, so that others see what was done under it; else until fn ends.
+---@param key integer|string  a string is hashed by the server
+function transaction.advisory_lock(db, key, fn)
+  local sql = LOCK[type(key) == "cdata" and "number" or type(key)]
+  if not sql then errors.argument("advisory_lock: the key is a whole number or a string, got %s", type(key)) end
+  if type(fn) ~= "function" then errors.argument("advisory_lock: a function expected, got %s", type(fn)) end
+  return db:acquire(function(bound)
+    local conn = bound:connection()
+    if conn.in_transaction then
+      bound:execute(sql:format("pg_advisory_xact_lock"), key)
+      return fn(bound)
+    end
+    bound:execute(sql:format("pg_advisory_lock"), key)
+    local results = pack(pcall(fn, bound))
+    conn:arm_recovery()
+    if not pcall(conn.run, conn, sql:format("pg_advisory_unlock"), statement.fetch.status, nil, key) then
+      conn:close() -- which releases it
+    end
+    if not results[1] then error(results[2], 0) end
+    return unpack(results, 2, results.n)
+  end)
 end
 
 return transaction
