@@ -14,6 +14,7 @@ local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
 local wait = require "fastpg.wait"
 require "fastpg.write"
+require "fastpg.claim"
 
 local fastpg = {
   _VERSION = "fastpg scm",

@@ -1,0 +1,123 @@
+-- SPDX-License-Identifier: MIT
+--
+-- claim: a table as a job queue.
+--
+-- claim takes rows nobody else has (FOR UPDATE SKIP LOCKED) and holds them until the transaction
+-- around it ends.  claim_one is that transaction:
+--
+--   BEGIN · claim a pending row · SAVEPOINT · fn(p) · RELEASE or ROLLBACK TO · mark the row · COMMIT
+--
+-- so a worker that dies leaves its job pending, and one whose function fails marks it failed without
+-- what the function had done.
+--
+-- PostgreSQL manual: SELECT, "The Locking Clause".
+
+local errors = require "fastpg.errors"
+local handle = require "fastpg.handle"
+local options = require "fastpg.options"
+local query = require "fastpg.query"
+local selection = require "fastpg.selection"
+local statement = require "fastpg.statement"
+local Table = require "fastpg.table"
+
+local fetch = statement.fetch
+local check_self = Table.check_self
+
+local claim = {}
+
+local LOCK = "FOR UPDATE SKIP LOCKED"
+local CLAIM_OPTIONS = options.set("where", "args", "order_by", "limit", "select", "as_cls", "debug")
+local JOB_OPTIONS = options.set("status_col", "pending", "completed", "failed", "order_by", "where", "args", "debug")
+
+-- ---- claim ----------------------------------------------------------------------------------
+
+local function claim_rows(st, sel, limit)
+  local sql, args, n = selection.sql(st, sel, { limit = limit, lock = LOCK })
+  local how = limit == 1 and fetch.first or fetch.rows
+  return st.db:run_list(sql, how, query.target_of(st, sel), args, n)
+end
+
+--- Locks a row that nobody else has locked, until the transaction ends: the row, or nil where there
+--- is none; with limit > 1 a list.
+---@param ... any  nothing, a fragment with its arguments, or options: where, args, order_by, limit, select, as_cls, debug
+function claim.claim(self, ...)
+  local st = check_self(self, "claim")
+  local sel = selection.read(st, "claim", CLAIM_OPTIONS, select("#", ...), ...)
+  local conn = st.db:bound_connection()
+  if not (conn and conn.in_transaction) then
+    errors.raise("no_active_sql_transaction",
+      "claim: a claimed row is yours until the transaction ends, and there is none: use db:transaction, or claim_one")
+  end
+  local limit = sel.limit or 1
+  if limit < 1 then errors.argument("claim: limit is a whole number from 1, got %d", limit) end
+  return claim_rows(st, sel, limit)
+end
+
+-- ---- claim_one ------------------------------------------------------------------------------
+
+local function check_jobs(st, opts)
+  local rel = handle.resolve(st)
+  opts = options.check(opts, JOB_OPTIONS, "claim_one", rel.index)
+  if #rel.pks == 0 then errors.argument("claim_one: %s has no primary key, by which a job is marked", rel.ref) end
+  local job = {
+    column = opts.status_col or "status", pending = opts.pending, completed = opts.completed, failed = opts.failed,
+  }
+  if job.pending == nil then job.pending = "pending" end
+  if job.completed == nil then job.completed = "completed" end
+  if job.failed == nil then job.failed = "failed" end
+  if st.filters and st.filters[job.column] ~= nil then
+    errors.argument('claim_one: the status column "%s" is filtered on this Table: it could not be changed', job.column)
+  end
+  local sel = selection.from_options(st, "claim_one",
+    { where = opts.where, args = opts.args, order_by = opts.order_by, debug = opts.debug })
+  sel.conds[#sel.conds + 1] = { map = { [job.column] = job.pending } }
+  return job, sel
+end
+
+-- The row may be gone: a function that deletes a job that is done has its reasons.
+local function mark(st, job, key, status)
+  local args = {}
+  local sql, n = handle.build(st, "update", args, { [job.column] = status }, nil, st.filters, key, false)
+  st.db:run_list(sql, fetch.first, st.link, args, n)
+end
+
+-- Runs fn(p) inside a savepoint: what it did is undone where it fails.
+local function work(tx, p, fn)
+  local function handler(err)
+    p.error, p.traceback = err, debug.traceback(tostring(err), 2)
+    return err
+  end
+  local ok, err = pcall(tx.transaction, tx, function(inner)
+    p.db = inner
+    local done, problem = xpcall(function() fn(p) end, handler)
+    if not done then error(problem, 0) end
+  end)
+  p.failed = not ok
+  if not ok and p.error == nil then p.error, p.traceback = err, debug.traceback(tostring(err), 1) end
+end
+
+--- Takes one job off the queue and runs fn(p) on it: p, or nil where no job is pending.
+--- p has `row` and, inside fn, `db` (the transaction, which is ambient too); after it `failed`,
+--- `error`, `traceback`.  `p.retry = true` leaves the status as it was.
+---@param opts { status_col: string?, pending: any, completed: any, failed: any, order_by: any, where: any, args: table? }?
+---@param fn fun(p: table)
+function claim.claim_one(self, opts, fn)
+  local st = check_self(self, "claim_one")
+  if fn == nil and type(opts) == "function" then opts, fn = nil, opts end
+  if type(fn) ~= "function" then errors.argument("claim_one: a function expected, got %s", type(fn)) end
+  local job, sel = check_jobs(st, opts)
+  return st.db:transaction(function(tx)
+    local row = claim_rows(st, sel, 1)
+    if row == nil then return nil end
+    local p = { row = row, db = tx, failed = false, retry = false }
+    local key = {} -- now: the function may change p.row
+    for i, name in ipairs(handle.resolve(st).pks) do key[i] = rawget(row, name) end
+    work(tx, p, fn)
+    if not p.retry then mark(st, job, key, p.failed and job.failed or job.completed) end
+    return p
+  end)
+end
+
+Table.methods.claim, Table.methods.claim_one = claim.claim, claim.claim_one
+
+return claim
