@@ -490,6 +490,9 @@ function properties.pid(self) return self:on_connection(info).pid end
 -- ---- tables ---------------------------------------------------------------------------------
 
 require("fastpg.names").extend(methods, properties)
+require("fastpg.linking").extend(methods)
+require("fastpg.ddl").extend(methods)
+require("fastpg.codegen").extend(methods)
 
 Database.methods, Database.properties = methods, properties
 return Database

@@ -4,14 +4,19 @@
 
 require "fastpg.load"
 
+local class = require "fastpg.class"
+local codegen = require "fastpg.codegen"
 local conninfo = require "fastpg.conninfo"
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
+local ddl = require "fastpg.ddl"
 local errors = require "fastpg.errors"
+local linking = require "fastpg.linking"
 local placeholders = require "fastpg.placeholders"
 local pretty = require "fastpg.pretty"
 local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
+local typenames = require "fastpg.typenames"
 local wait = require "fastpg.wait"
 require "fastpg.write"
 require "fastpg.claim"
@@ -29,6 +34,11 @@ local fastpg = {
   sql = core.sql,
   quote_ident = core.quote_ident,
   quote_literal = core.quote_literal,
+  class = class.new,
+  class_source = codegen.class_source,
+  all_classes = linking.all_classes,
+  col_def = ddl.col_def,
+  lua_type = typenames.lua_type,
   html = pretty.html,
   columns = pretty.columns,
   values = pretty.values,
