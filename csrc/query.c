@@ -86,26 +86,42 @@ static void find_shape(lua_State *L, writer *w) {
   lua_pushliteral(L, "shape");
   lua_rawget(L, -2);
   if (lua_type(L, -1) == LUA_TTABLE && !partial) {
-    lua_getfield(L, -1, "index");
+    lua_pushliteral(L, "index");
+    lua_rawget(L, -2);
     lua_replace(L, -3);
     lua_pop(L, 1);
-    w->shape_index = lua_gettop(L);
+    if (lua_type(L, -1) == LUA_TTABLE)
+      w->shape_index = lua_gettop(L);
+    else
+      lua_pop(L, 1); /* some other library's metatable */
   } else {
     lua_pop(L, 2);
   }
 }
 
-/* The first key of the table at idx that names no column is pushed and 1 returned. */
+/* Whether the value on top of the stack is a row or a list of rows: what a relation's field holds. */
+static int is_related(lua_State *L) {
+  if (lua_type(L, -1) != LUA_TTABLE || !lua_getmetatable(L, -1)) return 0;
+  lua_pushliteral(L, "shape");
+  lua_rawget(L, -2);
+  int related = lua_type(L, -1) == LUA_TTABLE;
+  lua_pop(L, 2);
+  return related;
+}
+
+/* The first key of the table at idx that names no column is pushed and 1 returned.  Related rows
+ * that a row carries along are no columns and no mistake. */
 static int unknown_key(lua_State *L, writer *w, int idx) {
   if (!idx) return 0;
   lua_getfield(L, w->at.names, "index");
   int index = lua_gettop(L);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
+    int related = is_related(L);
     lua_pop(L, 1);
     lua_pushvalue(L, -1);
     lua_rawget(L, index);
-    int known = lua_type(L, -2) == LUA_TSTRING && !lua_isnil(L, -1);
+    int known = lua_type(L, -2) == LUA_TSTRING && (related || !lua_isnil(L, -1));
     lua_pop(L, 1);
     if (!known) {
       lua_replace(L, index);
@@ -179,6 +195,15 @@ static void put_number(lua_State *L, writer *w, int n) {
   fpg_buf_putint(L, w->sql, n);
 }
 
+/* DEFAULT is no expression: it stands without brackets. */
+static int is_default(const fragment *f) {
+  static const char word[] = "default";
+  size_t i = 0;
+  for (; i < f->len && i < sizeof word - 1; i++)
+    if ((f->text[i] | 0x20) != word[i]) return 0;
+  return i == f->len && i == sizeof word - 1;
+}
+
 /* `$n` of a value, or the text of a fragment in brackets. */
 static void put_value(lua_State *L, writer *w, int col, int *n, operation op) {
   if (state_of(w, col) == VALUE) {
@@ -187,9 +212,10 @@ static void put_value(lua_State *L, writer *w, int col, int *n, operation op) {
   }
   if (column_value(L, w, col, op, 1)) {
     fragment *f = luaL_checkudata(L, -1, SQL_MT);
-    fpg_buf_putc(L, w->sql, '(');
+    int bare = is_default(f);
+    if (!bare) fpg_buf_putc(L, w->sql, '(');
     fpg_buf_put(L, w->sql, f->text, f->len);
-    fpg_buf_putc(L, w->sql, ')');
+    if (!bare) fpg_buf_putc(L, w->sql, ')');
     lua_pop(L, 1);
   }
 }
@@ -202,9 +228,15 @@ static const char *separator(int *first) {
 
 /* ---- conditions --------------------------------------------------------------------------- */
 
+/* Whether the value on top of the stack is a list of alternatives rather than a value itself.  For
+ * json a list that says what it is (fastpg.array_mt) is a document, so is a table with keys. */
 static int is_list(lua_State *L, const writer *w, int col) {
-  return lua_type(L, -1) == LUA_TTABLE && !(w->rel->flags[col - 1] & FPG_COL_ARRAY) &&
-         (!(w->rel->flags[col - 1] & FPG_COL_JSON) || lua_rawlen(L, -1) > 0);
+  if (lua_type(L, -1) != LUA_TTABLE || (w->rel->flags[col - 1] & FPG_COL_ARRAY)) return 0;
+  if (!(w->rel->flags[col - 1] & FPG_COL_JSON)) return 1;
+  if (lua_rawlen(L, -1) == 0) return 0;
+  int document = lua_getmetatable(L, -1);
+  if (document) lua_pop(L, 1);
+  return !document;
 }
 
 /* Appends `"col" = $n`, `= ANY($n)` or `IS NULL` for the value on top of the stack, which it takes. */
@@ -304,6 +336,11 @@ static int answer(lua_State *L, writer *w) {
   return 2;
 }
 
+static int any_unknown(lua_State *L, writer *w) {
+  return unknown_key(L, w, w->record) || unknown_key(L, w, w->overrides) ||
+         unknown_key(L, w, w->filters);
+}
+
 static int answer_unknown(lua_State *L) { /* the key is on top */
   lua_pushnil(L);
   lua_insert(L, -2);
@@ -340,7 +377,7 @@ static void put_columns(lua_State *L, writer *w, operation op, int overriding) {
 static int rel_insert(lua_State *L) {
   writer w;
   begin(L, &w);
-  if (unknown_key(L, &w, w.record) || unknown_key(L, &w, w.overrides)) return answer_unknown(L);
+  if (any_unknown(L, &w)) return answer_unknown(L);
   for (int col = 1; col <= w.rel->ncols; col++)
     if (column_value(L, &w, col, INSERT, 0)) take(L, &w, col);
   int nothing = lua_toboolean(L, 6);
@@ -392,7 +429,7 @@ static int rel_upsert(lua_State *L) {
   writer w;
   luaL_checktype(L, 6, LUA_TTABLE);
   begin(L, &w);
-  if (unknown_key(L, &w, w.record) || unknown_key(L, &w, w.overrides)) return answer_unknown(L);
+  if (any_unknown(L, &w)) return answer_unknown(L);
   size_t ncols = (size_t)w.rel->ncols;
   fpg_buf *conflict = fpg_buf_new(L);
   memset(fpg_buf_grow(L, conflict, ncols + 1), 0, ncols + 1);
@@ -460,7 +497,7 @@ static int rel_update(lua_State *L) {
   luaL_checktype(L, 6, LUA_TTABLE);
   int keep_key = lua_toboolean(L, 7);
   begin(L, &w);
-  if (unknown_key(L, &w, w.record) || unknown_key(L, &w, w.overrides)) return answer_unknown(L);
+  if (any_unknown(L, &w)) return answer_unknown(L);
   for (int col = 1; col <= w.rel->ncols; col++) {
     if (w.filters && lookup(L, w.filters, w.at.names, col)) { /* the row has that value already */
       lua_pop(L, 1);
@@ -607,7 +644,7 @@ static int rel_assignments(lua_State *L) {
   lua_pushnil(L);
   lua_insert(L, 4);
   begin(L, &w);
-  if (unknown_key(L, &w, w.record)) return answer_unknown(L);
+  if (any_unknown(L, &w)) return answer_unknown(L);
   int first = 1;
   for (int col = 1; col <= w.rel->ncols; col++) {
     if (w.filters && lookup(L, w.filters, w.at.names, col)) {

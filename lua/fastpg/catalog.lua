@@ -19,12 +19,15 @@ local Catalog = {}
 Catalog.__index = Catalog
 
 -- One row per column of each relation of one of the names in $2 that is in one of the schemas in
--- $1 beside it; a schema of '' means the search_path.
+-- $1 beside it; a schema of '' means the search_path.  A key may carry columns that are not of it
+-- (INCLUDE); a domain counts as its base type.
 local RELATION = [[
 select n.nspname, c.relname, c.relkind, pg_catalog.pg_table_is_visible(c.oid), w.choice,
   a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity = 'a',
-  a.attgenerated <> '', ty.typcategory = 'A', ty.typname in ('json', 'jsonb'),
-  coalesce(pg_catalog.array_position(k.indkey::int2[], a.attnum) + 1, 0), a.atttypid, ty.typname, a.atthasdef or a.attidentity <> ''
+  a.attgenerated <> '', ty.typcategory = 'A', coalesce(base.typname, ty.typname) in ('json', 'jsonb'),
+  case when pg_catalog.array_position(k.indkey::int2[], a.attnum) < k.indnkeyatts
+    then pg_catalog.array_position(k.indkey::int2[], a.attnum) + 1 else 0 end,
+  a.atttypid, coalesce(base.typname, ty.typname), a.atthasdef or a.attidentity <> ''
 from unnest($1::text[], $2::text[]) with ordinality w(nsp, rel, choice)
 join pg_catalog.pg_class c on c.relname = w.rel and c.relkind in ('r','p','f','v','m')
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -32,6 +35,7 @@ join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join pg_catalog.pg_index k on k.indrelid = c.oid and k.indisprimary
 left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 left join pg_catalog.pg_type ty on ty.oid = a.atttypid
+left join pg_catalog.pg_type base on base.oid = ty.typbasetype
 order by w.choice, c.oid, a.attnum]]
 
 -- Names of tables ('r','p','f') or views ('v','m') of a schema, or of the search_path where it is ''.
@@ -43,7 +47,6 @@ where c.relkind in ('r','p','f','v','m') and case when $1 = ''
   else n.nspname = $1 end
 order by c.relname collate "C"]]
 
-
 function catalog.new(db, schema)
   return setmetatable({ db = db, schema = schema or "", generation = 0, relations = {}, names = {} }, Catalog)
 end
@@ -52,6 +55,11 @@ end
 function Catalog:stale()
   self.generation = self.generation + 1
   self.relations, self.names = {}, {}
+end
+
+--- What is known of one relation may be wrong.
+function Catalog:forget(name, schema)
+  self.relations[(schema or "") .. "\0" .. name] = nil
 end
 
 -- Look-ups of the catalog run on the connection that the caller's statement would run on, so that
@@ -87,6 +95,7 @@ local function build(found)
   rel.is_view = rel.kind == "v" or rel.kind == "m"
   rel.ref = core.quote_ident(rel.name)
   rel.qualified = visible and rel.ref or core.quote_ident(rel.schema) .. "." .. rel.ref
+  rel.shape = { columns = {}, types = {}, index = {} } -- of a list without rows
   for _, f in ipairs(found) do
     if f[6] ~= core.null then
       local col = {
@@ -95,6 +104,8 @@ local function build(found)
       }
       rel.columns[#rel.columns + 1] = col
       rel.index[col.name] = col
+      local at = #rel.columns
+      rel.shape.columns[at], rel.shape.types[at], rel.shape.index[col.name] = col.name, col.oid, at
       if col.pk > 0 then rel.pks[col.pk] = col.name end
     end
   end
@@ -170,6 +181,5 @@ function catalog.columns_of(rel)
   end
   return cols
 end
-
 
 return catalog

@@ -77,7 +77,7 @@ end
 
 --- Raises for a fastpg.sql value that could look past the filter.
 function filters.check_values(record)
-  for name, value in pairs(record) do
+  for name, value in next, record do
     if core.is_sql(value) then filters.check_fragment(tostring(name), tostring(value)) end
   end
 end

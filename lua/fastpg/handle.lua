@@ -8,10 +8,14 @@
 --   rel, generation         what the catalog said, and when
 --   scope, xtra, filters    see fastpg.filters; filters is both, or nil
 --   link      { db =, class =, class_name = }: shared by all handles of the same table
---   sql       statements of this state that never change, by name
+--   sql       statements that never change as long as the filters don't, by name
+--
+-- The state of a transaction's handle looks up scope, xtra and filters in the one of its root
+-- (handle.inherit) until it gets an xtra of its own.
 
 local catalog = require "fastpg.catalog"
 local core = require "fastpg.core"
+local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
 
 local handle = {}
@@ -22,6 +26,13 @@ function handle.new_state(db, name, schema, view, link)
     db = db, name = name, schema = schema, view = view, rel = false, generation = -1,
     scope = nil, xtra = nil, filters = nil, link = link, sql = {},
   }
+end
+
+local INHERITED = { scope = true, xtra = true, filters = true }
+
+--- Lets a state have the filters of another, as they are at each moment.
+function handle.inherit(st, base)
+  return setmetatable(st, { __index = function(_, key) return INHERITED[key] and base[key] or nil end })
 end
 
 local function check_filter(st, rel)
@@ -45,22 +56,42 @@ end
 
 --- Sets the filters again after scope or xtra changed.
 function handle.refilter(st, what)
-  st.filters = filters.merge(what, st.scope, st.xtra)
-  st.sql = {}
+  st.filters = filters.merge(what, st.scope, st.xtra) or false
   if st.rel then check_filter(st, st.rel) end
 end
 
 --- Calls a builder of the relation; a column it does not know is looked up once more before it is
---- an error.
+--- an error.  (A builder that meets one has not touched its arguments.)
 function handle.build(st, method, ...)
   local rel = handle.resolve(st)
   local sql, n = rel.core[method](rel.core, ...)
   if sql then return sql, n end
-  st.db.catalog:stale()
-  rel = handle.resolve(st)
-  sql, n = rel.core[method](rel.core, ...)
-  if sql then return sql, n end
+  if type(n) == "string" then
+    st.db.catalog:forget(st.name, st.schema)
+    st.generation = -1
+    rel = handle.resolve(st)
+    sql, n = rel.core[method](rel.core, ...)
+    if sql then return sql, n end
+  end
   catalog.unknown_column(rel, n)
+end
+
+--- The filters as conditions behind n arguments: SQL and the new number of arguments.
+function handle.filter_conditions(st, rel, args, n)
+  local sql, count = rel.core:conditions(args, n, st.filters)
+  if not sql then catalog.unknown_column(rel, count, "filter") end
+  return sql, count
+end
+
+--- A cached statement text of this state, or nil; handle.keep_sql keeps one.
+function handle.known_sql(st, name)
+  if st.sql.filters ~= st.filters then st.sql = { filters = st.filters } end
+  return st.sql[name]
+end
+
+function handle.keep_sql(st, name, sql)
+  st.sql[name] = sql
+  return sql
 end
 
 --- standard_conforming_strings, as far as it is known before a connection is chosen.
@@ -89,36 +120,48 @@ function handle.column_of(value)
   if type(value) == "table" and getmetatable(value) == Column then return value end
 end
 
+-- What t.c gives keeps its state under a key that is no string: every string is a column's name.
+local STATE = {}
 local columns_methods = {}
 
+-- The relation of a column's table, as one string.
+local function identity(st)
+  local rel = handle.resolve(st)
+  return rel.schema .. "\0" .. rel.name
+end
+
 function columns_methods.has(self, what)
+  local st = self[STATE]
   local column = handle.column_of(what)
+  if column and column.state ~= st and identity(column.state) ~= identity(st) then return false end
   local name = column and column.name or what
-  if column and column.state.name ~= self.state.name then return false end
-  return type(name) == "string" and handle.resolve(self.state).index[name] ~= nil
+  return type(name) == "string" and handle.resolve(st).index[name] ~= nil
 end
 
 local Columns = { __name = "fastpg.columns" }
 Columns.__index = function(self, name)
   if type(name) ~= "string" then return nil end
-  return columns_methods[name] or handle.column(rawget(self, "state"), name)
+  return columns_methods[name] or handle.column(self[STATE], name)
 end
-Columns.__call = function(self, name)
-  if name ~= nil then return handle.column(self.state, name) end
+Columns.__call = function(self, ...)
+  local st = self[STATE]
+  if select("#", ...) > 0 then
+    local name = ...
+    if type(name) ~= "string" then errors.argument("the name of a column expected, got %s", type(name)) end
+    return handle.column(st, name)
+  end
   local list = {}
-  for i, col in ipairs(handle.resolve(self.state).columns) do list[i] = handle.column(self.state, col.name) end
+  for i, col in ipairs(handle.resolve(st).columns) do list[i] = handle.column(st, col.name) end
   return list
 end
 Columns.__tostring = function(self)
-  local names = {}
-  for i, col in ipairs(handle.resolve(self.state).columns) do names[i] = col.name end
-  return table.concat(names, ", ")
+  return table.concat(handle.resolve(self[STATE]).shape.columns, ", ")
 end
-Columns.__len = function(self) return #handle.resolve(self.state).columns end
+Columns.__len = function(self) return #handle.resolve(self[STATE]).columns end
 
 --- What `t.c` gives.
 function handle.columns(st)
-  return setmetatable({ state = st }, Columns)
+  return setmetatable({ [STATE] = st }, Columns)
 end
 
 return handle

@@ -27,71 +27,89 @@ local function state_of_root(db, key)
 end
 
 local function make(db, key, name, schema, view)
-  local base = state_of_root(db, key)
-  local link = base and base.link or { db = db.root, class = nil, class_name = nil }
-  local st = handle.new_state(db, name, schema, view, link)
-  if base then
-    st.xtra, st.scope = base.xtra, base.scope
-    handle.refilter(st, "xtra")
-  elseif db.root ~= db then
-    -- the root's handle shares the class from now on
-    local root_state = handle.new_state(db.root, name, schema, view, link)
-    handles_of(db.root)[key] = Table.new(root_state)
+  if db.root == db then
+    return Table.new(handle.new_state(db, name, schema, view, { db = db, class = nil, class_name = nil }))
   end
-  return Table.new(st)
+  -- the class is shared with the root's handle, the filters are that one's
+  local base = state_of_root(db, key)
+  if not base then
+    local t = make(db.root, key, name, schema, view)
+    handles_of(db.root)[key] = t
+    base = core.table_state(t)
+  end
+  return Table.new(handle.inherit(handle.new_state(db, name, schema, view, base.link), base))
 end
 
--- Where names can be looked up they are checked now; a database that is not connected yet gives
--- a handle that is resolved at its first use.
-local function table_handle(db, name, schema, view)
+-- The handle of a name, made without a look at the server.
+local function handle_of(db, name, schema, view)
   if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
+  if schema ~= nil and type(schema) ~= "string" then
+    errors.argument("the name of a schema expected, got %s", type(schema))
+  end
   local handles = handles_of(db)
   local key = (schema or "") .. "\0" .. name
   local t = handles[key]
   if not t then
     t = make(db, key, name, schema, view)
-    if db.root.pool and not db.root.closed then handle.resolve(core.table_state(t)) end
     handles[key] = t
   end
   return t
 end
 
+-- Where names can be looked up they are checked now; a database that is not connected yet gives
+-- a handle that is resolved at its first use.
+local function table_handle(db, name, schema, view)
+  local connected = db.root.pool and not db.root.closed
+  if connected and type(name) == "string" and not db.catalog:relation(db, name, schema) then
+    db.catalog:missing(db, name, schema, view and "view" or "table") -- no handle is kept for it
+  end
+  local t = handle_of(db, name, schema, view)
+  if connected then handle.resolve(core.table_state(t)) end
+  return t
+end
+
 -- ---- db.t and db.v --------------------------------------------------------------------------
 
+-- Its fields have keys that are no strings: every string is a table's name.
+local DB, VIEWS = {}, {}
 local Getter = { __name = "fastpg.tables" }
 
+local function names_of(getter)
+  local cat = getter[DB].catalog
+  return cat and cat:list(getter[DB], getter[VIEWS]) or {}
+end
+
 local function list(getter)
-  local db = getter.db
   local tables = {}
-  for i, name in ipairs(db.catalog and db.catalog:list(db, getter.views) or {}) do
-    tables[i] = table_handle(db, name, nil, getter.views)
-  end
+  for i, name in ipairs(names_of(getter)) do tables[i] = handle_of(getter[DB], name, nil, getter[VIEWS]) end
+  return tables
+end
+
+local function several(getter, keys, n)
+  local tables = {}
+  for i = 1, n do tables[i] = table_handle(getter[DB], keys[i], nil, getter[VIEWS]) end
   return tables
 end
 
 Getter.__index = function(getter, key)
-  local db, views = rawget(getter, "db"), rawget(getter, "views")
   if type(key) == "table" then
-    local tables = {}
-    for i, name in ipairs(key) do tables[i] = table_handle(db, name, nil, views) end
-    return tables
+    if key == DB or key == VIEWS then return nil end
+    return several(getter, key, #key)
   end
-  return table_handle(db, key, nil, views)
+  return table_handle(getter[DB], key, nil, getter[VIEWS])
 end
 Getter.__call = function(getter, ...)
   local n = select("#", ...)
   if n == 0 then return list(getter) end
-  return (table.unpack or unpack)(Getter.__index(getter, { ... }), 1, n)
+  return (table.unpack or unpack)(several(getter, { ... }, n), 1, n)
 end
-Getter.__tostring = function(getter)
-  return table.concat(getter.db.catalog and getter.db.catalog:list(getter.db, getter.views) or {}, ", ")
-end
+Getter.__tostring = function(getter) return table.concat(names_of(getter), ", ") end
 Getter.__pairs = function(getter)
-  local tables, i = list(getter), 0
+  local names_list, i = names_of(getter), 0
   return function()
     i = i + 1
-    local t = tables[i]
-    if t then return core.table_state(t).name, t end
+    local name = names_list[i]
+    if name then return name, handle_of(getter[DB], name, nil, getter[VIEWS]) end
   end
 end
 
@@ -101,7 +119,7 @@ local function getter(views)
     local field = views and "views" or "tables"
     local found = db.getters[field]
     if not found then
-      found = setmetatable({ db = db, views = views }, Getter)
+      found = setmetatable({ [DB] = db, [VIEWS] = views }, Getter)
       db.getters[field] = found
     end
     return found

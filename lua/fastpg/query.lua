@@ -25,16 +25,17 @@ local function target_of(st, sel)
 end
 query.target_of = target_of
 
--- The key's columns under names of their own, behind what was selected.
-local PK_NAME = "fastpg_pk_%d"
-
+-- The key's columns behind what was selected, under names that no column of the table has.
 local function with_key_columns(rel, columns)
   if #rel.pks == 0 then errors.argument("with_pk: %s has no primary key", rel.ref) end
-  local parts = { columns or "*" }
-  for i, name in ipairs(rel.pks) do
-    parts[#parts + 1] = ("%s.%s AS %s"):format(rel.qualified, core.quote_ident(name), core.quote_ident(PK_NAME:format(i)))
+  local parts, names = { columns or "*" }, {}
+  for i, pk in ipairs(rel.pks) do
+    local name = "fastpg_pk_" .. i
+    while rel.index[name] do name = name .. "_" end
+    names[i] = name
+    parts[#parts + 1] = ("%s.%s AS %s"):format(rel.qualified, core.quote_ident(pk), core.quote_ident(name))
   end
-  return table.concat(parts, ", ")
+  return table.concat(parts, ", "), names
 end
 
 -- The shape of such rows without the key's columns, kept beside the statement's own.
@@ -51,14 +52,15 @@ end
 
 local function fetch_pairs(conn, st, target)
   local shape = st:shape()
-  local nkeys = target.nkeys
+  local key_names = target.key_names
+  local nkeys = #key_names
   local mt = rows.of(shape_without_key(shape, nkeys), target.to.db, target.to.class, target.to.class_name)
   local list = conn.c:fetch_rows(st, {}, {})
   for i, row in ipairs(list) do
     setmetatable(row, nil)
     local key = {}
     for k = 1, nkeys do
-      local name = PK_NAME:format(k)
+      local name = key_names[k]
       key[k], row[name] = row[name], nil
     end
     list[i] = { nkeys == 1 and key[1] or key, setmetatable(row, mt) }
@@ -74,19 +76,25 @@ function query.fetch_all(st, sel)
     return st.db:run_list(sql, fetch.rows, target, args, n)
   end
   local rel = handle.resolve(st)
-  local columns = with_key_columns(rel, selection.select_list(st, rel, sel.select))
+  local columns, key_names = with_key_columns(rel, selection.select_list(st, rel, sel.select))
   local sql, args, n = selection.sql(st, sel, { select = columns })
-  return st.db:run_list(sql, fetch_pairs, { to = target, nkeys = #rel.pks }, args, n)
+  return st.db:run_list(sql, fetch_pairs, { to = target, key_names = key_names }, args, n)
+end
+
+local function refuse_pairs(sel, what)
+  if sel.with_pk then errors.argument("%s: with_pk belongs to t{…} and all{…}", what) end
 end
 
 --- The first row, or nil.
 function query.fetch_first(st, sel)
+  refuse_pairs(sel, "first")
   local sql, args, n = selection.sql(st, sel, { limit = sel.limit == 0 and 0 or 1 })
   return st.db:run_list(sql, fetch.first, target_of(st, sel), args, n)
 end
 
 --- Exactly one row.
 function query.fetch_one(st, sel)
+  refuse_pairs(sel, "selectone")
   local limit = math.min(sel.limit or 2, 2)
   local sql, args, n = selection.sql(st, sel, { limit = limit })
   local to = target_of(st, sel)
@@ -95,10 +103,11 @@ function query.fetch_one(st, sel)
   return st.db:run_list(sql, fetch.one, target, args, n)
 end
 
+--- How many rows fetch_all would give.
 function query.count(st, sel)
   local sql, args, n
-  if sel.limit or sel.offset then
-    sql, args, n = selection.sql(st, sel, { select = "1" })
+  if sel.limit or sel.offset or type(sel.select) == "string" then -- "distinct name"
+    sql, args, n = selection.sql(st, sel, type(sel.select) ~= "string" and { select = "1" } or nil)
     sql = "SELECT count(*) FROM (" .. sql .. ") AS counted"
   else
     sql, args, n = selection.sql(st, sel, { select = "count(*)", unordered = true })
@@ -107,7 +116,7 @@ function query.count(st, sel)
 end
 
 function query.each(st, sel, fn)
-  if sel.with_pk then errors.argument("each: with_pk belongs to t{…}") end
+  refuse_pairs(sel, "each")
   local sql, args, n = selection.sql(st, sel)
   return st.db:iterate(fn, target_of(st, sel), sql, args, n)
 end
@@ -128,20 +137,33 @@ local function with(self, field, value)
   return setmetatable({ state = self.state, sel = sel }, Query)
 end
 
+-- What the caller may change later: lists and maps of the plain kind.
+local function copy_of(value)
+  if type(value) ~= "table" or getmetatable(value) ~= nil then return value end
+  local copy = {}
+  for k, v in pairs(value) do copy[k] = copy_of(v) end
+  return copy
+end
+
 --- One more condition (and): a fragment with its arguments, or a table.
 function methods.where(self, ...)
   local n = select("#", ...)
   if n == 0 then errors.argument("where: a condition expected, got nothing") end
   local conds = {}
   for i, cond in ipairs(self.sel.conds) do conds[i] = cond end
-  conds[#conds + 1] = selection.condition("where", n, ...)
+  local cond = selection.condition("where", n, ...)
+  if cond.map then cond.map = copy_of(cond.map) end
+  conds[#conds + 1] = cond
   return with(self, "conds", conds)
 end
 
---- Columns: a list of names (checked) or a fragment.
-function methods.select(self, columns) return with(self, "select", columns) end
---- Order: a list of names ("name desc") or a fragment.
-function methods.order_by(self, order) return with(self, "order_by", order) end
+--- select: a list of columns (checked) or a fragment; order_by: the same ("name desc").
+for _, name in ipairs{ "select", "order_by" } do
+  methods[name] = function(self, columns)
+    if columns == nil then errors.argument("%s: a list of column names or a SQL fragment expected, got nil", name) end
+    return with(self, name, copy_of(columns))
+  end
+end
 
 for _, name in ipairs{ "limit", "offset" } do
   methods[name] = function(self, n)
@@ -186,7 +208,13 @@ local function change_where(self, args, n)
     args[n], offset = sel.offset, "$" .. n
   end
   local inner = rel.core:select(key, where, selection.order_list(st, rel, sel.order_by), sel.limit, offset)
-  return ("(%s) IN (%s)"):format(key, inner), n
+  local outer = ("(%s) IN (%s)"):format(key, inner)
+  if st.filters then -- also here: a row that another session just moved out of reach is left alone
+    local more
+    more, n = handle.filter_conditions(st, rel, args, n)
+    outer = outer .. " AND " .. more
+  end
+  return outer, n
 end
 
 --- Changes all rows of the query: the list of rows as they are now.

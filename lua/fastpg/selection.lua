@@ -12,6 +12,7 @@ local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
 local options = require "fastpg.options"
+local statement = require "fastpg.statement"
 
 local selection = {}
 
@@ -22,12 +23,18 @@ selection.OPTIONS, selection.COUNT_OPTIONS = OPTIONS, COUNT_OPTIONS
 -- ---- conditions -----------------------------------------------------------------------------
 
 --- A condition from a fragment and the arguments behind it.
-function selection.fragment_condition(text, n, ...)
+function selection.fragment_condition(what, text, n, ...)
+  if not text:find("%S") then
+    errors.argument("%s: the condition is empty; no argument at all means every row", what)
+  end
+  local first = ...
+  if n == 1 and statement.is_args(first) then return { text = text, args = first.list, n = first.n } end
   return { text = text, args = { ... }, n = n }
 end
 
 --- A condition from a map of columns and values.
 function selection.map_condition(what, map)
+  if handle.column_of(map) then errors.argument("%s: conditions expected, got a column", what) end
   if next(map) == nil then
     errors.argument("%s: the table of conditions is empty (was a value nil?); no argument at all means every row", what)
   end
@@ -36,7 +43,7 @@ end
 
 --- A condition from the arguments of where, delete_where, count and the like.
 function selection.condition(what, n, first, ...)
-  if type(first) == "string" then return selection.fragment_condition(first, n - 1, ...) end
+  if type(first) == "string" then return selection.fragment_condition(what, first, n - 1, ...) end
   if core.table_state(first) == nil and type(first) == "table" then
     if n > 1 then errors.argument("%s: nothing goes behind a table of conditions", what) end
     return selection.map_condition(what, first)
@@ -71,7 +78,10 @@ local function condition_of_options(what, opts)
   if args ~= nil and type(args) ~= "table" then
     errors.argument("%s: args is a list (or a table of names), got %s", what, type(args))
   end
-  return { text = where, option_args = args or {} }
+  if args == nil then args = {} end
+  local cond = selection.fragment_condition(what, where, 1, args)
+  if cond.args ~= args and cond.args[1] ~= args then return cond end -- fastpg.args
+  return { text = where, option_args = args }
 end
 
 --- A selection from an options table.
@@ -92,7 +102,7 @@ end
 function selection.read(st, what, allowed, n, first, ...)
   if n == 0 then return { conds = {} } end
   if type(first) == "string" then
-    return { conds = { selection.fragment_condition(first, n - 1, ...) } }
+    return { conds = { selection.fragment_condition(what, first, n - 1, ...) } }
   end
   if type(first) ~= "table" then
     errors.argument("%s: a SQL fragment or a table of options expected, got %s", what, first == nil and
@@ -172,9 +182,10 @@ local function fragment_text(st, cond, args, n)
   if cond.option_args then
     list = cond.option_args
     given = 0
-    for k in pairs(list) do
+    for k in next, list do
       if type(k) == "number" and k > given then given = k end
     end
+    if not names and type(list.n) == "number" then given = list.n end -- table.pack
   elseif names then
     if given == 0 or type(list[given]) ~= "table" then
       errors.argument("where: the fragment has named placeholders (:%s): the last argument is the table of names", names[1])
@@ -204,7 +215,7 @@ function selection.where(st, conds, args, n)
     parts[#parts + 1] = text
   end
   if st.filters then
-    parts[#parts + 1], n = rel.core:conditions(args, n, st.filters)
+    parts[#parts + 1], n = handle.filter_conditions(st, rel, args, n)
   end
   if #parts == 0 then return nil, n end
   return table.concat(parts, " AND "), n

@@ -62,6 +62,8 @@ local function is_args(value)
   return type(value) == "table" and getmetatable(value) == Args
 end
 
+statement.is_args = is_args
+
 --- The arguments as a list: positional ones first, then the named ones in order.
 ---@return table list, integer n
 function statement.collect(parsed, ...)

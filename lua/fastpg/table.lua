@@ -84,14 +84,11 @@ end
 
 -- `select * from t where key and filters`: the same text each time.
 local function key_sql(st, rel)
-  local sql = st.sql.get
-  if not sql then
-    local where = rel.core:key_conditions(0)
-    if st.filters then where = where .. " AND " .. rel.core:conditions({}, #rel.pks, st.filters) end
-    sql = rel.core:select(nil, where)
-    st.sql.get = sql
-  end
-  return sql
+  local sql = handle.known_sql(st, "get")
+  if sql then return sql end
+  local where = rel.core:key_conditions(0)
+  if st.filters then where = where .. " AND " .. handle.filter_conditions(st, rel, {}, #rel.pks) end
+  return handle.keep_sql(st, "get", rel.core:select(nil, where))
 end
 
 local function get(st, key)
@@ -103,7 +100,7 @@ local function get(st, key)
   local n = #values
   if st.filters then
     local _
-    _, n = rel.core:conditions(values, n, st.filters)
+    _, n = handle.filter_conditions(st, rel, values, n)
   end
   return st.db:run_list(key_sql(st, rel), fetch.first, st.link, values, n)
 end
@@ -128,6 +125,7 @@ function methods.has(self, key) return get(check_self(self, "has"), key) ~= nil 
 -- Text that can only be a key of such a column.
 local KEY_FORMS = {
   int2 = "^%-?%d+$", int4 = "^%-?%d+$", int8 = "^%-?%d+$", oid = "^%d+$", numeric = "^%-?%d+%.?%d*$",
+  float4 = "^%-?%d+%.?%d*$", float8 = "^%-?%d+%.?%d*$",
   uuid = "^%x%x%x%x%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%x%x%x%x%x%x%x%x$",
   date = "^%d%d%d%d+%-%d%d%-%d%d$", time = "^%d%d:%d%d", timetz = "^%d%d:%d%d",
   timestamp = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d", timestamptz = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d",
@@ -239,11 +237,17 @@ function methods.where(self, ...)
   return query.new(st):where(...)
 end
 for _, name in ipairs{ "select", "order_by", "limit", "offset" } do
-  methods[name] = function(self, value) return query.new(check_self(self, name))[name](query.new(state_of(self)), value) end
+  methods[name] = function(self, ...)
+    local q = query.new(check_self(self, name))
+    return q[name](q, ...)
+  end
 end
 
---- The first row of all, or nil.
-function methods.first(self) return query.new(check_self(self, "first")):first() end
+--- The first row, or nil; arguments as of all.
+function methods.first(self, ...)
+  local st, sel = read(self, "first", ...)
+  return query.fetch_first(st, sel)
+end
 
 -- ---- groups ---------------------------------------------------------------------------------
 
@@ -253,8 +257,12 @@ local function as_list(what, value)
   return value
 end
 
+-- Value objects by their text, lists and documents by their JSON; NaN can't be a key.
 local function group_key(value)
-  if type(value) == "userdata" and value ~= core.null or type(value) == "table" then return tostring(value) end
+  if value == core.null then return value end
+  if type(value) == "table" then return core.to_json(value) end
+  if type(value) == "userdata" then return tostring(value) end
+  if value ~= value then return "NaN" end
   return value
 end
 
@@ -269,13 +277,12 @@ local function insert_group(groups, row, nkeys, naggs)
   if naggs > 1 then
     value = {}
     for i = 1, naggs do value[i] = row[nkeys + i] end
-  elseif value == core.null then
-    value = nil
   end
   at[group_key(row[nkeys])] = value
 end
 
---- Aggregates by group: { group -> value or list of values }, nested for several columns.
+--- Aggregates by group: { group -> value or list of values }, nested for several columns.  NULL is
+--- fastpg.null, as a group and as an aggregate: no group gets lost.
 ---@param columns string|string[]  names (checked)
 ---@param aggregates string|string[]  SQL: "count(*)", "sum(total)"
 function methods.groupby(self, columns, aggregates, ...)
@@ -307,12 +314,12 @@ end
 function methods.xtra(self, ...)
   local st = check_self(self, "xtra")
   local n = select("#", ...)
-  local before = st.xtra
-  st.xtra = n > 0 and filters.read("xtra", n, ...) or nil
+  local before = rawget(st, "xtra")
+  local before_filters = rawget(st, "filters")
+  st.xtra = n > 0 and filters.read("xtra", n, ...)
   local ok, err = pcall(handle.refilter, st, "xtra")
   if not ok then
-    st.xtra = before
-    handle.refilter(st, "xtra")
+    st.xtra, st.filters = before, before_filters
     error(errors.annotate(err), 0)
   end
   return self

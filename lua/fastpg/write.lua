@@ -73,6 +73,7 @@ end
 
 -- ---- update ---------------------------------------------------------------------------------
 
+-- The key a record names: a row that filters hide is not found, whatever else has that key.
 local function record_key(st, rel, what, record, overrides)
   if #rel.pks == 0 then errors.argument("%s: %s has no primary key: use where(…):update{…}", what, rel.ref) end
   local key = {}
@@ -137,7 +138,8 @@ local function raise_hidden(st, record, overrides, conflict)
   local rel = handle.resolve(st)
   local values = {}
   for i, name in ipairs(conflict) do
-    local value = overrides and rawget(overrides, name)
+    local value = st.filters and st.filters[name] or nil
+    if value == nil and overrides then value = rawget(overrides, name) end
     if value == nil then value = rawget(record, name) end
     values[i] = value
   end
@@ -168,7 +170,7 @@ function methods.delete(self, key)
   local where = rel.core:key_conditions(0)
   if st.filters then
     local more
-    more, n = rel.core:conditions(args, n, st.filters)
+    more, n = handle.filter_conditions(st, rel, args, n)
     where = where .. " AND " .. more
   end
   local row = st.db:run_list(rel.core:delete(where), fetch.first, st.link, args, n)
@@ -194,9 +196,15 @@ local CHUNK = 500 -- rows whose arguments are held at once
 -- One chunk: rows of at most as many shapes as the connection keeps statements.
 local function send_chunk(conn, st, chunk, result)
   batch.run(conn, function(prepare)
+    local prepared = {}
     for _, item in ipairs(chunk) do
-      item.st = prepare(item.sql)
-      conn.c:touch(item.st)
+      local statement_of = prepared[item.sql]
+      if not statement_of then
+        statement_of = prepare(item.sql)
+        conn.c:touch(statement_of)
+        prepared[item.sql] = statement_of
+      end
+      item.st = statement_of
     end
   end, function(add)
     for _, item in ipairs(chunk) do add(item.st, item.args, item.n, item) end
@@ -204,14 +212,15 @@ local function send_chunk(conn, st, chunk, result)
     local row = fetch.first(c, prepared, st.link)
     if row == nil and item.missing then item.missing() end
     if row ~= nil then
-      result[#result + 1] = row
+      result.n = result.n + 1
+      result.rows[result.n] = row
       result.shape = result.shape or prepared:shape()
     end
   end, true)
 end
 
 local function run_bulk(conn, st, what, list, make)
-  local result, chunk, shapes, distinct = {}, {}, {}, 0
+  local result, chunk, shapes, distinct = { rows = {}, n = 0, shape = nil }, {}, {}, 0
   local most = math.max(conn.cache_size, 1)
   for i, record in ipairs(list) do
     if type(record) ~= "table" then
@@ -231,16 +240,14 @@ local function run_bulk(conn, st, what, list, make)
     chunk[#chunk + 1] = item
   end
   if #chunk > 0 then send_chunk(conn, st, chunk, result) end
-  local shape = result.shape or handle.resolve(st).shape
-  result.shape = nil
-  return shape and setmetatable(result, rows.list_of(shape)) or result
+  return setmetatable(result.rows, rows.list_of(result.shape or handle.resolve(st).shape))
 end
 
 -- All or nothing: in a transaction of its own, or a savepoint of the one that is open.
 local function bulk(self, what, list, make)
   local st = check_self(self, what)
   if type(list) ~= "table" then errors.argument("%s: a list of records expected, got %s", what, type(list)) end
-  if #list == 0 and next(list) ~= nil then
+  if list[1] == nil and next(list) ~= nil then
     errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
   end
   handle.resolve(st)
