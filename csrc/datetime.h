@@ -117,6 +117,7 @@ int fpg_interval_div(const fpg_interval *v, double divisor, fpg_interval *out);
 int fpg_ts_diff(int64_t a, int64_t b, fpg_interval *out);
 /* ts, finite, moved by `months`: a day the month lacks becomes its last. */
 int fpg_ts_add_months(int64_t ts, int64_t months, int64_t *out);
+int fpg_ts_add_days(int64_t ts, int64_t days, int64_t *out);
 int fpg_ts_add(int64_t ts, int64_t usec, int64_t *out);
 
 #endif

@@ -96,6 +96,13 @@ int fpg_ts_add_months(int64_t ts, int64_t months, int64_t *out) {
   return fpg_ts_add(days * FPG_DAY, time, out);
 }
 
+int fpg_ts_add_days(int64_t ts, int64_t days, int64_t *out) {
+  days += fpg_floor_div(ts, FPG_DAY);
+  if (days < FPG_TS_MIN / FPG_DAY || days >= FPG_TS_END / FPG_DAY) return 0;
+  *out = days * FPG_DAY + fpg_floor_mod(ts, FPG_DAY);
+  return 1;
+}
+
 int fpg_ts_add(int64_t ts, int64_t usec, int64_t *out) {
   return !__builtin_add_overflow(ts, usec, out) && fpg_ts_ok(*out);
 }

@@ -29,6 +29,11 @@ static int out_of_range(lua_State *L, const char *what) {
   return fpg_value_raise(L, "datetime_field_overflow", "%s out of range", what);
 }
 
+/* Dates reach farther than timestamps. */
+static int date_too_late(lua_State *L) {
+  return fpg_value_raise(L, "datetime_field_overflow", "date out of range for timestamp");
+}
+
 static int push_interval(lua_State *L, int ok, const fpg_interval *v) {
   if (!ok) return out_of_range(L, "interval");
   fpg_push_interval(L, v);
@@ -58,7 +63,7 @@ static int move(fpg_tstz *v, int zoned, const fpg_interval *by, int sign) {
   }
   if (by->days) {
     clock = zoned ? fpg_tstz_clock(v) : v->usec;
-    if (!fpg_ts_add(clock, (int64_t)by->days * sign * FPG_DAY, &clock)) return 0;
+    if (!fpg_ts_add_days(clock, (int64_t)by->days * sign, &clock)) return 0;
     v->usec = zoned ? instant_of(v, clock) : clock;
   }
   usec = by->usec;
@@ -72,7 +77,7 @@ static int move_value(lua_State *L, int idx, const fpg_interval *by, int sign) {
   if (kind == FPG_V_TIMESTAMPTZ) v = *(const fpg_tstz *)lua_touserdata(L, idx);
   else if (kind == FPG_V_TIMESTAMP) v.usec = ((const fpg_time *)lua_touserdata(L, idx))->usec;
   else if (!fpg_ts_from_date(((const fpg_date *)lua_touserdata(L, idx))->days, &v.usec))
-    return out_of_range(L, "date");
+    return date_too_late(L);
   if (!move(&v, kind == FPG_V_TIMESTAMPTZ, by, sign)) return out_of_range(L, "timestamp");
   if (kind == FPG_V_TIMESTAMPTZ) fpg_push_timestamptz(L, v.usec, v.zone, v.offset);
   else fpg_push_timestamp(L, v.usec);
@@ -96,7 +101,7 @@ static int subtract_timestamps(lua_State *L, int ka, int kb) {
     int kind = i ? kb : ka;
     const void *v = lua_touserdata(L, i + 1);
     if (kind != FPG_V_DATE) t[i] = ((const fpg_time *)v)->usec;
-    else if (!fpg_ts_from_date(((const fpg_date *)v)->days, &t[i])) return out_of_range(L, "date");
+    else if (!fpg_ts_from_date(((const fpg_date *)v)->days, &t[i])) return date_too_late(L);
     if (!fpg_ts_finite(t[i]))
       return fpg_value_raise(L, "datetime_field_overflow", "cannot subtract infinite timestamps");
     if (zoned && kind != FPG_V_TIMESTAMPTZ) t[i] = instant_of(with_zone, t[i]);
@@ -135,7 +140,7 @@ static int join_date_time(lua_State *L, int date, int time) {
   int zoned = fpg_value_kind(L, time) == FPG_V_TIMETZ;
   int64_t ts;
   if (!fpg_ts_from_date(((const fpg_date *)lua_touserdata(L, date))->days, &ts))
-    return out_of_range(L, "date");
+    return date_too_late(L);
   if (fpg_ts_finite(ts)) {
     ts += t->usec - (zoned ? t->offset * FPG_SEC : 0);
     if (!fpg_ts_ok(ts)) return out_of_range(L, "timestamp");

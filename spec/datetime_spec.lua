@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: MIT
 --
--- dates, times, timestamps and intervals: text, fields, order, conversion.
+-- dates, times, timestamps and intervals: text, fields, order, conversion, arithmetic; the same
+-- against a server.
 
 local core = require "fastpg.core"
+local pg = require "spec.support.pg"
 
 local function fails(fn, ...)
   local ok, err = pcall(fn, ...)
@@ -273,5 +275,198 @@ describe("fastpg.interval", function()
     assert.is_true(core.interval "178956970 years" < core.interval "infinity")
     assert.is_true(core.interval "1 day":eq "24 hours")
     assert.equal(86400 * 365.25 + 86400 * 30 + 1.5, core.interval "1 year 1 mon 00:00:01.5":epoch())
+  end)
+end)
+
+describe("arithmetic of dates and times", function()
+  local date, time, timetz, ts, tstz, interval =
+    core.date, core.time, core.timetz, core.timestamp, core.timestamptz, core.interval
+
+  local function gives(expected, v) assert.equal(expected, tostring(v)) end
+
+  it("counts days", function()
+    gives("2024-03-01", date "2024-02-29" + 1)
+    gives("2024-03-01", 1 + date "2024-02-29")
+    gives("2024-02-28", date "2024-02-29" - 1)
+    assert.equal(366, date "2025-01-01" - date "2024-01-01")
+    gives("infinity", date "infinity" - 5)
+    gives("0001-12-31 BC", date "0001-01-01" - 1)
+  end)
+
+  it("clamps at the ends of months", function()
+    gives("2024-02-29 00:00:00", date "2024-01-31" + interval "1 month")
+    gives("2023-02-28 10:00:00", ts "2023-01-31 10:00" + interval "1 month")
+    gives("2023-02-28 00:00:00", date "2024-02-29" - interval "1 year")
+    gives("2024-02-29 12:00:00", interval "1 month" + ts "2024-01-31 12:00")
+    gives("2024-03-01 00:00:00", ts "2024-01-31" + interval "1 month 1 day")
+    gives("0044-02-28 00:00:00 BC", ts "0044-03-31 00:00:00 BC" - interval "1 month")
+  end)
+
+  it("moves timestamps and measures between them", function()
+    gives("2024-03-01 00:00:00.5", ts "2024-02-29 23:59:59.5" + interval "1 second")
+    gives("1 day 01:00:00", ts "2024-03-01 11:00" - ts "2024-02-29 10:00")
+    gives("-1 days -01:00:00", ts "2024-02-29 10:00" - ts "2024-03-01 11:00")
+    gives("10:00:00", ts "2024-02-29 10:00" - date "2024-02-29")
+    gives("infinity", ts "infinity" + interval "1 day")
+    gives("2024-02-29 10:30:00", date "2024-02-29" + time "10:30")
+    gives("2024-02-29 10:30:00+02", timetz "10:30+02" + date "2024-02-29")
+  end)
+
+  it("moves the clock of a timestamptz's zone", function()
+    local before = tstz("2024-03-30 12:00", "Europe/Berlin")
+    gives("2024-03-31 12:00:00+02", before + interval "1 day")
+    gives("2024-03-31 13:00:00+02", before + interval "24 hours")
+    gives("2024-02-29 12:00:00+01", before - interval "1 month")
+    gives("23:00:00", tstz("2024-03-31 12:00", "Europe/Berlin") - before)
+    gives("2024-03-31 12:00:00+01", tstz "2024-03-30 12:00+01" + interval "1 day")
+    gives("01:00:00", ts "2024-03-30 13:00" - before)
+  end)
+
+  it("turns the clock of times", function()
+    gives("01:00:00", time "23:00" + interval "2 hours")
+    gives("21:00:00", time "23:00" - interval "1 day 2 hours")
+    gives("-02:00:00", time "10:00" - time "12:00")
+    gives("01:00:00+05:30", timetz "23:00+05:30" + interval "2 hours")
+  end)
+
+  it("adds, scales and negates intervals", function()
+    gives("1 mon 1 day 01:00:00", interval "1 month" + interval "1 day 1 hour")
+    gives("1 mon -1 days", interval "1 month" - interval "1 day")
+    gives("-1 mons +1 day -02:00:00", -interval "1 month -1 day 2 hours")
+    gives("3 days 12:00:00", interval "1 day" * 3.5)
+    gives("2 mons", 2 * interval "1 month")
+    gives("10 days", interval "1 month" / 3)
+    gives("1 mon 15 days", interval "3 months" / 2)
+    gives("1 day 12:00:00", interval "1 day" * core.numeric "1.5")
+    gives("1 day 12:00:00", core.numeric "1.5" * interval "1 day")
+  end)
+
+  it("raises out of range and what is not defined", function()
+    for _, fn in ipairs {
+      function() return date "5874897-12-31" + 1 end,
+      function() return date "4714-11-24 BC" - 1 end,
+      function() return ts "294276-12-31" + interval "1 day" end,
+      function() return ts "2024-01-01" + interval "2147483647 days" end,
+      function() return ts "2024-01-01" - interval "178000000 years" end,
+      function() return interval "178956970 years" + interval "1 year" end,
+      function() return interval "1 month" * 1e10 end,
+      function() return date "infinity" - date "2024-01-01" end,
+      function() return ts "infinity" - ts "infinity" end,
+      function() return date "294277-01-01" + interval "1 day" end,
+    } do
+      assert.equal("datetime_field_overflow", fails(fn).name)
+    end
+    for _, fn in ipairs {
+      function() return date "2024-01-01" + date "2024-01-01" end,
+      function() return date "2024-01-01" + 1.5 end,
+      function() return 1 - date "2024-01-01" end,
+      function() return date "2024-01-01" * 2 end,
+      function() return ts "2024-01-01" + 1 end,
+      function() return 2 / interval "1 day" end,
+      function() return interval "1 day" * interval "1 day" end,
+      function() return interval "1 day" - date "2024-01-01" end,
+      function() return -date "2024-01-01" end,
+      function() return interval "1 day" ^ 2 end,
+      function() return ts "2024-01-01" + core.numeric "1" end,
+    } do
+      local err = fails(fn)
+      assert.equal("invalid_argument", err.name)
+      assert.truthy(err.where:find "datetime_spec.lua:%d+$")
+    end
+    assert.equal("division_by_zero", fails(function() return interval "1 day" / 0 end).name)
+  end)
+
+  it("knows the time", function()
+    local now = core.now()
+    assert.is_true(math.abs(now:epoch() - os.time()) < 5)
+    assert.equal(0, now.offset)
+    assert.is_true(core.now() >= now)
+    assert.equal(20700, core.now "Asia/Kathmandu".offset)
+    assert.equal("invalid_argument", fails(core.now, "Nowhere").name)
+  end)
+end)
+
+describe("dates and times on the wire", function()
+  local literals = {
+    date = { "2024-02-29", "0044-03-15 BC", "4714-11-24 BC", "5874897-12-31", "infinity", "-infinity" },
+    time = { "00:00:00", "24:00:00", "23:59:59.999999" },
+    timetz = { "10:20:30+01", "00:00:00-15:59:59", "24:00:00+05:30" },
+    timestamp = { "2024-02-29 10:20:30.000001", "4714-11-24 00:00:00 BC", "294276-12-31 23:59:59.999999", "infinity" },
+    timestamptz = { "2024-02-29 10:20:30+00", "1850-01-01 00:00:00+00", "2500-07-01 00:00:00+00", "-infinity",
+      "4714-11-25 00:00:00+00 BC", "294276-12-31 00:00:00+00" },
+    interval = { "00:00:00", "-1 years -2 mons +3 days -04:05:06.7", "178956970 years 7 mons", "-2147483648 days",
+      "2562047788:00:54.775807", "1 mon -1 days" },
+  }
+  local zones = { "UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "<+03>-03",
+    "EST5EDT" }
+
+  for typename, list in pairs(literals) do
+    it("brings and takes every " .. typename .. " exactly", function()
+      local db = pg.db()
+      for _, zone in ipairs(typename == "timestamptz" and zones or { "UTC" }) do
+        db:execute("set timezone = '" .. zone .. "'")
+        local unnest = ("from unnest($1::text[]::%s[]) as v"):format(typename)
+        local rows = db:q("select v, v::text as t " .. unnest, list)
+        local text = db:q("select v, '=r/postgres'::aclitem as acl " .. unnest, list)
+        assert.equal(#list, #rows)
+        for i, row in ipairs(rows) do
+          assert.equal(row.t, tostring(row.v))
+          assert.equal(row.t, tostring(text[i].v))
+          assert.is_true(row.v == text[i].v)
+          assert.is_true(db:item(("select $1::%s = $2::text::%s"):format(typename, typename), row.v, row.t))
+        end
+        local values = {}
+        for i, row in ipairs(rows) do values[i] = row.v end
+        assert.is_true(db:item(("select $1::%s[] = $2::text[]::%s[]"):format(typename, typename), values, list))
+      end
+      db:close()
+    end)
+  end
+
+  it("agrees with the server on a thousand instants in many zones", function()
+    local db = pg.db()
+    for _, zone in ipairs { "Europe/Berlin", "America/Sao_Paulo", "Africa/Casablanca", "Asia/Tehran", "Pacific/Apia",
+      "Europe/Dublin", "America/Nuuk", "Antarctica/Troll" } do
+      db:execute("set timezone = '" .. zone .. "'")
+      local rows = db:q [[select v, v::text as t, v::timestamp as clock, v::timestamp::timestamptz::text as back
+        from (select timestamptz '1880-01-01' + make_interval(hours => i * 12347) as v
+              from generate_series(0, 130) i) s]]
+      for _, row in ipairs(rows) do
+        assert.equal(row.t, tostring(row.v))
+        assert.equal(tostring(row.clock), tostring(core.timestamp(row.v)))
+        assert.equal(row.back, tostring(core.timestamptz(row.clock, zone)))
+      end
+    end
+    db:close()
+  end)
+
+  it("takes tables of fields and other values, as the server would assign them", function()
+    local db = pg.db()
+    db:execute "set timezone = 'Europe/Berlin'"
+    local function sent(typename, v) return db:item("select ($1::" .. typename .. ")::text", v) end
+    assert.equal("2024-02-29", sent("date", { year = 2024, month = 2, day = 29 }))
+    assert.equal("2009-02-13 23:31:30", sent("timestamp", os.date("!*t", 1234567890)))
+    assert.equal("2024-07-01 12:00:00+02", sent("timestamptz", { year = 2024, month = 7, day = 1, hour = 12 }))
+    assert.equal("2024-07-01 14:00:00+02", sent("timestamptz",
+      { year = 2024, month = 7, day = 1, hour = 12, offset = 0 }))
+    assert.equal("1 mon -1 days", sent("interval", { months = 1, days = -1 }))
+    assert.equal("2024-02-29 00:00:00", sent("timestamp", core.date "2024-02-29"))
+    assert.equal("2024-02-29 00:00:00+01", sent("timestamptz", core.date "2024-02-29"))
+    assert.equal("2024-07-01 12:00:00+02", sent("timestamptz", core.timestamp "2024-07-01 12:00"))
+    assert.equal("2024-07-01 14:00:00", sent("timestamp", core.timestamptz "2024-07-01 12:00Z"))
+    assert.equal("10:00:00", sent("interval", core.time "10:00"))
+    for _, case in ipairs {
+      { "date", core.timestamp "2024-02-29 10:00", "$1: date expected, got fastpg.timestamp" },
+      { "time", core.timestamp "2024-02-29 10:00", "$1: time expected, got fastpg.timestamp" },
+      { "timestamp", core.interval "1 day", "$1: timestamp expected, got fastpg.interval" },
+      { "interval", core.numeric "1", "$1: interval expected, got fastpg.numeric" },
+      { "date", 20240229, "$1: date expected, got number 20240229" },
+      { "date", { year = 2024 }, "$1: date (year, month, day) expected, got table" },
+      { "date", { year = 2024, month = 2, day = 30 }, "$1: date in range expected, got table" },
+    } do
+      local err = fails(sent, case[1], case[2])
+      assert.truthy(tostring(err):find(case[3], 1, true))
+    end
+    db:close()
   end)
 end)
