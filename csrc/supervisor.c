@@ -89,7 +89,7 @@ _Noreturn static void child_fail(const char *what) {
   _exit(127);
 }
 
-_Noreturn static void child_main(int fd, const identity *who, char **argv, char **envp) {
+_Noreturn static void child_main(int fd, const identity *who, char *const *argv, char **envp) {
   child_reset_signals();
   setsid();
   if (fd < 3) fd = fcntl(fd, F_DUPFD, 3);
@@ -133,32 +133,19 @@ static void find_identity(lua_State *L, int idx, identity *who) {
   }
 }
 
-/* Pushes a userdata holding the strings of the table at idx as a NULL-ended argv; the table must
- * outlive it. */
-static char **push_argv(lua_State *L, int idx) {
-  int n = (int)lua_rawlen(L, idx);
-  char **argv = lua_newuserdata(L, sizeof *argv * ((size_t)n + 1));
-  for (int i = 0; i < n; i++) {
-    lua_rawgeti(L, idx, i + 1);
-    if (lua_type(L, -1) != LUA_TSTRING) luaL_error(L, "argument %d: string expected", i + 1);
-    argv[i] = (char *)(uintptr_t)lua_tostring(L, -1);
-    lua_pop(L, 1);
-  }
-  argv[n] = NULL;
-  return argv;
-}
-
-/* Pushes a userdata holding the environment less what would change the server or the shell. */
-static char **push_environment(lua_State *L) {
+/* Pushes a userdata holding the environment less what would change the server or the shell, and
+ * with `script`, an entry of its own. */
+static char **push_environment(lua_State *L, const char *script) {
   size_t n = 0, kept = 0;
   while (environ && environ[n]) n++;
-  char **envp = lua_newuserdata(L, sizeof *envp * (n + 1));
+  char **envp = lua_newuserdata(L, sizeof *envp * (n + 2));
   for (size_t i = 0; i < n; i++) {
     if (strncmp(environ[i], "PG", 2) == 0 || strncmp(environ[i], "LD_PRELOAD=", 11) == 0 ||
         strncmp(environ[i], "ENV=", 4) == 0)
       continue;
     envp[kept++] = environ[i];
   }
+  envp[kept++] = (char *)(uintptr_t)script;
   envp[kept] = NULL;
   return envp;
 }
@@ -188,10 +175,11 @@ static int wait_readable(int fd, double deadline) {
   }
 }
 
-/* supervise(argv, users) -> supervisor.  argv[1] is the program's path; a root process runs it as
- * the first of `users` that exists. */
+/* supervise(script, users) -> supervisor.  A root process runs it as the first of `users` that
+ * exists.  The script goes by the environment so that `ps` shows one line. */
 static int supervise(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+  static char *const argv[] = {"/bin/sh", "-c", "eval \"$FASTPG_SCRIPT\"", "fastpg-supervisor", NULL};
+  luaL_checkstring(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   supervisor *s = fpg_newuserdata(L, sizeof *s);
@@ -200,8 +188,7 @@ static int supervise(lua_State *L) {
   luaL_setmetatable(L, SUPERVISOR_MT);
   identity who;
   find_identity(L, 2, &who);
-  char **argv = push_argv(L, 1);
-  char **envp = push_environment(L);
+  char **envp = push_environment(L, lua_pushfstring(L, "FASTPG_SCRIPT=%s", lua_tostring(L, 1)));
   int fds[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
     return fpg_raise(L, "cluster", "socketpair: %s", strerror(errno));
@@ -315,8 +302,12 @@ static int supervisor_closed(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"send", supervisor_send},   {"receive", supervisor_receive}, {"close", supervisor_close},
-    {"pid", supervisor_pid},     {"closed", supervisor_closed},   {"__gc", supervisor_close},
+    {"send", supervisor_send},
+    {"receive", supervisor_receive},
+    {"close", supervisor_close},
+    {"pid", supervisor_pid},
+    {"closed", supervisor_closed},
+    {"__gc", supervisor_close},
     {NULL, NULL},
 };
 

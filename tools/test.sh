@@ -6,6 +6,8 @@
 #   tools/test.sh lua5.4 luajit
 #
 #   SPEC=spec/x_spec.lua   only this file or folder      FILTER=pattern   only tests whose name matches
+# Specs that run a Lua of their own start it by the command $FPG_TEST_LUA.
+#
 #   BUILD_PREFIX=asan-     the .so of build/asan-lua5.4  RUNNER="valgrind ..."   put before the interpreter
 #
 # Fails on a failure, on an error outside a test, when a Lua crashes, and when no test ran.
@@ -21,7 +23,7 @@ for lua; do
   echo "== $lua"
   : >"$counts"
   # shellcheck disable=SC2086 # RUNNER is words
-  FPG_TEST_LUA=$lua FPG_TEST_COUNTS=$counts \
+  FPG_TEST_NAME=$lua FPG_TEST_LUA="${RUNNER:-}${RUNNER:+ }$lua" FPG_TEST_COUNTS=$counts \
     LUA_PATH="$top/lua/?.lua;$top/lua/?/init.lua;$top/?.lua;;" \
     LUA_CPATH="$top/build/${BUILD_PREFIX:-}$lua/?.so;;" \
     ${RUNNER:-} "$lua" spec/support/run.lua </dev/null

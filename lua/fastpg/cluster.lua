@@ -22,8 +22,9 @@ local cluster = {}
 local PORT = 5432 -- only names the socket: no TCP port is opened
 local START_SECONDS = 120
 
+-- bindir, superuser, tmpdir and conf are set before.
 local SCRIPT = [==[
-bindir=$1 superuser=$2 tmpdir=$3 conf=$4
+unset FASTPG_SCRIPT
 export LC_ALL=C PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/bin:/bin"
 umask 077
 dir= pid=
@@ -319,6 +320,15 @@ local function uri_escape(s)
   return (s:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
+-- Shell assignments of strings, whatever is in them.
+local function assign(variables)
+  local lines = {}
+  for name, value in pairs(variables) do
+    lines[#lines + 1] = ("%s='%s'\n"):format(name, (value:gsub("'", "'\\''")))
+  end
+  return table.concat(lines)
+end
+
 ---Makes a private server and starts it. Unix only; blocks for about a second.
 ---@param opts { bindir: string?, superuser: string?, settings: table?, durable: boolean? }?
 --- bindir: the directory of initdb and postgres (default: $PG_BINDIR, pg_config --bindir, the newest
@@ -328,10 +338,13 @@ end
 function cluster.start(opts)
   opts = options.check(opts, START_OPTIONS, "cluster")
   local superuser = opts.superuser or "postgres"
-  local conf = configuration(opts.durable, opts.settings or {})
-  local bindir = opts.bindir or os.getenv "PG_BINDIR" or ""
-  local pg = { supervisor = core.supervise({ "/bin/sh", "-c", SCRIPT, "fastpg-supervisor", bindir,
-    superuser, os.getenv "TMPDIR" or "", conf }, { "postgres", "nobody" }) }
+  local script = assign{
+    bindir = opts.bindir or os.getenv "PG_BINDIR" or "",
+    superuser = superuser,
+    tmpdir = os.getenv "TMPDIR" or "",
+    conf = configuration(opts.durable, opts.settings or {}),
+  } .. SCRIPT
+  local pg = { supervisor = core.supervise(script, { "postgres", "nobody" }) }
   local ok, err = pcall(function()
     pg.dir = answer(pg.supervisor)
     pg.pid = tonumber(answer(pg.supervisor))

@@ -6,7 +6,7 @@
 return function()
   local busted = require "busted"
   local handler = require "busted.outputHandlers.base"()
-  local name = os.getenv "FPG_TEST_LUA" or _VERSION
+  local name = os.getenv "FPG_TEST_NAME" or _VERSION
   local counts = os.getenv "FPG_TEST_COUNTS"
 
   local function place(item)
