@@ -39,10 +39,15 @@ static fpg_ctx context(fpg_conn *c) {
   return (fpg_ctx){tz ? tz : "UTC", 0};
 }
 
-static void push_cell(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
-                      int row, int col) {
+/* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
+ * the row and the column each time: a value with bytes is known not to be NULL.) */
+static int push_cell(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
+                     int row, int col) {
+  int len = PQgetlength(res, row, col);
+  if (len == 0 && PQgetisnull(res, row, col)) return 0;
   const fpg_column *c = &st->cols[col];
-  c->decode(L, cx, c->type, PQgetvalue(res, row, col), (size_t)PQgetlength(res, row, col));
+  c->decode(L, cx, c->type, PQgetvalue(res, row, col), (size_t)len);
+  return 1;
 }
 
 /* Pushes the names of all columns: the first is at the returned index. */
@@ -59,21 +64,14 @@ static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const 
                      int row, int names, int meta) {
   lua_createtable(L, 0, st->ncols);
   for (int i = 0; i < st->ncols; i++) {
-    if (PQgetisnull(res, row, i)) {
-      if (i && st->ncols > 1) { /* of duplicate names the last wins, NULL too */
-        lua_pushvalue(L, names + i);
-        lua_rawget(L, -2);
-        int earlier = !lua_isnil(L, -1);
-        lua_pop(L, 1);
-        if (!earlier) continue;
-        lua_pushvalue(L, names + i);
-        lua_pushnil(L);
-        lua_rawset(L, -3);
-      }
-      continue;
-    }
     lua_pushvalue(L, names + i);
-    push_cell(L, cx, st, res, row, i);
+    if (!push_cell(L, cx, st, res, row, i)) {
+      if (!st->duplicates) {
+        lua_pop(L, 1);
+        continue;
+      }
+      lua_pushnil(L); /* of duplicate names the last wins, NULL too */
+    }
     lua_rawset(L, -3);
   }
   lua_pushvalue(L, meta);
@@ -130,12 +128,8 @@ static int conn_fetch_item(lua_State *L) {
   const PGresult *res = get_result(L, c);
   check_shape(L, st, res);
   int n = PQntuples(res);
-  if (n && st->ncols && !PQgetisnull(res, 0, 0)) {
-    fpg_ctx cx = context(c);
-    push_cell(L, &cx, st, res, 0, 0);
-  } else {
-    lua_pushnil(L);
-  }
+  fpg_ctx cx = context(c);
+  if (!n || !st->ncols || !push_cell(L, &cx, st, res, 0, 0)) lua_pushnil(L);
   lua_pushinteger(L, n);
   lua_pushinteger(L, st->ncols);
   PQclear(c->res);
@@ -157,10 +151,7 @@ static int conn_fetch_arrays(lua_State *L) {
   for (int i = 0; i < n; i++) {
     lua_createtable(L, st->ncols, 1);
     for (int j = 0; j < st->ncols; j++) {
-      if (PQgetisnull(res, i, j))
-        lua_pushlightuserdata(L, NULL);
-      else
-        push_cell(L, &cx, st, res, i, j);
+      if (!push_cell(L, &cx, st, res, i, j)) lua_pushlightuserdata(L, NULL);
       lua_rawseti(L, -2, j + 1);
     }
     lua_pushinteger(L, st->ncols);

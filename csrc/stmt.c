@@ -11,9 +11,9 @@ static const fpg_type *type_of(uint32_t oid) {
   return type ? type : &fpg_type_other;
 }
 
-/* Pushes the shape of a described result. */
-static void push_shape(lua_State *L, const PGresult *res) {
-  int n = PQnfields(res);
+/* Pushes the shape of a described result; true when two columns have the same name. */
+static int push_shape(lua_State *L, const PGresult *res) {
+  int n = PQnfields(res), duplicates = 0;
   lua_createtable(L, 0, 4);
   lua_createtable(L, n, 0); /* columns */
   lua_createtable(L, n, 0); /* types */
@@ -22,6 +22,10 @@ static void push_shape(lua_State *L, const PGresult *res) {
     lua_pushstring(L, PQfname(res, i));
     lua_pushvalue(L, -1);
     lua_rawseti(L, -5, i + 1);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -3);
+    duplicates |= !lua_isnil(L, -1);
+    lua_pop(L, 1);
     lua_pushinteger(L, i + 1);
     lua_rawset(L, -3);
     fpg_push_int64(L, PQftype(res, i));
@@ -30,6 +34,7 @@ static void push_shape(lua_State *L, const PGresult *res) {
   lua_setfield(L, -4, "index");
   lua_setfield(L, -3, "types");
   lua_setfield(L, -2, "columns");
+  return duplicates;
 }
 
 fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
@@ -53,7 +58,7 @@ fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
     fpg_column *c = &st->cols[i];
     c->decode = st->format == FPG_BINARY ? c->type->decode_binary : c->type->decode_text;
   }
-  push_shape(L, res);
+  st->duplicates = push_shape(L, res);
   fpg_setuservalue(L, -2);
   return st;
 }

@@ -24,6 +24,7 @@ typedef struct fpg_stmt {
   char name[32];    /* on the server; "" is the unnamed statement */
   int nparams, ncols;
   int format;       /* FPG_BINARY, or FPG_TEXT when a column has no binary reader */
+  int duplicates;   /* two columns have the same name */
   double used;      /* the connection's clock at the last use, for eviction */
   fpg_column *cols; /* behind params, in the same block */
   const fpg_type *params[];
