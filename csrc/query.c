@@ -372,6 +372,11 @@ static void put_columns(lua_State *L, writer *w, operation op, int overriding) {
   fpg_buf_putc(L, w->sql, ')');
 }
 
+/* The row as stored; a table without columns has nothing to return. */
+static void put_returning(lua_State *L, fpg_buf *sql, const fpg_rel *rel) {
+  if (rel->ncols) fpg_buf_puts(L, sql, " RETURNING *");
+}
+
 /* rel:insert(args, record, overrides, filters, on_conflict_nothing) -> SQL, number of arguments;
  * nil and the name of a column that does not exist */
 static int rel_insert(lua_State *L) {
@@ -386,7 +391,7 @@ static int rel_insert(lua_State *L) {
   put_qualified(L, &w);
   put_columns(L, &w, INSERT, 0);
   if (nothing) fpg_buf_puts(L, w.sql, " ON CONFLICT DO NOTHING");
-  fpg_buf_puts(L, w.sql, " RETURNING *");
+  put_returning(L, w.sql, w.rel);
   keep_sql(L, &w);
   return answer(L, &w);
 }
@@ -477,7 +482,7 @@ static int rel_upsert(lua_State *L) {
       put_condition(L, &w, col, 1);
   }
   if (known) return answer(L, &w);
-  fpg_buf_puts(L, w.sql, " RETURNING *");
+  put_returning(L, w.sql, w.rel);
   keep_sql(L, &w);
   return answer(L, &w);
 }
@@ -534,7 +539,7 @@ static int rel_update(lua_State *L) {
   }
   if (!known) {
     put_conditions(L, &w, w.filters, 0, 0);
-    fpg_buf_puts(L, w.sql, " RETURNING *");
+    put_returning(L, w.sql, w.rel);
     keep_sql(L, &w);
     return answer(L, &w);
   }
@@ -624,14 +629,14 @@ static int rel_select(lua_State *L) {
 
 /* rel:delete(where) -> DELETE FROM … RETURNING * */
 static int rel_delete(lua_State *L) {
-  fpg_check_rel(L, 1);
+  const fpg_rel *rel = fpg_check_rel(L, 1);
   lua_settop(L, 2);
   fpg_buf *b = fpg_buf_new(L);
   fpg_rel_names at = fpg_rel_push(L, 1);
   lua_getfield(L, at.names, "qualified");
   add_clause(L, b, "DELETE FROM ", lua_gettop(L), "");
   add_clause(L, b, " WHERE ", 2, "");
-  fpg_buf_puts(L, b, " RETURNING *");
+  put_returning(L, b, rel);
   lua_pushlstring(L, b->data, b->len);
   return 1;
 }

@@ -272,9 +272,13 @@ static int text_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, in
   return FPG_TEXT;
 }
 
-/* For types the server alone understands: also booleans, in its words. */
+static const fpg_type list_of_other;
+
+/* For types the server alone understands: also booleans, in its words, and lists (of an enum, say)
+ * as arrays. */
 static int any_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                       fpg_buf *out) {
+  if (lua_type(L, idx) == LUA_TTABLE) return fpg_array_encode(L, cx, &list_of_other, idx, out);
   if (lua_type(L, idx) == LUA_TBOOLEAN) return bool_encode_text(L, cx, type, idx, out);
   return text_encode(L, cx, type, idx, out);
 }
@@ -389,6 +393,9 @@ static const fpg_type array_types[T_COUNT] = {
 
 const fpg_type fpg_type_other = {0, "a type without a codec", NULL, bytes_decode, any_encode,
                                  any_encode, NULL};
+
+static const fpg_type list_of_other = {0, "a type without a codec", NULL, bytes_decode,
+                                       fpg_array_encode, fpg_array_encode, &fpg_type_other};
 
 /* Built-in oids are below 4096: one byte each says which row.  0 is none, else row + 1, with the
  * high bit for the array type.  (Types without an array type all write entry 0, which is unused.) */

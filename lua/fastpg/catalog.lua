@@ -169,7 +169,7 @@ function catalog.unknown_column(rel, name, what)
     errors.argument("%s: columns have names, got a %s key", what or rel.name, type(name))
   end
   errors.raise("undefined_column",
-    ('%s: %s has no column "%s"%s'):format(what or rel.name, rel.ref, name, suggest.phrase(name, rel.index)))
+    ('%s%s has no column "%s"%s'):format(what and what .. ": " or "", rel.ref, name, suggest.phrase(name, rel.index)))
 end
 
 --- { "artist_id", "name", artist_id = "integer", name = "character varying(120)" }

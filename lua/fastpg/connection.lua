@@ -349,7 +349,10 @@ function Connection:simple(sql)
   self:drive()
   local err = self:outcome()
   if err then error(errors.annotate(err, sql), 0) end
-  return (self.c:fetch_status())
+  local status = self.c:fetch_status()
+  -- by the search_path names are found; the server reports it from version 18 on only
+  if sql:lower():find("search_path", 1, true) then self:note_ddl() end
+  return status
 end
 
 --- Ends what is under way: rows still to come are of no use to anybody.
