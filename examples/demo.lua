@@ -25,7 +25,7 @@ local function run(step, env)
   print("\n  > " .. step[1]:gsub("\n", "\n  . "))
   local given, raised = tour.run(step, env)
   if given ~= "" then print(indented(given, "  ")) end
-  if raised then print(indented("error: " .. raised, "  ")) end
+  if raised then print(indented("error: " .. raised:gsub("^[%w%./_-]+:%d+: ", ""), "  ")) end
   steps = steps + 1
   local problem = tour.problem(step, chinook ~= nil, given, raised)
   if problem then

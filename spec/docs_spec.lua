@@ -18,7 +18,8 @@ end)
 
 describe("check_docs", function()
   it("finds the blocks and their output", function()
-    local blocks = check_docs.blocks("x\n```lua\nprint(1)\n```\n```text\n1\n```\n```lua\na\n```\nwords\n```text\nb\n```\n")
-    assert.same({ { line = 2, code = "print(1)", output = "1" }, { line = 8, code = "a" } }, blocks)
+    local page = "x\n```lua\nprint(1)\n```\n```text\n1\n```\n```lua\na\n```\nwords\n```text\nb\n```\n"
+    assert.same({ { line = 2, code = "print(1)", output = "1", first = 6, last = 6 }, { line = 8, code = "a" } },
+      check_docs.blocks(page))
   end)
 end)

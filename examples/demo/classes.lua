@@ -9,7 +9,9 @@ return {
   { "art1 = Artist(acdc[1])\nart1", "Artist(artist_id=1, name='AC/DC')" },
   { 'Artist{ name = "X" }', "Artist(name='X')" },
   { "artist.cls == Artist", "true" },
-  { "print(fastpg.class_source(Artist))", like = "Artist.*artist_id.*name" },
+  { "print(fastpg.class_source(Artist))", "---@class Artist\n---@field artist_id integer?\n---@field name string?\n" ..
+      'local Artist = require("fastpg").class("Artist", {\n  "artist_id integer",\n' ..
+      '  "name character varying(120)",\n})\nreturn Artist' },
   "A class takes methods.",
   { "function Artist:shout() return self.name:upper() .. \"!\" end\nart1:shout()", '"AC/DC!"' },
   "All tables at once; store = false only gives the map of classes.",

@@ -63,7 +63,9 @@ end
 -- An expression, statements with an expression in the last line, or statements.
 local function compile(source, env)
   local before, last = ("\n" .. source):match "^\n?(.*\n)(.-)$"
-  return load_in(env, "return " .. source) or load_in(env, before .. "return " .. last) or load_in(env, source)
+  local ends_in_value = load_in(env, "return " .. last)
+  return load_in(env, "return " .. source) or ends_in_value and load_in(env, before .. "return " .. last)
+    or load_in(env, source)
 end
 
 local function pack(...) return { n = select("#", ...), ... } end

@@ -7,7 +7,7 @@ return {
   { "db:execute[[\ndrop table if exists cat;\ncreate table cat (\n  id serial primary key,\n  name text,\n" ..
       "  weight real,\n  uid integer\n)]]", '"CREATE TABLE"' },
   "table2glb looks the new table up, makes its class, and puts both into the namespace.",
-  { 'db:table2glb("cat", _G)' },
+  { 'db:table2glb("cat", _G)', '{ Cat = Cat, cats = "cat" }' },
   { "cats", '"cat"' },
   "insert gives the row back as it is stored.",
   { 'c = cats:insert{ name = "meow", weight = 6, uid = 2 }\nc', "Cat(id=1, name='meow', weight=6.0, uid=2)" },
@@ -20,7 +20,7 @@ return {
   { EACH, "Cat(id=1, name='meow', weight=6.0, uid=2)\nCat(id=2, name='purr', weight=4.0, uid=1)" },
   { 'cats:insert{ nmae = "typo" }', raises = 'did you mean "name"?' },
   "A row is changed, then written.",
-  { 'c.name = "moo"\nc.uid = 1\nreturn c', "Cat(id=1, name='moo', weight=6.0, uid=1)" },
+  { 'c.name = "moo"\nc.uid = 1\nc', "Cat(id=1, name='moo', weight=6.0, uid=1)" },
   { "cats:update(c)", "Cat(id=1, name='moo', weight=6.0, uid=1)" },
   { EACH, "Cat(id=2, name='purr', weight=4.0, uid=1)\nCat(id=1, name='moo', weight=6.0, uid=1)" },
   "A row outside the filter can't be updated, whatever the record says.",
