@@ -13,11 +13,13 @@
 #include "lx.h"
 
 typedef struct fpg_type fpg_type;
+typedef struct fpg_typemap fpg_typemap;
 
 /* What a codec may know of its surroundings. */
 typedef struct fpg_ctx {
-  const char *timezone; /* the session's TimeZone, never NULL */
-  int param;            /* the number of the parameter being encoded, 0 otherwise */
+  const char *timezone;     /* the session's TimeZone, never NULL */
+  int param;                /* the number of the parameter being encoded, 0 otherwise */
+  const fpg_typemap *types; /* the database's own types, or NULL */
 } fpg_ctx;
 
 enum { FPG_TEXT = 0, FPG_BINARY = 1 };
@@ -34,8 +36,16 @@ struct fpg_type {
   fpg_decode_fn *decode_text;
   fpg_encode_fn *encode;      /* as a parameter: returns FPG_TEXT or FPG_BINARY */
   fpg_encode_fn *encode_text; /* inside an array or another container: always text, unquoted */
-  const fpg_type *elem;       /* of an array */
+  const fpg_type *elem;       /* of an array; the subtype of a range, the range of a multirange */
+  const fpg_type *const *fields; /* of a composite type, */
+  int nfields;                   /* and how many there are */
 };
+
+/* What a type has beyond this is a Lua table of its own, kept in the registry under its address:
+ * the row metatable of a composite type, the functions of a codec set by the user. */
+static inline void fpg_type_push_data(lua_State *L, const fpg_type *type) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, type);
+}
 
 /* Raises "int4: expected 4 bytes, got 3". */
 int fpg_bad_length(lua_State *L, const fpg_type *type, const char *expected, size_t got);

@@ -144,15 +144,13 @@ void fpg_array_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-static int is_json(const fpg_type *t) { return t->oid == 114 || t->oid == 3802; }
-
 static void write_level(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, int depth,
                         fpg_buf *out);
 
 static void write_quoted(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                          fpg_buf *out) {
   fpg_buf *word = fpg_buf_new(L);
-  if (lua_type(L, idx) == LUA_TSTRING && !is_json(type->elem) && type->elem->oid != 17) {
+  if (lua_type(L, idx) == LUA_TSTRING && !fpg_type_takes_tables(type->elem) && type->elem->oid != 17) {
     size_t len;
     const char *s = lua_tolstring(L, idx, &len);
     if (!fpg_valid_utf8(s, len)) fpg_bad_value(L, cx, idx, "UTF-8 text in the array");
@@ -202,7 +200,7 @@ static void write_level(lua_State *L, const fpg_ctx *cx, const fpg_type *type, i
     int elem = lua_gettop(L);
     if (fpg_is_null(L, elem))
       fpg_buf_puts(L, out, "NULL");
-    else if (lua_type(L, elem) == LUA_TTABLE && !is_json(type->elem))
+    else if (lua_type(L, elem) == LUA_TTABLE && !fpg_type_takes_tables(type->elem))
       write_level(L, cx, type, elem, depth + 1, out);
     else
       write_quoted(L, cx, type, elem, out);

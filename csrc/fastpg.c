@@ -9,6 +9,7 @@
 #include "relation.h"
 #include "sqltext.h"
 #include "stmt.h"
+#include "typemap.h"
 #include "value.h"
 
 void fpg_open_supervisor(lua_State *L);
@@ -31,6 +32,7 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_value(L);
   fpg_open_json(L);
   fpg_open_error(L);
+  fpg_open_typemap(L);
   fpg_open_stmt(L);
   fpg_open_conn(L);
   fpg_open_relation(L);

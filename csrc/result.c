@@ -34,9 +34,9 @@ static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
               st->ncols, PQnfields(res));
 }
 
-static fpg_ctx context(fpg_conn *c) {
+static fpg_ctx context(fpg_conn *c, const fpg_stmt *st) {
   const char *tz = PQparameterStatus(c->pg, "TimeZone");
-  return (fpg_ctx){tz ? tz : "UTC", 0};
+  return (fpg_ctx){tz ? tz : "UTC", 0, st->types};
 }
 
 /* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
@@ -85,7 +85,7 @@ static int conn_fetch_rows(lua_State *L) {
   const PGresult *res = get_result(L, c);
   check_shape(L, st, res);
   int n = PQntuples(res);
-  fpg_ctx cx = context(c);
+  fpg_ctx cx = context(c, st);
   lua_settop(L, 4);
   int names = push_names(L, 2, st->ncols);
   lua_createtable(L, n, 0);
@@ -112,7 +112,7 @@ static int conn_fetch_row(lua_State *L) {
   if (n == 0) {
     lua_pushnil(L);
   } else {
-    fpg_ctx cx = context(c);
+    fpg_ctx cx = context(c, st);
     push_row(L, &cx, st, res, 0, push_names(L, 2, st->ncols), 3);
   }
   lua_pushinteger(L, n);
@@ -128,7 +128,7 @@ static int conn_fetch_item(lua_State *L) {
   const PGresult *res = get_result(L, c);
   check_shape(L, st, res);
   int n = PQntuples(res);
-  fpg_ctx cx = context(c);
+  fpg_ctx cx = context(c, st);
   if (!n || !st->ncols || !push_cell(L, &cx, st, res, 0, 0)) lua_pushnil(L);
   lua_pushinteger(L, n);
   lua_pushinteger(L, st->ncols);
@@ -145,7 +145,7 @@ static int conn_fetch_arrays(lua_State *L) {
   const PGresult *res = get_result(L, c);
   check_shape(L, st, res);
   int n = PQntuples(res);
-  fpg_ctx cx = context(c);
+  fpg_ctx cx = context(c, st);
   lua_settop(L, 3);
   lua_createtable(L, n, 1);
   for (int i = 0; i < n; i++) {

@@ -6,11 +6,6 @@
 
 #include <stdio.h>
 
-static const fpg_type *type_of(uint32_t oid) {
-  const fpg_type *type = fpg_type_find(oid);
-  return type ? type : &fpg_type_other;
-}
-
 /* Pushes the shape of a described result; true when two columns have the same name. */
 static int push_shape(lua_State *L, const PGresult *res) {
   int n = PQnfields(res), duplicates = 0;
@@ -40,7 +35,8 @@ static int push_shape(lua_State *L, const PGresult *res) {
 fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
   int nparams = PQnparams(res), ncols = PQnfields(res);
   size_t size = sizeof(fpg_stmt) + (size_t)nparams * sizeof(fpg_type *) +
-                (size_t)ncols * sizeof(fpg_column);
+                (size_t)ncols * sizeof(fpg_column) +
+                ((size_t)nparams + (size_t)ncols) * sizeof(uint32_t);
   fpg_stmt *st = fpg_newuserdata(L, size);
   memset(st, 0, size);
   luaL_setmetatable(L, FPG_STMT_MT);
@@ -48,19 +44,55 @@ fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
   st->nparams = nparams;
   st->ncols = ncols;
   st->cols = (fpg_column *)(void *)(st->params + nparams);
-  for (int i = 0; i < nparams; i++) st->params[i] = type_of(PQparamtype(res, i));
-  st->format = FPG_BINARY;
-  for (int i = 0; i < ncols; i++) {
-    st->cols[i].type = type_of(PQftype(res, i));
-    if (!fpg_type_has_binary(st->cols[i].type)) st->format = FPG_TEXT;
-  }
-  for (int i = 0; i < ncols; i++) {
-    fpg_column *c = &st->cols[i];
-    c->decode = st->format == FPG_BINARY ? c->type->decode_binary : c->type->decode_text;
-  }
+  st->oids = (uint32_t *)(void *)(st->cols + ncols);
+  for (int i = 0; i < nparams; i++) st->oids[i] = PQparamtype(res, i);
+  for (int i = 0; i < ncols; i++) st->oids[nparams + i] = PQftype(res, i);
   st->duplicates = push_shape(L, res);
   fpg_setuservalue(L, -2);
   return st;
+}
+
+/* Finds the types; true when one was not known: it is read and written as the server's text. */
+static int bind_types(fpg_stmt *st) {
+  int unknown = 0;
+  st->format = FPG_BINARY;
+  for (int i = 0; i < st->nparams + st->ncols; i++) {
+    const fpg_type *type = fpg_typemap_find(st->types, st->oids[i]);
+    if (!type) {
+      unknown = 1;
+      type = &fpg_type_other;
+    }
+    if (i < st->nparams) {
+      st->params[i] = type;
+    } else {
+      st->cols[i - st->nparams].type = type;
+      if (!fpg_type_has_binary(type)) st->format = FPG_TEXT;
+    }
+  }
+  for (int i = 0; i < st->ncols; i++) {
+    fpg_column *c = &st->cols[i];
+    c->decode = st->format == FPG_BINARY ? c->type->decode_binary : c->type->decode_text;
+  }
+  return unknown;
+}
+
+/* stmt:bind(typemap) -> nil, or the list of the oids that neither the core nor the map knows.  To be
+ * called before the statement is used, and again once they were looked up. */
+static int stmt_bind(lua_State *L) {
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  st->types = fpg_check_typemap(L, 2);
+  fpg_getuservalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_setfield(L, -2, "typemap"); /* keeps the types alive */
+  if (!bind_types(st)) return 0;
+  lua_newtable(L);
+  int n = 0;
+  for (int i = 0; i < st->nparams + st->ncols; i++) {
+    if (fpg_typemap_find(st->types, st->oids[i])) continue;
+    fpg_push_int64(L, st->oids[i]);
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
 }
 
 fpg_stmt *fpg_check_stmt(lua_State *L, int idx) { return luaL_checkudata(L, idx, FPG_STMT_MT); }
@@ -92,6 +124,7 @@ static int stmt_param_type(lua_State *L) {
 }
 
 static const luaL_Reg stmt_methods[] = {
+    {"bind", stmt_bind},
     {"shape", stmt_shape},
     {"info", stmt_info},
     {"param_type", stmt_param_type},

@@ -11,7 +11,7 @@
 
 #include <libpq-fe.h>
 
-#include "types.h"
+#include "typemap.h"
 
 #define FPG_STMT_MT "fastpg.statement"
 
@@ -26,7 +26,9 @@ typedef struct fpg_stmt {
   int format;       /* FPG_BINARY, or FPG_TEXT when a column has no binary reader */
   int duplicates;   /* two columns have the same name */
   double used;      /* the connection's clock at the last use, for eviction */
-  fpg_column *cols; /* behind params, in the same block */
+  fpg_column *cols;      /* behind params, in the same block; */
+  uint32_t *oids;        /* of the parameters, then of the columns: behind cols */
+  const fpg_typemap *types; /* what the types below belong to; the shape keeps it */
   const fpg_type *params[];
 } fpg_stmt;
 

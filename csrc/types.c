@@ -5,7 +5,7 @@
  *
  * Wire forms: the *send and *recv functions of PostgreSQL's src/backend/utils/adt.
  */
-#include "types.h"
+#include "typemap.h"
 
 #include <limits.h>
 #include <locale.h>
@@ -361,6 +361,15 @@ static void uuid_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *
   lua_pushlstring(L, text, sizeof text);
 }
 
+void fpg_bytes_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                      size_t len) {
+  bytes_decode(L, cx, type, p, len);
+}
+
+int fpg_any_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+  return any_encode(L, cx, type, idx, out);
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 #define NO_ARRAY 0
@@ -373,29 +382,36 @@ enum {
 };
 
 static const fpg_type base_types[T_COUNT] = {
-#define FPG_TYPE(id, name, oid, array, db, dt, e, et) {oid, name, db, dt, e, et, NULL},
+/* (macro parameters can't be named like the members) */
+#define FPG_TYPE(id, nm, o, array, db, dt, e, et) \
+  {.oid = o, .name = nm, .decode_binary = db, .decode_text = dt, .encode = e, .encode_text = et},
 #include "codecs.def"
 #undef FPG_TYPE
 };
 
 static const fpg_type array_types[T_COUNT] = {
-#define FPG_TYPE(id, name, oid, array, db, dt, e, et)                                     \
-  {array,                                                                                 \
-   name "[]",                                                                             \
-   fpg_array_decode_binary,                                                               \
-   fpg_array_decode_text,                                                                 \
-   fpg_array_encode,                                                                      \
-   fpg_array_encode,                                                                      \
-   &base_types[T_##id]},
+#define FPG_TYPE(id, nm, o, array, db, dt, e, et) \
+  {.oid = array,                                  \
+   .name = nm "[]",                               \
+   .decode_binary = fpg_array_decode_binary,      \
+   .decode_text = fpg_array_decode_text,          \
+   .encode = fpg_array_encode,                    \
+   .encode_text = fpg_array_encode,               \
+   .elem = &base_types[T_##id]},
 #include "codecs.def"
 #undef FPG_TYPE
 };
 
-const fpg_type fpg_type_other = {0, "a type without a codec", NULL, bytes_decode, any_encode,
-                                 any_encode, NULL};
+const fpg_type fpg_type_other = {.name = "a type without a codec",
+                                 .decode_text = bytes_decode,
+                                 .encode = any_encode,
+                                 .encode_text = any_encode};
 
-static const fpg_type list_of_other = {0, "a type without a codec", NULL, bytes_decode,
-                                       fpg_array_encode, fpg_array_encode, &fpg_type_other};
+static const fpg_type list_of_other = {.name = "a list of a type without a codec",
+                                       .decode_text = bytes_decode,
+                                       .encode = fpg_array_encode,
+                                       .encode_text = fpg_array_encode,
+                                       .elem = &fpg_type_other};
 
 /* Built-in oids are below 4096: one byte each says which row.  0 is none, else row + 1, with the
  * high bit for the array type.  (Types without an array type all write entry 0, which is unused.) */
@@ -417,10 +433,21 @@ const fpg_type *fpg_type_find(uint32_t oid) {
   return rows_by_oid[oid] & 128 ? &array_types[row] : &base_types[row];
 }
 
-int fpg_type_has_binary(const fpg_type *type) {
-  while (type->elem) type = type->elem;
-  return type->decode_binary != NULL;
+/* (A composite type may hold an array of itself, hence the depth.) */
+static int has_binary(const fpg_type *type, int depth) {
+  if (!type->decode_binary) return 0;
+  if (depth > 32) return 1;
+  if (type->elem && !has_binary(type->elem, depth + 1)) return 0;
+  for (int i = 0; i < type->nfields; i++)
+    if (!has_binary(type->fields[i], depth + 1)) return 0;
+  return 1;
 }
+
+int fpg_type_takes_tables(const fpg_type *type) {
+  return type->nfields > 0 || type->encode == fpg_json_encode || type->encode == fpg_user_encode;
+}
+
+int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }
 
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                      const char **direct, size_t *direct_len) {

@@ -13,6 +13,13 @@ const fpg_type *fpg_type_find(uint32_t oid);
 /* Whether values of the type can be read in binary: for an array, what its elements say. */
 int fpg_type_has_binary(const fpg_type *type);
 
+/* For types the server alone understands: text both ways. */
+fpg_decode_fn fpg_bytes_decode;
+fpg_encode_fn fpg_any_encode;
+
+/* Whether a Lua table can be one value of the type: in an array it is an element then. */
+int fpg_type_takes_tables(const fpg_type *type);
+
 /* What an oid that no row knows is read and written as: the server's text. */
 extern const fpg_type fpg_type_other;
 

@@ -213,15 +213,32 @@ local function evict(self)
   self.dead[#self.dead + 1] = oldest_name
 end
 
+local prepare
+
+-- Types that a statement has and nobody knows yet.  The unnamed statement does not outlive the
+-- look-up: it is prepared again.
+local function look_up_types(self, st, name, sql, unknown)
+  if name == "" then self:settle() end
+  self.types:look_up(self, unknown)
+  if name == "" then return prepare(self, name, sql) end
+  st:bind(self.types.map)
+  return st
+end
+
 -- Parse and Describe, before them DEALLOCATE of what is dead.
-local function prepare(self, name, sql)
+function prepare(self, name, sql)
   local c, dead = self.c, self.dead
   local drop = name ~= "" and #dead > 0
   c:send_prepare(name, sql, drop and dead or nil)
   if drop then self.dead = {} end
   self:drive()
   local err = self:outcome()
-  if not err then return c:make_statement(name) end
+  if not err then
+    local st = c:make_statement(name)
+    local unknown = st:bind(self.types and self.types.map)
+    if not unknown or not self.types or c:transaction_status() == "inerror" then return st end
+    return look_up_types(self, st, name, sql, unknown)
+  end
   self:settle()
   if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
     -- what was to be deallocated is gone already, and the rest with it

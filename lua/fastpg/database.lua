@@ -16,6 +16,7 @@ local statement = require "fastpg.statement"
 local stream = require "fastpg.stream"
 local suggest = require "fastpg.suggest"
 local transaction = require "fastpg.transaction"
+local types = require "fastpg.types"
 
 local fetch = statement.fetch
 
@@ -58,7 +59,7 @@ function Database.new()
   local db = {
     ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
     pool = false, row_target = false, server_info = false, strict = true, over = false, bound_kind = false,
-    getters = false, streams = 0, standard_strings = true,
+    getters = false, streams = 0, standard_strings = true, types = false,
   }
   db.root = db
   db.row_target = { db = db }
@@ -80,6 +81,7 @@ end
 -- What a new connection gets before anybody uses it.
 local function set_up(db, conn, init)
   db.server_info = conn.c:info()
+  conn.types = db.types
   conn.on_settings = function(c) db.standard_strings = c.standard_strings end
   conn:on_settings()
   conn.deadline_of = function() return deadline_of(db) end
@@ -92,8 +94,13 @@ local function open(db, config)
   db.config, db.closed, db.server_info = config, false, false
   db.strict = config.strict ~= false
   local catalog = require("fastpg.catalog").new(db, config.schema)
+  db.types = types.new(db)
   db.catalog = catalog
-  db.pool = Pool.new(config, function(conn) set_up(db, conn, config.init) end, function() catalog:stale() end)
+  local function schema_changed()
+    catalog:stale()
+    db.types:reset()
+  end
+  db.pool = Pool.new(config, function(conn) set_up(db, conn, config.init) end, schema_changed)
   local ok, err = pcall(db.pool.fill, db.pool)
   if ok then return end
   db.pool:close()

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * composite.c: composite types, anonymous records, and codecs that the user set.
+ *
+ * Binary (record_send): int32 columns, then per column uint32 oid, int32 length (-1 is NULL), bytes.
+ * Text (record_out): (a,"b ""c""",,""): nothing between commas is NULL, "" is the empty string;
+ * inside quotes a quote or backslash is doubled (or escaped by a backslash).
+ *
+ * The data of a composite type is { names =, metatable = } of its rows.  An anonymous record's
+ * binary form names its own types; its columns are f1, f2, …
+ */
+#include <stdio.h>
+
+#include "be.h"
+#include "typemap.h"
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* Pushes the new row, its names and its metatable (nil for a record): three values. */
+static int begin_row(lua_State *L, const fpg_type *type, int n) {
+  luaL_checkstack(L, 8, "composite");
+  lua_createtable(L, 0, n);
+  int row = lua_gettop(L);
+  if (type->nfields) {
+    fpg_type_push_data(L, type);
+    lua_getfield(L, -1, "names");
+    lua_getfield(L, -2, "metatable");
+    lua_remove(L, -3);
+  } else {
+    lua_pushnil(L);
+    lua_pushnil(L);
+  }
+  return row;
+}
+
+static void push_name(lua_State *L, int row, int i) {
+  if (lua_isnil(L, row + 1)) {
+    char name[16];
+    snprintf(name, sizeof name, "f%d", i + 1);
+    lua_pushstring(L, name);
+  } else {
+    lua_rawgeti(L, row + 1, i + 1);
+  }
+}
+
+static void end_row(lua_State *L, int row) {
+  lua_settop(L, row + 2);
+  lua_setmetatable(L, row); /* nil for a record: none */
+  lua_settop(L, row);
+}
+
+void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
+                                 const char *p, size_t len) {
+  const char *end = p + len;
+  if (len < 4) fpg_bad_length(L, type, "at least 4", len);
+  int n = be_i32(p);
+  p += 4;
+  if (n < 0 || n > (end - p) / 8 || (type->nfields && n != type->nfields))
+    fpg_raise(L, "protocol_violation", "%s: %d columns expected, got %d (was the type altered? db:refresh() forgets it)",
+              type->name, type->nfields, n);
+  int row = begin_row(L, type, n);
+  for (int i = 0; i < n; i++) {
+    if (end - p < 8) fpg_bad_length(L, type, "more", len);
+    uint32_t oid = be_u32(p);
+    int size = be_i32(p + 4);
+    p += 8;
+    if (size < -1 || (size > 0 && size > end - p)) fpg_bad_length(L, type, "more", len);
+    if (size < 0) continue;
+    const fpg_type *field = type->nfields ? type->fields[i] : fpg_typemap_find(cx->types, oid);
+    if (!field || !field->decode_binary) {
+      char text[16];
+      snprintf(text, sizeof text, "%u", (unsigned)oid);
+      fpg_raise(L, "feature_not_supported", "%s: column %d has a type (oid %s) without a binary form: select it by itself or cast it to text",
+                type->name, i + 1, text);
+    }
+    push_name(L, row, i);
+    field->decode_binary(L, cx, field, p, (size_t)size);
+    lua_rawset(L, row);
+    p += size;
+  }
+  if (p != end) fpg_bad_length(L, type, "fewer", len);
+  end_row(L, row);
+}
+
+/* One column of the text form into `word`: 0 where it is NULL. */
+static int text_column(lua_State *L, const fpg_type *type, const char **at, const char *end,
+                       fpg_buf *word) {
+  const char *p = *at;
+  int quoted = 0, any = 0;
+  word->len = 0;
+  for (; p < end && (quoted || (*p != ',' && *p != ')')); p++) {
+    any = 1;
+    if (*p == '\\' && p + 1 < end) {
+      fpg_buf_putc(L, word, *++p);
+    } else if (*p != '"') {
+      fpg_buf_putc(L, word, *p);
+    } else if (quoted && p + 1 < end && p[1] == '"') {
+      fpg_buf_putc(L, word, *p++);
+    } else {
+      quoted = !quoted;
+    }
+  }
+  if (p >= end) fpg_bad_text(L, type);
+  *at = p;
+  return any;
+}
+
+void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                               size_t len) {
+  const char *end = p + len;
+  if (len < 2 || *p != '(') fpg_bad_text(L, type);
+  p++;
+  int row = begin_row(L, type, type->nfields), n = 0;
+  fpg_buf *word = fpg_buf_new(L);
+  int empty = p + 1 == end && *p == ')' && type->nfields == 0;
+  while (!empty) {
+    if (type->nfields && n >= type->nfields) fpg_bad_text(L, type);
+    if (text_column(L, type, &p, end, word)) {
+      const fpg_type *field = type->nfields ? type->fields[n] : &fpg_type_other;
+      size_t size = word->len;
+      fpg_buf_putc(L, word, 0);
+      push_name(L, row, n);
+      field->decode_text(L, cx, field, word->data, size);
+      lua_rawset(L, row);
+    }
+    n++;
+    if (*p++ == ')') break;
+  }
+  if (!empty && (p != end || (type->nfields && n != type->nfields))) fpg_bad_text(L, type);
+  end_row(L, row);
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+static void put_quoted(lua_State *L, fpg_buf *out, const fpg_buf *word) {
+  fpg_buf_putc(L, out, '"');
+  for (size_t i = 0; i < word->len; i++) {
+    if (word->data[i] == '"' || word->data[i] == '\\') fpg_buf_putc(L, out, word->data[i]);
+    fpg_buf_putc(L, out, word->data[i]);
+  }
+  fpg_buf_putc(L, out, '"');
+}
+
+/* A key of the table at idx that is no column's name is an error. */
+static void check_keys(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, int names) {
+  lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    lua_pop(L, 1);
+    int known = 0;
+    for (int i = 1; i <= type->nfields && !known; i++) {
+      lua_rawgeti(L, names, i);
+      known = lua_rawequal(L, -1, -2);
+      lua_pop(L, 1);
+    }
+    if (known) continue;
+    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "(not a name)";
+    fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a row of %s (which has no column %s)", type->name, key));
+  }
+}
+
+/* A table by column names; an absent column is NULL. */
+int fpg_composite_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                         fpg_buf *out) {
+  if (lua_type(L, idx) == LUA_TSTRING) {
+    size_t len;
+    const char *s = lua_tolstring(L, idx, &len);
+    fpg_buf_put(L, out, s, len);
+    return FPG_TEXT;
+  }
+  if (lua_type(L, idx) != LUA_TTABLE || !type->nfields)
+    fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a row of %s", type->name));
+  luaL_checkstack(L, 12, "composite");
+  int top = lua_gettop(L);
+  fpg_type_push_data(L, type);
+  lua_getfield(L, -1, "names");
+  int names = lua_gettop(L);
+  check_keys(L, cx, type, idx, names);
+  fpg_buf *word = fpg_buf_new(L);
+  fpg_buf_putc(L, out, '(');
+  for (int i = 0; i < type->nfields; i++) {
+    if (i) fpg_buf_putc(L, out, ',');
+    lua_rawgeti(L, names, i + 1);
+    lua_rawget(L, idx);
+    if (!fpg_is_null(L, -1)) {
+      word->len = 0;
+      type->fields[i]->encode_text(L, cx, type->fields[i], lua_gettop(L), word);
+      put_quoted(L, out, word);
+    }
+    lua_pop(L, 1);
+  }
+  fpg_buf_putc(L, out, ')');
+  fpg_buf_free(L, word);
+  lua_settop(L, top);
+  return FPG_TEXT;
+}
+
+/* ---- codecs of the user's ----------------------------------------------------------------- */
+
+/* The data of such a type is { encode = function, decode = function }: text both ways. */
+void fpg_user_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                          size_t len) {
+  luaL_checkstack(L, 4, "codec");
+  fpg_type_push_data(L, type);
+  lua_getfield(L, -1, "decode");
+  lua_remove(L, -2);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    fpg_bytes_decode(L, cx, type, p, len);
+    return;
+  }
+  lua_pushlstring(L, p, len);
+  lua_call(L, 1, 1);
+}
+
+int fpg_user_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+  luaL_checkstack(L, 4, "codec");
+  fpg_type_push_data(L, type);
+  lua_getfield(L, -1, "encode");
+  lua_remove(L, -2);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return fpg_any_encode(L, cx, type, idx, out);
+  }
+  lua_pushvalue(L, idx);
+  lua_call(L, 1, 1);
+  size_t len;
+  const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+  if (!s) fpg_bad_value(L, cx, lua_gettop(L), "text from the codec's encode function");
+  fpg_buf_put(L, out, s, len);
+  lua_pop(L, 1);
+  return FPG_TEXT;
+}

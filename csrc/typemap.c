@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * typemap.c: see typemap.h.
+ *
+ * An entry is a userdata: the type, behind it its fields' types.  The map's user value is the list
+ * of its entries, which keeps them; a hash of oids finds them.  Two passes define a batch of types:
+ * all entries are made, then linked, so that types may name one another in any order.
+ */
+#include "typemap.h"
+
+#define TYPEMAP_MT "fastpg.typemap"
+#define BUCKETS 64
+
+typedef struct entry {
+  fpg_type type;
+  struct entry *next;
+  uint32_t elem_oid;
+  const char *kind; /* of the definition under way */
+  const fpg_type *fields[];
+} entry;
+
+struct fpg_typemap {
+  entry *buckets[BUCKETS];
+  int count;
+};
+
+static fpg_typemap *check_map(lua_State *L, int idx) { return luaL_checkudata(L, idx, TYPEMAP_MT); }
+
+const fpg_typemap *fpg_check_typemap(lua_State *L, int idx) {
+  return lua_isnoneornil(L, idx) ? NULL : check_map(L, idx);
+}
+
+const fpg_type *fpg_typemap_find(const fpg_typemap *map, uint32_t oid) {
+  if (map)
+    for (const entry *e = map->buckets[oid % BUCKETS]; e; e = e->next)
+      if (e->type.oid == oid) return &e->type;
+  return fpg_type_find(oid);
+}
+
+/* The data tables of types are kept in the registry by address: they go with the map. */
+static int typemap_gc(lua_State *L) {
+  fpg_typemap *map = check_map(L, 1);
+  for (int i = 0; i < BUCKETS; i++)
+    for (entry *e = map->buckets[i]; e; e = e->next) {
+      lua_pushnil(L);
+      lua_rawsetp(L, LUA_REGISTRYINDEX, &e->type);
+    }
+  memset(map->buckets, 0, sizeof map->buckets);
+  return 0;
+}
+
+/* ---- defining ----------------------------------------------------------------------------- */
+
+static uint32_t field_oid(lua_State *L, int idx, const char *field) {
+  int64_t v = 0;
+  lua_getfield(L, idx, field);
+  fpg_to_int64(L, -1, &v);
+  lua_pop(L, 1);
+  return (uint32_t)v;
+}
+
+static const fpg_type *find_or_other(const fpg_typemap *map, uint32_t oid) {
+  const fpg_type *type = fpg_typemap_find(map, oid);
+  return type ? type : &fpg_type_other;
+}
+
+/* What a kind of type is read and written by. */
+static const struct {
+  const char *kind;
+  fpg_decode_fn *decode_binary, *decode_text;
+  fpg_encode_fn *encode, *encode_text;
+} kinds[] = {
+    {"array", fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode, fpg_array_encode},
+    {"composite", fpg_composite_decode_binary, fpg_composite_decode_text, fpg_composite_encode,
+     fpg_composite_encode},
+    {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
+    {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode}, /* citext */
+    {"other", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
+    {"user", NULL, fpg_user_decode_text, fpg_user_encode, fpg_user_encode},
+};
+
+static void set_kind(lua_State *L, entry *e) {
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    if (strcmp(kinds[i].kind, e->kind) != 0) continue;
+    e->type.decode_binary = kinds[i].decode_binary;
+    e->type.decode_text = kinds[i].decode_text;
+    e->type.encode = kinds[i].encode;
+    e->type.encode_text = kinds[i].encode_text;
+    return;
+  }
+  luaL_error(L, "unknown kind of type: %s", e->kind);
+}
+
+/* Makes the entry of the definition at idx and puts it into the map. */
+static entry *make_entry(lua_State *L, fpg_typemap *map, int def, int anchors) {
+  lua_getfield(L, def, "fields");
+  int nfields = lua_type(L, -1) == LUA_TTABLE ? (int)lua_rawlen(L, -1) : 0;
+  lua_pop(L, 1);
+  size_t size = sizeof(entry) + (size_t)nfields * sizeof(fpg_type *);
+  entry *e = fpg_newuserdata(L, size);
+  memset(e, 0, size);
+  lua_rawseti(L, anchors, (int)lua_rawlen(L, anchors) + 1);
+  e->type.oid = field_oid(L, def, "oid");
+  e->elem_oid = field_oid(L, def, "elem");
+  e->type.nfields = nfields;
+  e->type.fields = nfields ? e->fields : NULL;
+  lua_getfield(L, def, "name");
+  e->type.name = luaL_checkstring(L, -1);
+  lua_rawseti(L, anchors, (int)lua_rawlen(L, anchors) + 1);
+  lua_getfield(L, def, "kind");
+  e->kind = luaL_checkstring(L, -1);
+  lua_pop(L, 1); /* anchored by the definition for as long as it is needed */
+  lua_getfield(L, def, "data");
+  if (lua_isnil(L, -1))
+    lua_pop(L, 1);
+  else
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &e->type);
+  e->next = map->buckets[e->type.oid % BUCKETS];
+  map->buckets[e->type.oid % BUCKETS] = e;
+  map->count++;
+  return e;
+}
+
+static void link_entry(lua_State *L, fpg_typemap *map, entry *e, int def) {
+  if (strcmp(e->kind, "domain") == 0) return;
+  set_kind(L, e);
+  if (e->elem_oid) e->type.elem = find_or_other(map, e->elem_oid);
+  if (!e->type.nfields) return;
+  lua_getfield(L, def, "fields");
+  for (int i = 0; i < e->type.nfields; i++) {
+    int64_t oid = 0;
+    lua_rawgeti(L, -1, i + 1);
+    fpg_to_int64(L, -1, &oid);
+    lua_pop(L, 1);
+    e->fields[i] = find_or_other(map, (uint32_t)oid);
+  }
+  lua_pop(L, 1);
+}
+
+/* A domain is its base type under another oid. */
+static void link_domain(fpg_typemap *map, entry *e) {
+  if (strcmp(e->kind, "domain") != 0) return;
+  const fpg_type *base = find_or_other(map, e->elem_oid);
+  uint32_t oid = e->type.oid;
+  const char *name = e->type.name;
+  e->type = *base;
+  e->type.oid = oid;
+  e->type.name = name;
+}
+
+/* typemap:define{ { oid =, name =, kind =, elem = oid, fields = { oids }, data = table }, … }: a
+ * domain's elem is the type below all domains */
+static int typemap_define(lua_State *L) {
+  fpg_typemap *map = check_map(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  fpg_getuservalue(L, 1);
+  int anchors = lua_gettop(L), n = (int)lua_rawlen(L, 2);
+  fpg_buf *made = fpg_buf_new(L);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 2, i);
+    entry *e = make_entry(L, map, lua_gettop(L), anchors);
+    fpg_buf_put(L, made, &e, sizeof e);
+    lua_pop(L, 1);
+  }
+  entry **list = (entry **)(void *)made->data;
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 2, i);
+    link_entry(L, map, list[i - 1], lua_gettop(L));
+    lua_pop(L, 1);
+  }
+  for (int i = 0; i < n; i++) link_domain(map, list[i]);
+  for (int i = 0; i < n; i++) list[i]->kind = NULL;
+  return 0;
+}
+
+/* typemap:knows(oid) -> whether the map or the core has it */
+static int typemap_knows(lua_State *L) {
+  int64_t oid = 0;
+  fpg_to_int64(L, 2, &oid);
+  lua_pushboolean(L, fpg_typemap_find(check_map(L, 1), (uint32_t)oid) != NULL);
+  return 1;
+}
+
+/* core.typemap() -> an empty map */
+static int core_typemap(lua_State *L) {
+  fpg_typemap *map = fpg_newuserdata(L, sizeof *map);
+  memset(map, 0, sizeof *map);
+  luaL_setmetatable(L, TYPEMAP_MT);
+  lua_newtable(L);
+  fpg_setuservalue(L, -2);
+  return 1;
+}
+
+static const luaL_Reg typemap_methods[] = {
+    {"define", typemap_define},
+    {"knows", typemap_knows},
+    {NULL, NULL},
+};
+
+void fpg_open_typemap(lua_State *L) {
+  luaL_newmetatable(L, TYPEMAP_MT);
+  lua_pushliteral(L, TYPEMAP_MT);
+  lua_setfield(L, -2, "__name");
+  lua_pushcfunction(L, typemap_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_newtable(L);
+  luaL_setfuncs(L, typemap_methods, 0);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  lua_pushcfunction(L, core_typemap);
+  lua_setfield(L, -2, "typemap");
+}

@@ -1,0 +1,119 @@
+-- SPDX-License-Identifier: MIT
+--
+-- types: the types of one database that are not built in, looked up when a statement first has one.
+--
+-- One query gives the types asked for and all they are made of: elements, fields, base types of
+-- domains, subtypes.  What was found is kept for as long as the schema is not seen to change.
+--
+-- PostgreSQL manual: pg_type, pg_attribute, pg_range.
+
+local core = require "fastpg.core"
+local rows = require "fastpg.rows"
+local statement = require "fastpg.statement"
+
+local types = {}
+
+local Types = {}
+Types.__index = Types
+
+-- For each type: its kind (e enum, d domain, c composite, r range, m multirange, b base, p pseudo),
+-- what it is made of, and whether the server can send it in binary.
+local LOOK_UP = [[
+with recursive needed(oid) as (
+  select unnest($1::pg_catalog.oid[])
+  union
+  select d.oid from needed n join pg_catalog.pg_type t on t.oid = n.oid
+  left join pg_catalog.pg_range r on r.rngtypid = t.oid
+  left join pg_catalog.pg_range mr on mr.rngmultitypid = t.oid,
+  lateral (
+    select nullif(t.typelem, 0) union all select nullif(t.typbasetype, 0)
+    union all select r.rngsubtype union all select mr.rngtypid
+    union all select a.atttypid from pg_catalog.pg_attribute a
+      where a.attrelid = t.typrelid and t.typrelid <> 0 and a.attnum > 0 and not a.attisdropped
+  ) d(oid) where d.oid is not null
+)
+select t.oid, t.typname, n.nspname, t.typtype, t.typelem, t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc,
+  t.typbasetype, coalesce(r.rngsubtype, mr.rngtypid, 0), t.typdelim,
+  array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0
+    and a.attnum > 0 and not a.attisdropped order by a.attnum),
+  array(select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0
+    and a.attnum > 0 and not a.attisdropped order by a.attnum),
+  t.typcategory
+from needed join pg_catalog.pg_type t using (oid) join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+left join pg_catalog.pg_range r on r.rngtypid = t.oid
+left join pg_catalog.pg_range mr on mr.rngmultitypid = t.oid]]
+
+-- Extension types by name that the core has a codec for.
+local EXTENSION_KINDS = { citext = "text" }
+
+function types.new(db)
+  return setmetatable({ db = db, map = core.typemap() }, Types)
+end
+
+--- Forgets what was looked up; statements that are prepared already keep what they know.
+function Types:reset()
+  self.map = core.typemap()
+end
+
+-- Below all domains.
+local function base_type(by_oid, oid)
+  local t = by_oid[oid]
+  while t and t.typtype == "d" do
+    oid = t.base
+    t = by_oid[oid]
+  end
+  return oid
+end
+
+local function row_data(self, t)
+  local shape = { columns = t.names, types = t.fields, index = {} }
+  for i, name in ipairs(t.names) do shape.index[name] = i end
+  return { names = t.names, metatable = rows.metatable(shape, { db = self.db, strict = self.db.strict }) }
+end
+
+local function define(self, t, by_oid)
+  local def = { oid = t.oid, name = t.name, elem = 0 }
+  if t.typtype == "c" then
+    def.kind, def.fields, def.data = "composite", t.fields, row_data(self, t)
+  elseif t.typtype == "e" then
+    def.kind = "enum"
+  elseif t.typtype == "d" then
+    def.kind, def.elem = "domain", base_type(by_oid, t.oid)
+  elseif t.is_array then
+    def.kind, def.elem = "array", t.elem
+  else
+    def.kind = EXTENSION_KINDS[t.name] or "other"
+  end
+  return def
+end
+
+local function describe(f)
+  return {
+    oid = f[1], name = f[2], schema = f[3], typtype = f[4], elem = f[5], is_array = f[6], base = f[7], sub = f[8],
+    delim = f[9], names = f[10], fields = f[11], category = f[12],
+  }
+end
+
+--- Looks types up on this connection and adds them to the map.
+---@param conn table
+---@param oids integer[]
+function Types:look_up(conn, oids)
+  local list, by_oid = {}, {}
+  for _, f in ipairs(conn:run_list(LOOK_UP, statement.fetch.arrays, nil, { oids }, 1)) do
+    local t = describe(f)
+    list[#list + 1], by_oid[t.oid] = t, t
+  end
+  local defs = {}
+  for _, t in ipairs(list) do
+    if not self.map:knows(t.oid) then defs[#defs + 1] = define(self, t, by_oid) end
+  end
+  for _, oid in ipairs(oids) do -- dropped meanwhile: not asked for again
+    if not by_oid[oid] and not self.map:knows(oid) then
+      by_oid[oid] = true
+      defs[#defs + 1] = { oid = oid, name = "a type that is gone", kind = "other", elem = 0 }
+    end
+  end
+  self.map:define(defs)
+end
+
+return types
