@@ -17,8 +17,10 @@ typedef struct fpg_typemap fpg_typemap;
 
 /* What a codec may know of its surroundings. */
 typedef struct fpg_ctx {
-  const char *timezone;     /* the session's TimeZone, never NULL */
-  int param;                /* the number of the parameter being encoded, 0 otherwise */
+  const char *timezone; /* the session's TimeZone, never NULL */
+  int param;            /* the number of the parameter being encoded, 0 otherwise */
+  const int *path;      /* of an element of an array: its position, one number per dimension */
+  int depth;            /* how many */
   const fpg_typemap *types; /* the database's own types, or NULL */
 } fpg_ctx;
 
@@ -49,6 +51,9 @@ static inline void fpg_type_push_data(lua_State *L, const fpg_type *type) {
 
 /* Raises "int4: expected 4 bytes, got 3". */
 int fpg_bad_length(lua_State *L, const fpg_type *type, const char *expected, size_t got);
+
+/* Raises the message behind "$2: ", or "$2[3]: " where an element of an array is the culprit. */
+int fpg_refuse(lua_State *L, const fpg_ctx *cx, const char *message);
 
 /* Raises "$2: integer expected, got number 1.5" (without the "$2: " outside a parameter). */
 int fpg_bad_value(lua_State *L, const fpg_ctx *cx, int idx, const char *expected);

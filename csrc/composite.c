@@ -164,6 +164,7 @@ int fpg_composite_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
   if (lua_type(L, idx) == LUA_TSTRING) {
     size_t len;
     const char *s = lua_tolstring(L, idx, &len);
+    fpg_check_text(L, cx, type, s, len);
     fpg_buf_put(L, out, s, len);
     return FPG_TEXT;
   }

@@ -28,7 +28,7 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   const char **values = (const char **)(void *)c->argv->data;
   int *lengths = (int *)(void *)(values + n), *formats = lengths + n;
   const char *tz = PQparameterStatus(c->pg, "TimeZone");
-  fpg_ctx cx = {tz ? tz : "UTC", 0, st->types};
+  fpg_ctx cx = {.timezone = tz ? tz : "UTC", .types = st->types};
   luaL_checkstack(L, 8, "arguments");
   for (int i = 0; i < n; i++) {
     int idx = first + i;

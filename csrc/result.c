@@ -11,6 +11,7 @@
 
 #include "conn.h"
 #include "error.h"
+#include "json.h"
 
 /* The finished result, or raises what went wrong. */
 static const PGresult *get_result(lua_State *L, fpg_conn *c) {
@@ -36,7 +37,7 @@ static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
 
 static fpg_ctx context(fpg_conn *c, const fpg_stmt *st) {
   const char *tz = PQparameterStatus(c->pg, "TimeZone");
-  return (fpg_ctx){tz ? tz : "UTC", 0, st->types};
+  return (fpg_ctx){.timezone = tz ? tz : "UTC", .types = st->types};
 }
 
 /* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
@@ -137,8 +138,8 @@ static int conn_fetch_item(lua_State *L) {
   return 3;
 }
 
-/* conn:fetch_arrays(stmt, list_metatable) -> rows as positional lists, NULL is fastpg.null, n is
- * the number of columns in each */
+/* conn:fetch_arrays(stmt, list_metatable) -> rows as positional lists (arrays to JSON), NULL is
+ * fastpg.null, n is the number of columns in each */
 static int conn_fetch_arrays(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt(L, 2);
@@ -156,16 +157,12 @@ static int conn_fetch_arrays(lua_State *L) {
     }
     lua_pushinteger(L, st->ncols);
     lua_setfield(L, -2, "n");
+    fpg_push_array_mt(L);
+    lua_setmetatable(L, -2);
     lua_rawseti(L, -2, i + 1);
   }
-  fpg_getuservalue(L, 2);
-  lua_getfield(L, -1, "columns");
-  lua_setfield(L, -3, "columns");
-  lua_pop(L, 1);
-  if (!lua_isnil(L, 3)) {
-    lua_pushvalue(L, 3);
-    lua_setmetatable(L, -2);
-  }
+  lua_pushvalue(L, 3);
+  lua_setmetatable(L, -2);
   PQclear(c->res);
   c->res = NULL;
   return 1;

@@ -8,7 +8,7 @@
 #include "typemap.h"
 
 #include <limits.h>
-#include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,11 +28,32 @@ int fpg_bad_text(lua_State *L, const fpg_type *type) {
   return fpg_raise(L, "protocol_violation", "%s: the server's text can't be read", type->name);
 }
 
+/* Pushes "$2: ", of an element of an array "$2[3][1]: ", outside a parameter "". */
+static const char *push_place(lua_State *L, const fpg_ctx *cx) {
+  if (!cx->param) return lua_pushfstring(L, "%s", "");
+  luaL_checkstack(L, cx->depth + 4, "arguments");
+  lua_pushfstring(L, "$%d", cx->param);
+  for (int i = 0; i < cx->depth; i++) lua_pushfstring(L, "[%d]", cx->path[i]);
+  lua_pushliteral(L, ": ");
+  lua_concat(L, cx->depth + 2);
+  return lua_tostring(L, -1);
+}
+
+int fpg_refuse(lua_State *L, const fpg_ctx *cx, const char *message) {
+  const char *place = push_place(L, cx);
+  return fpg_raise(L, "invalid_argument", "%s%s", place, message);
+}
+
 int fpg_bad_value(lua_State *L, const fpg_ctx *cx, int idx, const char *expected) {
   const char *got = fpg_describe(L, idx);
-  if (cx->param)
-    return fpg_raise(L, "invalid_argument", "$%d: %s expected, got %s", cx->param, expected, got);
-  return fpg_raise(L, "invalid_argument", "%s expected, got %s", expected, got);
+  return fpg_refuse(L, cx, lua_pushfstring(L, "%s expected, got %s", expected, got));
+}
+
+/* The value at idx is a number, but not one of those that the type has. */
+static int out_of_range(lua_State *L, const fpg_ctx *cx, int idx, const fpg_type *type) {
+  const char *got = fpg_describe(L, idx);
+  return fpg_refuse(L, cx, lua_pushfstring(L, "%s expected, got %s, which is out of range",
+                                           type->name, got));
 }
 
 static void need(lua_State *L, const fpg_type *type, size_t want, size_t got) {
@@ -61,7 +82,7 @@ static void bool_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
 static int bool_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                        fpg_buf *out) {
   (void)type;
-  if (lua_type(L, idx) != LUA_TBOOLEAN) fpg_bad_value(L, cx, idx, "boolean");
+  if (lua_type(L, idx) != LUA_TBOOLEAN) fpg_bad_value(L, cx, idx, "boolean (true or false)");
   fpg_buf_putc(L, out, (char)lua_toboolean(L, idx));
   return FPG_BINARY;
 }
@@ -69,7 +90,7 @@ static int bool_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, in
 static int bool_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                             fpg_buf *out) {
   (void)type;
-  if (lua_type(L, idx) != LUA_TBOOLEAN) fpg_bad_value(L, cx, idx, "boolean");
+  if (lua_type(L, idx) != LUA_TBOOLEAN) fpg_bad_value(L, cx, idx, "boolean (true or false)");
   fpg_buf_putc(L, out, lua_toboolean(L, idx) ? 't' : 'f');
   return FPG_TEXT;
 }
@@ -120,34 +141,41 @@ static void int_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *typ
   fpg_push_int64(L, negative ? (int64_t)(0 - v) : (int64_t)v);
 }
 
+/* The value at idx as an integer; a numeric without a fraction is one too.  False when it is none,
+ * or beyond 64 bits. */
+static int to_integer(lua_State *L, int idx, int64_t *v) {
+  if (fpg_is_numeric(L, idx)) return fpg_num_int64(lua_touserdata(L, idx), v);
+  return fpg_to_int64(L, idx, v);
+}
+
+/* Whether the value at idx is an integer of any size (a float as 1e300 is; a fraction is none). */
+static int is_integral(lua_State *L, int idx) {
+  if (lua_type(L, idx) == LUA_TNUMBER) {
+    double d = (double)lua_tonumber(L, idx);
+    return d - d == 0 && d == floor(d);
+  }
+  if (lua_type(L, idx) == FPG_TCDATA) {
+    int is = fpg_push_numeric_of(L, idx);
+    if (is) lua_pop(L, 1);
+    return is;
+  }
+  return 0;
+}
+
 /* The integer at idx, refused when it has a fraction or is outside [min, max]. */
 static int64_t take_integer(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                             int64_t min, int64_t max) {
   int64_t v = 0;
-  if (!fpg_to_int64(L, idx, &v)) {
-    fpg_buf *text = fpg_buf_new(L); /* a numeric that is integral is an integer too */
-    if (fpg_value_text(L, idx, text) == FPG_V_NUMERIC) {
-      char *end;
-      fpg_buf_putc(L, text, 0);
-      v = strtoll(text->data, &end, 10);
-      while (*end == '.' || *end == '0') end++;
-      if (*end || text->len > 20) fpg_bad_value(L, cx, idx, type->name);
-    } else {
-      fpg_bad_value(L, cx, idx, type->name);
-    }
-    lua_pop(L, 1);
+  if (to_integer(L, idx, &v)) {
+    if (v < min || v > max) out_of_range(L, cx, idx, type);
+    return v;
   }
-  if (v < min || v > max) {
-    const char *got = fpg_describe(L, idx);
-    if (cx->param)
-      fpg_raise(L, "invalid_argument", "$%d: %s expected, got %s, which is out of range", cx->param,
-                type->name, got);
-    fpg_raise(L, "invalid_argument", "%s expected, got %s, which is out of range", type->name, got);
-  }
-  return v;
+  if (is_integral(L, idx)) out_of_range(L, cx, idx, type);
+  fpg_bad_value(L, cx, idx, type->name);
+  return 0;
 }
 
-#define INT_ENCODERS(id, min, max, bytes, put)                                                   \
+#define INT_ENCODERS(id, min, max, put)                                                   \
   static int id##_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,         \
                          fpg_buf *out) {                                                         \
     int64_t v = take_integer(L, cx, type, idx, min, max);                                        \
@@ -160,10 +188,10 @@ static int64_t take_integer(lua_State *L, const fpg_ctx *cx, const fpg_type *typ
     return FPG_TEXT;                                                                             \
   }
 
-INT_ENCODERS(int2, INT16_MIN, INT16_MAX, 2, be_put16(fpg_buf_grow(L, out, 2), (uint16_t)v))
-INT_ENCODERS(int4, INT32_MIN, INT32_MAX, 4, be_put32(fpg_buf_grow(L, out, 4), (uint32_t)v))
-INT_ENCODERS(int8, INT64_MIN, INT64_MAX, 8, be_put64(fpg_buf_grow(L, out, 8), (uint64_t)v))
-INT_ENCODERS(oid, 0, UINT32_MAX, 4, be_put32(fpg_buf_grow(L, out, 4), (uint32_t)v))
+INT_ENCODERS(int2, INT16_MIN, INT16_MAX, be_put16(fpg_buf_grow(L, out, 2), (uint16_t)v))
+INT_ENCODERS(int4, INT32_MIN, INT32_MAX, be_put32(fpg_buf_grow(L, out, 4), (uint32_t)v))
+INT_ENCODERS(int8, INT64_MIN, INT64_MAX, be_put64(fpg_buf_grow(L, out, 8), (uint64_t)v))
+INT_ENCODERS(oid, 0, UINT32_MAX, be_put32(fpg_buf_grow(L, out, 4), (uint32_t)v))
 
 /* ---- floats ------------------------------------------------------------------------------- */
 
@@ -181,51 +209,102 @@ static void float8_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
   lua_pushnumber(L, be_f64(p));
 }
 
-/* Copies into a terminated buffer; a float's text is short. */
-static const char *float_text(lua_State *L, const fpg_type *type, char buf[64], const char *p,
-                              size_t len) {
-  if (len == 0 || len >= 64) fpg_bad_text(L, type);
-  memcpy(buf, p, len);
-  buf[len] = 0;
-  return buf;
+/* Rewrites a float's text without its point ("-1.5e+10" to "-15e9"), so that the locale has no say
+ * in how the C library reads it.  False when it is none of the server's. */
+static int plain_float(const char *p, size_t len, char out[64]) {
+  const char *end = p + len;
+  char *o = out;
+  int places = 0, exponent = 0, point = 0, digits = 0, negative;
+  if (len == 0 || len >= 48) return 0;
+  if (*p == '-') *o++ = *p++;
+  for (; p < end && ((*p >= '0' && *p <= '9') || (*p == '.' && !point)); p++) {
+    if (*p == '.') {
+      point = 1;
+    } else {
+      *o++ = *p;
+      digits++;
+      places += point;
+    }
+  }
+  if (!digits) return 0;
+  if (p < end) {
+    if (*p++ != 'e') return 0;
+    negative = p < end && *p == '-';
+    if (p < end && (*p == '-' || *p == '+')) p++;
+    if (p == end || end - p > 4) return 0;
+    for (; p < end; p++) {
+      if (*p < '0' || *p > '9') return 0;
+      exponent = exponent * 10 + (*p - '0');
+    }
+    if (negative) exponent = -exponent;
+  }
+  snprintf(o, 12, "e%d", exponent - places);
+  return 1;
 }
 
-/* The host may have set a locale whose decimal point is a comma. */
-static locale_t c_locale(void) {
-  static locale_t c;
-  if (!c) c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  return c;
+/* What is not finite in the server's words; false when it is something else. */
+static int special_float(const char *p, size_t len, double *out) {
+  if (len == 3 && memcmp(p, "NaN", 3) == 0)
+    *out = (double)NAN;
+  else if (len == 8 && memcmp(p, "Infinity", 8) == 0)
+    *out = (double)INFINITY;
+  else if (len == 9 && memcmp(p, "-Infinity", 9) == 0)
+    *out = (double)-INFINITY;
+  else
+    return 0;
+  return 1;
 }
 
 static void float4_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   (void)cx;
-  char buf[64], *end;
-  float f = strtof_l(float_text(L, type, buf, p, len), &end, c_locale());
-  if (*end) fpg_bad_text(L, type);
-  lua_pushnumber(L, (lua_Number)f);
+  char plain[64];
+  double d;
+  if (!special_float(p, len, &d)) {
+    if (!plain_float(p, len, plain)) fpg_bad_text(L, type);
+    d = (double)strtof(plain, NULL);
+  }
+  lua_pushnumber(L, (lua_Number)d);
 }
 
 static void float8_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   (void)cx;
-  char buf[64], *end;
-  double d = strtod_l(float_text(L, type, buf, p, len), &end, c_locale());
-  if (*end) fpg_bad_text(L, type);
-  lua_pushnumber(L, d);
+  char plain[64];
+  double d;
+  if (!special_float(p, len, &d)) {
+    if (!plain_float(p, len, plain)) fpg_bad_text(L, type);
+    d = strtod(plain, NULL);
+  }
+  lua_pushnumber(L, (lua_Number)d);
+}
+
+/* Appends the text of a number: a Lua number, LuaJIT's 64-bit integers, a numeric.  False, and
+ * nothing appended, when the value at idx is none.  A Lua without integers means one by every
+ * number that has no fraction and could be an int8 (but -0 is a float). */
+static int put_number(lua_State *L, int idx, fpg_buf *out) {
+  int64_t i;
+  if (lua_type(L, idx) == LUA_TNUMBER) {
+    double d = (double)lua_tonumber(L, idx);
+    int integer = FPG_HAS_INTEGER ? lua_isinteger(L, idx) : !(d == 0 && signbit(d));
+    if (integer && fpg_to_int64(L, idx, &i)) {
+      fpg_buf_putint(L, out, i);
+    } else {
+      char text[40];
+      fpg_buf_put(L, out, text, fpg_float_text(text, d, 0));
+    }
+    return 1;
+  }
+  if (fpg_is_numeric(L, idx)) return fpg_value_text(L, idx, out);
+  if (lua_type(L, idx) != FPG_TCDATA || !fpg_push_numeric_of(L, idx)) return 0;
+  fpg_value_text(L, -1, out);
+  lua_pop(L, 1);
+  return 1;
 }
 
 static int float_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                              fpg_buf *out) {
-  int64_t i;
-  if (lua_type(L, idx) == LUA_TNUMBER && !lua_isinteger(L, idx)) {
-    char text[40];
-    fpg_buf_put(L, out, text, fpg_float_text(text, (double)lua_tonumber(L, idx), 0));
-  } else if (fpg_to_int64(L, idx, &i)) {
-    fpg_buf_putint(L, out, i);
-  } else if (fpg_value_text(L, idx, out) != FPG_V_NUMERIC) {
-    fpg_bad_value(L, cx, idx, type->name);
-  }
+  if (!put_number(L, idx, out)) fpg_bad_value(L, cx, idx, type->name);
   return FPG_TEXT;
 }
 
@@ -236,14 +315,26 @@ static int float8_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
   return FPG_BINARY;
 }
 
+/* A number that a float4 can be: not one that would overflow, or turn into zero. */
+static float take_float4(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx) {
+  double d = (double)lua_tonumber(L, idx);
+  float f = (float)d;
+  if ((isinf(f) && !isinf(d)) || (f == 0 && d != 0)) out_of_range(L, cx, idx, type);
+  return f;
+}
+
 static int float4_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                          fpg_buf *out) {
   if (lua_type(L, idx) != LUA_TNUMBER) return float_encode_text(L, cx, type, idx, out);
-  double d = (double)lua_tonumber(L, idx);
-  float f = (float)d;
-  if (f - f != 0 && d - d == 0) return float_encode_text(L, cx, type, idx, out); /* server: range */
+  float f = take_float4(L, cx, type, idx);
   be_putf32(fpg_buf_grow(L, out, 4), f);
   return FPG_BINARY;
+}
+
+static int float4_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                              fpg_buf *out) {
+  if (lua_type(L, idx) == LUA_TNUMBER) take_float4(L, cx, type, idx);
+  return float_encode_text(L, cx, type, idx, out);
 }
 
 /* ---- text and bytes ----------------------------------------------------------------------- */
@@ -254,28 +345,65 @@ static void bytes_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
   lua_pushlstring(L, p, len);
 }
 
+/* The text of one byte: the server prints byte 0 as nothing and sends it in binary as it is. */
+static void char_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
+                               const char *p, size_t len) {
+  (void)cx;
+  need(L, type, 1, len);
+  lua_pushlstring(L, p, *p ? 1 : 0);
+}
+
+static int octal(const char *p, size_t len) {
+  int v = 0;
+  if (len < 3) return -1;
+  for (int i = 0; i < 3; i++) {
+    if (p[i] < '0' || p[i] > '7') return -1;
+    v = v * 8 + (p[i] - '0');
+  }
+  return v <= 255 ? v : -1;
+}
+
+/* From PostgreSQL 16 on a byte above 127 comes as \ooo. */
+static void char_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                             size_t len) {
+  (void)cx, (void)type;
+  int v = len == 4 && *p == '\\' ? octal(p + 1, 3) : -1;
+  char c = (char)v;
+  lua_pushlstring(L, v < 0 ? p : &c, v < 0 ? len : 1);
+}
+
+/* A string as the server will read it.  Refused: what can't be text. */
+static void put_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                     fpg_buf *out) {
+  size_t len;
+  const char *s = lua_tolstring(L, idx, &len);
+  fpg_check_text(L, cx, type, s, len);
+  fpg_buf_put(L, out, s, len);
+}
+
+/* Types whose text is a string and nothing else. */
+static int string_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                         fpg_buf *out) {
+  if (lua_type(L, idx) != LUA_TSTRING)
+    fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s (a string)", type->name));
+  put_text(L, cx, type, idx, out);
+  return FPG_TEXT;
+}
+
 /* Text from what is text already, a number, or one of our value objects. */
 static int text_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                        fpg_buf *out) {
-  size_t len;
-  const char *s;
-  switch (lua_type(L, idx)) {
-    case LUA_TSTRING:
-      s = lua_tolstring(L, idx, &len);
-      fpg_buf_put(L, out, s, len);
-      break;
-    case LUA_TNUMBER:
-    case FPG_TCDATA: float_encode_text(L, cx, type, idx, out); break;
-    default:
-      if (!fpg_value_text(L, idx, out)) fpg_bad_value(L, cx, idx, type->name);
-  }
+  if (lua_type(L, idx) == LUA_TSTRING)
+    put_text(L, cx, type, idx, out);
+  else if (!put_number(L, idx, out) && !fpg_value_text(L, idx, out))
+    fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s (a string or a number)", type->name));
   return FPG_TEXT;
 }
 
 static const fpg_type list_of_other;
 
-/* For types the server alone understands: also booleans, in its words, and lists (of an enum, say)
- * as arrays. */
+/* For types that have no row: the server alone understands them.  Also booleans, in its words, and
+ * lists as arrays. */
 static int any_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                       fpg_buf *out) {
   if (lua_type(L, idx) == LUA_TTABLE) return fpg_array_encode(L, cx, &list_of_other, idx, out);
@@ -309,9 +437,8 @@ static void bytea_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *t
         fpg_buf_putc(L, out, '\\');
         i++;
       } else {
-        if (i + 3 >= len) fpg_bad_text(L, type);
-        int v = (p[i + 1] - '0') << 6 | (p[i + 2] - '0') << 3 | (p[i + 3] - '0');
-        if (v < 0 || v > 255) fpg_bad_text(L, type);
+        int v = octal(p + i + 1, len - i - 1);
+        if (v < 0) fpg_bad_text(L, type);
         fpg_buf_putc(L, out, (char)v);
         i += 3;
       }
@@ -324,8 +451,9 @@ static void bytea_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *t
 
 static int bytea_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                         fpg_buf *out) {
+  (void)type;
   size_t len;
-  if (lua_type(L, idx) != LUA_TSTRING) fpg_bad_value(L, cx, idx, type->name);
+  if (lua_type(L, idx) != LUA_TSTRING) fpg_bad_value(L, cx, idx, "bytea (a string of bytes)");
   const char *s = lua_tolstring(L, idx, &len);
   fpg_buf_put(L, out, s, len);
   return FPG_BINARY;
@@ -334,8 +462,9 @@ static int bytea_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, i
 static int bytea_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                              fpg_buf *out) {
   static const char digits[] = "0123456789abcdef";
+  (void)type;
   size_t len;
-  if (lua_type(L, idx) != LUA_TSTRING) fpg_bad_value(L, cx, idx, type->name);
+  if (lua_type(L, idx) != LUA_TSTRING) fpg_bad_value(L, cx, idx, "bytea (a string of bytes)");
   const char *s = lua_tolstring(L, idx, &len);
   fpg_buf_put(L, out, "\\x", 2);
   for (size_t i = 0; i < len; i++) {
@@ -372,8 +501,6 @@ int fpg_any_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int id
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
-#define NO_ARRAY 0
-
 enum {
 #define FPG_TYPE(id, name, oid, array, db, dt, e, et) T_##id,
 #include "codecs.def"
@@ -407,25 +534,26 @@ const fpg_type fpg_type_other = {.name = "a type without a codec",
                                  .encode = any_encode,
                                  .encode_text = any_encode};
 
-static const fpg_type list_of_other = {.name = "a list of a type without a codec",
-                                       .decode_text = bytes_decode,
+static const fpg_type list_of_other = {.name = "an array",
+                                       .decode_text = fpg_array_decode_text,
                                        .encode = fpg_array_encode,
                                        .encode_text = fpg_array_encode,
                                        .elem = &fpg_type_other};
 
-/* Built-in oids are below 4096: one byte each says which row.  0 is none, else row + 1, with the
- * high bit for the array type.  (Types without an array type all write entry 0, which is unused.) */
-#define OID_LIMIT 4096
+/* One byte for each oid below OID_LIMIT says which row: 0 is none, else row + 1, with the high bit
+ * for the array type.  The built-in oids of today end at 6157. */
+#define OID_LIMIT 6200
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Woverride-init"
+_Static_assert(T_COUNT < 127, "a row's number no longer fits into seven bits");
+
 static const unsigned char rows_by_oid[OID_LIMIT] = {
+#define FPG_TYPE_ALONE(id, name, oid, db, dt, e, et) [oid] = T_##id + 1,
 #define FPG_TYPE(id, name, oid, array, db, dt, e, et) \
   [oid] = T_##id + 1, [array] = 128 | (T_##id + 1),
 #include "codecs.def"
 #undef FPG_TYPE
+#undef FPG_TYPE_ALONE
 };
-#pragma GCC diagnostic pop
 
 const fpg_type *fpg_type_find(uint32_t oid) {
   if (oid == 0 || oid >= OID_LIMIT || !rows_by_oid[oid]) return NULL;
@@ -449,16 +577,23 @@ int fpg_type_takes_tables(const fpg_type *type) {
 
 int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }
 
+/* ---- parameters --------------------------------------------------------------------------- */
+
+void fpg_check_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *s,
+                    size_t len) {
+  if (fpg_valid_utf8(s, len)) return;
+  fpg_refuse(L, cx,
+             lua_pushfstring(L, "%s expected, got a string %s (bytes are for bytea parameters)",
+                             type == &fpg_type_other ? "text" : type->name,
+                             memchr(s, 0, len) ? "with a zero byte" : "that is not UTF-8"));
+}
+
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                      const char **direct, size_t *direct_len) {
-  if (lua_type(L, idx) == LUA_TSTRING && type->encode != fpg_json_encode) {
-    *direct = lua_tolstring(L, idx, direct_len);
-    if (type->encode == bytea_encode) return FPG_BINARY;
-    if (!fpg_valid_utf8(*direct, *direct_len))
-      fpg_raise(L, "invalid_argument", "$%d: %s expected, got a string that is not UTF-8 text%s",
-                cx->param, type->name,
-                memchr(*direct, 0, *direct_len) ? " (it holds a NUL byte)" : "");
-    return FPG_TEXT;
-  }
-  return type->encode(L, cx, type, idx, out);
+  if (lua_type(L, idx) != LUA_TSTRING || type->encode == fpg_json_encode)
+    return type->encode(L, cx, type, idx, out);
+  *direct = lua_tolstring(L, idx, direct_len);
+  if (type->encode == bytea_encode) return FPG_BINARY;
+  fpg_check_text(L, cx, type, *direct, *direct_len);
+  return FPG_TEXT;
 }

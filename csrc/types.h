@@ -27,6 +27,10 @@ extern const fpg_type fpg_type_other;
 fpg_decode_fn fpg_array_decode_binary, fpg_array_decode_text;
 fpg_encode_fn fpg_array_encode;
 
+/* Raises unless the bytes are text as the server takes it: UTF-8 without a zero byte. */
+void fpg_check_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *s,
+                    size_t len);
+
 /* Writes the value at idx as a parameter of this type.  nil and fastpg.null are the caller's.
  * A string goes through unchanged where the server parses it: then *direct points at it. */
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,

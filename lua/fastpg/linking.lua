@@ -72,7 +72,7 @@ end
 -- ---- namespaces -----------------------------------------------------------------------------
 
 local function check_namespace(what, ns)
-  if type(ns) ~= "table" then errors.argument("%s: a namespace (a table such as _G) expected, got %s", what, type(ns)) end
+  if type(ns) ~= "table" then errors.argument("%s: a namespace (such as _G) expected, got %s", what, type(ns)) end
 end
 
 -- What the namespace holds; a strict one raises for names that it lacks.

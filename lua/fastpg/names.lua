@@ -42,10 +42,6 @@ end
 
 -- The handle of a name, made without a look at the server.
 local function handle_of(db, name, schema, view)
-  if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
-  if schema ~= nil and type(schema) ~= "string" then
-    errors.argument("the name of a schema expected, got %s", type(schema))
-  end
   local handles = handles_of(db)
   local key = (schema or "") .. "\0" .. name
   local t = handles[key]
@@ -59,8 +55,12 @@ end
 -- Where names can be looked up they are checked now; a database that is not connected yet gives
 -- a handle that is resolved at its first use.
 local function table_handle(db, name, schema, view)
+  if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
+  if schema ~= nil and type(schema) ~= "string" then
+    errors.argument("the name of a schema expected, got %s", type(schema))
+  end
   local connected = db.root.pool and not db.root.closed
-  if connected and type(name) == "string" and not db.catalog:relation(db, name, schema) then
+  if connected and not db.catalog:relation(db, name, schema) then
     db.catalog:missing(db, name, schema, view and "view" or "table") -- no handle is kept for it
   end
   local t = handle_of(db, name, schema, view)

@@ -149,11 +149,18 @@ function fetch.value(conn, st)
   return (conn.c:fetch_item(st))
 end
 
-local arrays_metatable = { __name = "fastpg.arrays" }
+-- Of a list of positional rows: nothing but rows is in the list, so that JSON libraries take it.
+local function arrays_metatable(shape)
+  local columns = {}
+  for i, name in ipairs(shape.columns) do columns[i] = name end
+  return { __name = "fastpg.arrays", __jsontype = "array", __index = { columns = columns } }
+end
 
 --- Rows as positional lists.
 function fetch.arrays(conn, st)
-  return conn.c:fetch_arrays(st, arrays_metatable)
+  local shape = st:shape()
+  shape.arrays_metatable = shape.arrays_metatable or arrays_metatable(shape)
+  return conn.c:fetch_arrays(st, shape.arrays_metatable)
 end
 
 --- The command tag.
