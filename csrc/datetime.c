@@ -113,8 +113,7 @@ int fpg_ts_from_date(int32_t date, int64_t *out) {
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-/* v in decimal, zeros in front up to `width`. */
-static char *put_num(char *p, uint64_t v, int width) {
+char *fpg_put_digits(char *p, uint64_t v, int width) {
   char digits[20];
   int n = 0;
   do digits[n++] = (char)('0' + v % 10);
@@ -131,22 +130,22 @@ static char *put_str(char *p, const char *s) {
 }
 
 static char *put_ymd(char *p, const fpg_fields *f) {
-  p = put_num(p, (uint64_t)(f->year < 0 ? -f->year : f->year), 4);
+  p = fpg_put_digits(p, (uint64_t)(f->year < 0 ? -f->year : f->year), 4);
   *p++ = '-';
-  p = put_num(p, (uint64_t)f->month, 2);
+  p = fpg_put_digits(p, (uint64_t)f->month, 2);
   *p++ = '-';
-  return put_num(p, (uint64_t)f->day, 2);
+  return fpg_put_digits(p, (uint64_t)f->day, 2);
 }
 
 static char *put_hms(char *p, const fpg_fields *f) {
-  p = put_num(p, (uint64_t)f->hour, 2);
+  p = fpg_put_digits(p, (uint64_t)f->hour, 2);
   *p++ = ':';
-  p = put_num(p, (uint64_t)f->min, 2);
+  p = fpg_put_digits(p, (uint64_t)f->min, 2);
   *p++ = ':';
-  p = put_num(p, (uint64_t)f->sec, 2);
+  p = fpg_put_digits(p, (uint64_t)f->sec, 2);
   if (f->usec) {
     *p++ = '.';
-    p = put_num(p, (uint64_t)f->usec, 6);
+    p = fpg_put_digits(p, (uint64_t)f->usec, 6);
     while (p[-1] == '0') p--;
   }
   return p;
@@ -155,14 +154,14 @@ static char *put_hms(char *p, const fpg_fields *f) {
 static char *put_offset(char *p, int32_t offset) {
   uint32_t o = (uint32_t)(offset < 0 ? -offset : offset);
   *p++ = offset < 0 ? '-' : '+';
-  p = put_num(p, o / 3600, 2);
+  p = fpg_put_digits(p, o / 3600, 2);
   if (o % 3600) {
     *p++ = ':';
-    p = put_num(p, o / 60 % 60, 2);
+    p = fpg_put_digits(p, o / 60 % 60, 2);
   }
   if (o % 60) {
     *p++ = ':';
-    p = put_num(p, o % 60, 2);
+    p = fpg_put_digits(p, o % 60, 2);
   }
   return p;
 }
@@ -298,9 +297,14 @@ static int take_offset(cursor *c, int32_t *offset) {
   const char *start = c->p;
   int64_t h = take_num(c, 1, 4), m = 0, s = 0;
   if (h < 0) return 0;
-  if (c->p - start > 2) m = h % 100, h /= 100;
-  else if (take(c, ':') && ((m = take_num(c, 2, 2)) < 0 || (take(c, ':') && (s = take_num(c, 2, 2)) < 0)))
-    return 0;
+  if (c->p - start > 2) {
+    m = h % 100;
+    h /= 100;
+  } else if (take(c, ':')) {
+    m = take_num(c, 2, 2);
+    if (m >= 0 && take(c, ':')) s = take_num(c, 2, 2);
+    if (m < 0 || s < 0) return 0;
+  }
   int64_t o = h * 3600 + m * 60 + s;
   if (m > 59 || s > 59 || o >= FPG_OFFSET_END) return -1;
   *offset = (int32_t)(negative ? -o : o);

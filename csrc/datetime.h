@@ -85,6 +85,9 @@ int fpg_ts_from_date(int32_t date, int64_t *out);
 
 /* ---- text --------------------------------------------------------------------------------- */
 
+/* v in decimal, zeros in front up to `width`; returns the end. */
+char *fpg_put_digits(char *p, uint64_t v, int width);
+
 size_t fpg_date_text(char *buf, int32_t date);
 size_t fpg_time_text(char *buf, int64_t usec);
 size_t fpg_timetz_text(char *buf, int64_t usec, int32_t offset);
@@ -98,7 +101,7 @@ size_t fpg_offset_text(char *buf, int32_t offset);
 int fpg_date_parse(const char *s, size_t len, int32_t *out);
 int fpg_time_parse(const char *s, size_t len, int64_t *out);
 /* An offset is read where there is one: *has_offset.  For a timestamp the result is what the
- * clock shows, up to a day out of range: the caller takes the offset off, then looks at fpg_ts_ok. */
+ * clock shows, up to a day out of range: the caller takes the offset off, then asks fpg_ts_ok. */
 int fpg_timetz_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *has_offset);
 int fpg_ts_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *has_offset);
 int fpg_interval_parse(const char *s, size_t len, fpg_interval *out);

@@ -19,14 +19,7 @@ typedef struct writer {
   int any, after_minus; /* a field was written; the last one was negative */
 } writer;
 
-static void put_u64(writer *w, uint64_t v, int width) {
-  char digits[20];
-  int n = 0;
-  do digits[n++] = (char)('0' + v % 10);
-  while (v /= 10);
-  for (; width > n; width--) *w->p++ = '0';
-  while (n) *w->p++ = digits[--n];
-}
+static void put_u64(writer *w, uint64_t v, int width) { w->p = fpg_put_digits(w->p, v, width); }
 
 static void put_part(writer *w, int64_t v, const char *unit) {
   if (!v) return;
@@ -135,7 +128,7 @@ static int read_number(reader *r, number *n) {
 
 /* What one unit is worth, and where it counts. */
 typedef struct unit {
-  const char *names; /* separated by blanks; the first is also ISO 8601's letter where it is upper */
+  const char *names; /* separated by blanks */
   char field;        /* m months, w weeks, d days, u microseconds */
   int64_t worth;
 } unit;

@@ -41,6 +41,11 @@ static inline int fpg_num_finite(const fpg_num *n) {
   return n->sign == FPG_NUM_POS || n->sign == FPG_NUM_NEG;
 }
 
+static inline int fpg_num_is_whole(const fpg_num *n) { return n->ndigits <= n->weight + 1; }
+static inline int fpg_num_is_odd(const fpg_num *n) {
+  return n->ndigits > 0 && n->ndigits == n->weight + 1 && (n->digit[n->ndigits - 1] & 1);
+}
+
 /* ---- wire --------------------------------------------------------------------------------- */
 
 /* Reads len bytes into n, which has room for (len - 8) / 2 digits; false on a malformed value

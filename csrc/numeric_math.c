@@ -235,11 +235,6 @@ static int divide_special(fpg_math *m, const fpg_num *a, const fpg_num *b, int m
   return FPG_MATH_OK;
 }
 
-static int is_whole(const fpg_num *n) { return n->ndigits <= n->weight + 1; }
-static int is_odd(const fpg_num *n) {
-  return n->ndigits > 0 && n->ndigits == n->weight + 1 && (n->digit[n->ndigits - 1] & 1);
-}
-
 /* |n| against 1: -1, 0, 1. */
 static int cmp_abs_one(const fpg_num *n) {
   if (!fpg_num_finite(n)) return 1;
@@ -255,7 +250,7 @@ static int power_special(fpg_math *m, const fpg_num *a, const fpg_num *b) {
   if (b->sign == FPG_NUM_NAN) return is_one(a) ? whole(m, 1) : infinite(m, 0);
   int sa = sign_of(a), sb = sign_of(b), bfinite = fpg_num_finite(b);
   if (sa == 0 && sb < 0) return FPG_MATH_ZERO_TO_NEGATIVE;
-  if (sa < 0 && bfinite && !is_whole(b)) return FPG_MATH_COMPLEX;
+  if (sa < 0 && bfinite && !fpg_num_is_whole(b)) return FPG_MATH_COMPLEX;
   if (is_one(a) || sb == 0) return whole(m, 1);
   if (sa == 0) return whole(m, 0);
   if (!bfinite) {
@@ -264,7 +259,7 @@ static int power_special(fpg_math *m, const fpg_num *a, const fpg_num *b) {
     return (c > 0) == (sb > 0) ? infinite(m, 1) : whole(m, 0);
   }
   if (sb < 0) return whole(m, 0);
-  return infinite(m, sa > 0 || !is_odd(b) ? 1 : -1);
+  return infinite(m, sa > 0 || !fpg_num_is_odd(b) ? 1 : -1);
 }
 
 int fpg_math_op(fpg_math *m, int op, const fpg_num *a, const fpg_num *b) {

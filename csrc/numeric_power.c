@@ -153,7 +153,8 @@ static void atanh_series(mpz_t s, const mpz_t x, bits_t bits, mpz_t t, mpz_t u, 
 }
 
 /* s += factor * atanh(1 / n) */
-static void add_atanh_inverse(mpz_t s, long factor, unsigned long n, bits_t bits, mpz_t t, mpz_t v) {
+static void add_atanh_inverse(mpz_t s, long factor, unsigned long n, bits_t bits, mpz_t t,
+                              mpz_t v) {
   mpz_set_ui(t, 1);
   mpz_mul_2exp(t, t, bits);
   mpz_tdiv_q_ui(t, t, n);
@@ -320,10 +321,6 @@ static double decimal_double(fpg_math *m, int64_t scale) {
   return mpz_get_d(z) / pow(10, (double)keep);
 }
 
-static int is_odd(const fpg_num *n) {
-  return n->ndigits > 0 && n->ndigits == n->weight + 1 && (n->digit[n->ndigits - 1] & 1);
-}
-
 static int power_fraction(fpg_math *m, const fpg_num *a, const fpg_num *b) {
   if (a->ndigits == 0) return zero(m, MIN_DIGITS);
   int64_t weight = ln_weight(m, a), scale = max64(8 - weight, 0);
@@ -339,13 +336,13 @@ static int power_fraction(fpg_math *m, const fpg_num *a, const fpg_num *b) {
   val = decimal_double(m, scale);
   if (fabs(val) >= MAX_LN) return val > 0 ? FPG_MATH_OVERFLOW : zero(m, rscale);
   exp_decimal(m, scale, rscale, val);
-  if (a->sign == FPG_NUM_NEG && is_odd(b)) mpz_neg(m->z[0], m->z[0]);
+  if (a->sign == FPG_NUM_NEG && fpg_num_is_odd(b)) mpz_neg(m->z[0], m->z[0]);
   return FPG_MATH_OK;
 }
 
 int fpg_math_power(fpg_math *m, const fpg_num *a, const fpg_num *b) {
   int64_t exp;
-  int whole = b->ndigits <= b->weight + 1;
+  int whole = fpg_num_is_whole(b);
   if (a->ndigits == 0 && b->sign == FPG_NUM_NEG) return FPG_MATH_ZERO_TO_NEGATIVE;
   if (a->sign == FPG_NUM_NEG && !whole) return FPG_MATH_COMPLEX;
   if (whole && fpg_num_int64(b, &exp) && exp >= INT32_MIN && exp <= INT32_MAX)

@@ -130,10 +130,19 @@ int fpg_time_cmp(int kind, const void *a, const void *b);
  * numeric, or a date or time; pushes the result. */
 int fpg_numeric_arith(lua_State *L, int op);
 int fpg_time_arith(lua_State *L, int op);
+/* Raises "fastpg.date + table is not defined". */
+int fpg_arith_undefined(lua_State *L, int op);
 /* The metamethods of arithmetic. */
 extern const luaL_Reg fpg_arith_meta[];
 extern const luaL_Reg fpg_numeric_math[]; /* methods round, abs */
 
+/* The constructors, and fastpg.now: lua_CFunctions. */
+int fpg_make_date(lua_State *L);
+int fpg_make_time(lua_State *L);
+int fpg_make_timetz(lua_State *L);
+int fpg_make_timestamp(lua_State *L);
+int fpg_make_timestamptz(lua_State *L);
+int fpg_make_interval(lua_State *L);
 int fpg_now(lua_State *L);
 
 void fpg_open_math(lua_State *L);

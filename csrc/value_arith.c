@@ -19,12 +19,6 @@
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
-static int undefined(lua_State *L, int op) {
-  static const char *const names[] = {"+", "-", "*", "/", "%", "^"};
-  const char *a = fpg_describe(L, 1), *b = fpg_describe(L, 2);
-  return fpg_value_raise(L, "invalid_argument", "%s %s %s is not defined", a, names[op], b);
-}
-
 static int out_of_range(lua_State *L, const char *what) {
   return fpg_value_raise(L, "datetime_field_overflow", "%s out of range", what);
 }
@@ -166,7 +160,8 @@ static int scale_interval(lua_State *L, int op) {
   const fpg_interval *v = lua_touserdata(L, at);
   double n;
   fpg_interval out;
-  if (!number_at(L, 3 - at, &n) || (op == FPG_MATH_DIV && at == 2)) return undefined(L, op);
+  if (!number_at(L, 3 - at, &n) || (op == FPG_MATH_DIV && at == 2))
+    return fpg_arith_undefined(L, op);
   if (op == FPG_MATH_MUL) return push_interval(L, fpg_interval_mul(v, n, &out), &out);
   if (n == 0) return fpg_value_raise(L, "division_by_zero", "division by zero");
   return push_interval(L, fpg_interval_div(v, n, &out), &out);
@@ -192,7 +187,7 @@ static int move_any(lua_State *L, int op, int at, int by) {
       return push_interval(L, fpg_interval_add(lua_touserdata(L, at), i, sign, &out), &out);
   }
   if (kind == FPG_V_DATE && !other) return move_date(L, at, by, sign);
-  return undefined(L, op);
+  return fpg_arith_undefined(L, op);
 }
 
 static int add(lua_State *L, int ka, int kb) {
@@ -211,7 +206,7 @@ static int subtract(lua_State *L, int ka, int kb) {
     fpg_interval out = {a->usec - b->usec, 0, 0};
     return push_interval(L, 1, &out);
   }
-  return ka ? move_any(L, FPG_MATH_SUB, 1, 2) : undefined(L, FPG_MATH_SUB);
+  return ka ? move_any(L, FPG_MATH_SUB, 1, 2) : fpg_arith_undefined(L, FPG_MATH_SUB);
 }
 
 int fpg_time_arith(lua_State *L, int op) {
@@ -221,7 +216,7 @@ int fpg_time_arith(lua_State *L, int op) {
   if (op == FPG_MATH_SUB) return subtract(L, ka, kb);
   if ((op == FPG_MATH_MUL || op == FPG_MATH_DIV) && (ka == FPG_V_INTERVAL || kb == FPG_V_INTERVAL))
     return scale_interval(L, op);
-  return undefined(L, op);
+  return fpg_arith_undefined(L, op);
 }
 
 /* ---- now ---------------------------------------------------------------------------------- */

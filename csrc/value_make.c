@@ -236,7 +236,7 @@ int fpg_time_coerce(lua_State *L, int idx, int kind) {
   if (lua_type(L, idx) != LUA_TSTRING) return 0;
   const char *s = lua_tolstring(L, idx, &len);
   if (fpg_time_of_text(s, len, kind, NULL, &v) != 1)
-    return fpg_value_raise(L, "invalid_argument", "%s: the text cannot be read",
+    return fpg_value_raise(L, "invalid_datetime_format", "%s: the text cannot be read",
                            fpg_value_name(kind) + 7);
   fpg_push_any(L, kind, &v);
   return 1;
@@ -319,13 +319,6 @@ static int make(lua_State *L, int kind, int n, const fpg_tz *zone) {
   fpg_push_any(L, kind, &v);
   return 1;
 }
-
-int fpg_make_date(lua_State *L);
-int fpg_make_time(lua_State *L);
-int fpg_make_timetz(lua_State *L);
-int fpg_make_timestamp(lua_State *L);
-int fpg_make_timestamptz(lua_State *L);
-int fpg_make_interval(lua_State *L);
 
 int fpg_make_date(lua_State *L) { return make(L, FPG_V_DATE, lua_gettop(L), NULL); }
 int fpg_make_time(lua_State *L) { return make(L, FPG_V_TIME, lua_gettop(L), NULL); }

@@ -56,16 +56,17 @@ static int push_result(lua_State *L, fpg_math *m, int status) {
   return room ? 1 : raise_math(L, status);
 }
 
-static const char *const op_names[] = {"+", "-", "*", "/", "%", "^"};
+int fpg_arith_undefined(lua_State *L, int op) {
+  static const char *const names[] = {"+", "-", "*", "/", "%", "^"};
+  const char *a = fpg_describe(L, 1), *b = fpg_describe(L, 2);
+  return fpg_value_raise(L, "invalid_argument", "%s %s %s is not defined", a, names[op], b);
+}
 
 int fpg_numeric_arith(lua_State *L, int op) {
   lua_settop(L, 2);
   for (int i = 1; i <= 2; i++) {
     if (fpg_is_numeric(L, i)) lua_pushvalue(L, i);
-    else if (!fpg_push_numeric_of(L, i)) {
-      const char *a = fpg_describe(L, 1), *b = fpg_describe(L, 2);
-      return fpg_value_raise(L, "invalid_argument", "%s %s %s is not defined", a, op_names[op], b);
-    }
+    else if (!fpg_push_numeric_of(L, i)) return fpg_arith_undefined(L, op);
   }
   fpg_math *m = math_of(L);
   return push_result(L, m, fpg_math_op(m, op, lua_touserdata(L, 3), lua_touserdata(L, 4)));

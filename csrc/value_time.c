@@ -296,13 +296,6 @@ static int time_epoch(lua_State *L) {
 
 static const luaL_Reg time_methods[] = {{"epoch", time_epoch}, {NULL, NULL}};
 
-int fpg_make_date(lua_State *L);
-int fpg_make_time(lua_State *L);
-int fpg_make_timetz(lua_State *L);
-int fpg_make_timestamp(lua_State *L);
-int fpg_make_timestamptz(lua_State *L);
-int fpg_make_interval(lua_State *L);
-
 static const fpg_value_class classes[] = {
     {FPG_V_DATE, date_fields, date_field, time_methods, NULL, fpg_make_date, "date"},
     {FPG_V_TIME, plain_time_fields, time_field, time_methods, NULL, fpg_make_time, "time"},
