@@ -7,7 +7,8 @@
  * inside quotes a quote or backslash is doubled (or escaped by a backslash).
  *
  * The data of a composite type is { names =, metatable = } of its rows.  An anonymous record's
- * binary form names its own types; its columns are f1, f2, …
+ * binary form names its own types (as text they are text); its columns are f1, f2, …, and its data
+ * a table that makes such a pair for each number of columns.
  */
 #include <stdio.h>
 
@@ -16,37 +17,37 @@
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-/* Pushes the new row, its names and its metatable (nil for a record): three values. */
+/* Pushes the new row and the names of its n columns: two values. */
 static int begin_row(lua_State *L, const fpg_type *type, int n) {
   luaL_checkstack(L, 8, "composite");
   lua_createtable(L, 0, n);
   int row = lua_gettop(L);
-  if (type->nfields) {
-    fpg_type_push_data(L, type);
-    lua_getfield(L, -1, "names");
-    lua_getfield(L, -2, "metatable");
-    lua_remove(L, -3);
-  } else {
-    lua_pushnil(L);
-    lua_pushnil(L);
+  fpg_type_push_data(L, type);
+  if (!type->nfields) { /* of a record: one for each number of columns, made when needed */
+    lua_pushinteger(L, n);
+    lua_gettable(L, -2);
+    lua_remove(L, -2);
   }
+  lua_getfield(L, -1, "metatable");
+  lua_setmetatable(L, row);
+  lua_getfield(L, -1, "names");
+  lua_remove(L, -2);
   return row;
 }
 
-static void push_name(lua_State *L, int row, int i) {
-  if (lua_isnil(L, row + 1)) {
-    char name[16];
-    snprintf(name, sizeof name, "f%d", i + 1);
-    lua_pushstring(L, name);
-  } else {
-    lua_rawgeti(L, row + 1, i + 1);
-  }
-}
+static void push_name(lua_State *L, int row, int i) { lua_rawgeti(L, row + 1, i + 1); }
 
-static void end_row(lua_State *L, int row) {
-  lua_settop(L, row + 2);
-  lua_setmetatable(L, row); /* nil for a record: none */
-  lua_settop(L, row);
+static void end_row(lua_State *L, int row) { lua_settop(L, row); }
+
+/* How many columns a text has: only a record does not know. */
+static int count_columns(const char *p, const char *end) {
+  int n = 1, quoted = 0;
+  for (; p < end; p++) {
+    if (*p == '\\') p++;
+    else if (*p == '"') quoted = !quoted;
+    else if (*p == ',' && !quoted) n++;
+  }
+  return n;
 }
 
 void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
@@ -110,7 +111,7 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   const char *end = p + len;
   if (len < 2 || *p != '(') fpg_bad_text(L, type);
   p++;
-  int row = begin_row(L, type, type->nfields), n = 0;
+  int row = begin_row(L, type, type->nfields ? type->nfields : count_columns(p, end)), n = 0;
   fpg_buf *word = fpg_buf_new(L);
   int empty = p + 1 == end && *p == ')' && type->nfields == 0;
   while (!empty) {

@@ -191,6 +191,17 @@ static int core_typemap(lua_State *L) {
   return 1;
 }
 
+/* core.set_type_data(oid, table): what a built-in type has beyond its row */
+static int core_set_type_data(lua_State *L) {
+  int64_t oid = 0;
+  fpg_to_int64(L, 1, &oid);
+  const fpg_type *type = fpg_type_find((uint32_t)oid);
+  if (!type) return luaL_error(L, "no built-in type has this oid");
+  lua_settop(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, type);
+  return 0;
+}
+
 static const luaL_Reg typemap_methods[] = {
     {"define", typemap_define},
     {"knows", typemap_knows},
@@ -209,4 +220,6 @@ void fpg_open_typemap(lua_State *L) {
   lua_pop(L, 1);
   lua_pushcfunction(L, core_typemap);
   lua_setfield(L, -2, "typemap");
+  lua_pushcfunction(L, core_set_type_data);
+  lua_setfield(L, -2, "set_type_data");
 }

@@ -65,16 +65,29 @@ local function base_type(by_oid, oid)
   return oid
 end
 
-local function row_data(self, t)
-  local shape = { columns = t.names, types = t.fields, index = {} }
-  for i, name in ipairs(t.names) do shape.index[name] = i end
-  return { names = t.names, metatable = rows.metatable(shape, { db = self.db, strict = self.db.strict }) }
+-- What the core needs to make rows of these columns.
+local function row_data(names, oids, db)
+  local shape = { columns = names, types = oids, index = {} }
+  for i, name in ipairs(names) do shape.index[name] = i end
+  return { names = names, metatable = rows.metatable(shape, { db = db, strict = db and db.strict }) }
 end
+
+-- Anonymous records have columns f1, f2, …: one pair for each number of them.
+local RECORD = 2249
+core.set_type_data(RECORD, setmetatable({}, {
+  __index = function(pairs_by_count, n)
+    local names = {}
+    for i = 1, n do names[i] = "f" .. i end
+    local data = row_data(names, {})
+    rawset(pairs_by_count, n, data)
+    return data
+  end,
+}))
 
 local function define(self, t, by_oid)
   local def = { oid = t.oid, name = t.name, elem = 0 }
   if t.typtype == "c" then
-    def.kind, def.fields, def.data = "composite", t.fields, row_data(self, t)
+    def.kind, def.fields, def.data = "composite", t.fields, row_data(t.names, t.fields, self.db)
   elseif t.typtype == "e" then
     def.kind = "enum"
   elseif t.typtype == "d" then
