@@ -73,6 +73,8 @@ static const struct {
     {"array", fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode, fpg_array_encode},
     {"composite", fpg_composite_decode_binary, fpg_composite_decode_text, fpg_composite_encode,
      fpg_composite_encode},
+    {"range", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
+    {"multirange", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
     {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
     {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode}, /* citext */
     {"other", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},

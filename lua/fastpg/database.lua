@@ -11,6 +11,7 @@ local conninfo = require "fastpg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local ambient = require "fastpg.ambient"
+local options = require "fastpg.options"
 local Pool = require "fastpg.pool"
 local statement = require "fastpg.statement"
 local stream = require "fastpg.stream"
@@ -466,6 +467,31 @@ function methods.timeout(self, seconds, fn)
     return ...
   end
   return finish(pcall(fn, self))
+end
+
+-- ---- types ----------------------------------------------------------------------------------
+
+local CODEC = { encode = "function", decode = "function", schema = "string" }
+
+local function set_codec(conn, types_of_root, name, codec) return types_of_root:set_codec(conn, name, codec) end
+
+--- Sets how values of a type are written and read, in every connection of this database, in arrays,
+--- ranges and composite types as well.  Both functions know the type's text.
+---@param name string  the type's name ("mood", "integer")
+---@param codec { encode: (fun(value: any): string)?, decode: (fun(text: string): any)?, schema: string? }
+function methods.set_type_codec(self, name, codec)
+  if type(name) ~= "string" then errors.argument("set_type_codec: the name of a type expected, got %s", type(name)) end
+  options.check(codec, CODEC, "set_type_codec")
+  for field, kind in pairs(CODEC) do
+    if codec[field] ~= nil and type(codec[field]) ~= kind then
+      errors.argument("set_type_codec: %s is a %s, got %s", field, kind, type(codec[field]))
+    end
+  end
+  local root = self.root
+  if not self:on_connection(set_codec, root.types, name, codec) then
+    errors.raise("undefined_object", ('set_type_codec: there is no type "%s"'):format(name))
+  end
+  root.pool:forget_statements()
 end
 
 -- ---- about the server -----------------------------------------------------------------------

@@ -123,6 +123,12 @@ function Pool:checkin(conn)
   return left_open
 end
 
+--- Lets every connection prepare its statements anew: what types they have is read anew.
+function Pool:forget_statements()
+  for _, conn in ipairs(self.idle) do conn:forget_all(true) end
+  for conn in pairs(self.lent) do conn:forget_all(true) end
+end
+
 --- Opens min_size connections now.
 function Pool:fill()
   local opened = {}

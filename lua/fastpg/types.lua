@@ -47,13 +47,65 @@ left join pg_catalog.pg_range mr on mr.rngmultitypid = t.oid]]
 local EXTENSION_KINDS = { citext = "text" }
 
 function types.new(db)
-  return setmetatable({ db = db, map = core.typemap() }, Types)
+  return setmetatable({ db = db, map = core.typemap(), codecs = {} }, Types)
 end
 
 --- Forgets what was looked up; statements that are prepared already keep what they know.
 function Types:reset()
   self.map = core.typemap()
+  self.map:define(self.codecs)
 end
+
+-- ---- codecs of the user's -------------------------------------------------------------------
+
+-- The type, and the built-in types made of it: its array, its range and multirange with theirs.
+-- (Those of the database itself are linked when they are looked up.)
+local BY_NAME = [[
+select t.oid, t.typname, t.typarray, coalesce(r.rngtypid, 0), coalesce(rt.typarray, 0),
+  coalesce(r.rngmultitypid, 0), coalesce(mt.typarray, 0)
+from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+left join pg_catalog.pg_range r on r.rngsubtype = t.oid
+left join pg_catalog.pg_type rt on rt.oid = r.rngtypid
+left join pg_catalog.pg_type mt on mt.oid = r.rngmultitypid
+where (t.typname = $1 or t.oid = pg_catalog.to_regtype($1))
+  and case when $2 = '' then pg_catalog.pg_type_is_visible(t.oid) else n.nspname = $2 end]]
+
+local function add(self, def)
+  for i, known in ipairs(self.codecs) do
+    if known.oid == def.oid then
+      self.codecs[i] = def
+      return
+    end
+  end
+  self.codecs[#self.codecs + 1] = def
+end
+
+local function add_made_of(self, oid, kind, elem, name)
+  if oid ~= 0 then add(self, { oid = oid, kind = kind, elem = elem, name = name }) end
+end
+
+--- Sets the functions that write and read a type's text.
+---@param conn table
+---@param name string
+---@param codec { encode: (fun(value: any): string)?, decode: (fun(text: string): any)?, schema: string? }
+---@return boolean  false: there is no such type
+function Types:set_codec(conn, name, codec)
+  local found = conn:run_list(BY_NAME, statement.fetch.arrays, nil, { name, codec.schema or "" }, 2)
+  for _, f in ipairs(found) do
+    local oid, typname, array, range, range_array, multirange, multirange_array =
+      f[1], f[2], f[3], f[4], f[5], f[6], f[7]
+    add(self, { oid = oid, kind = "user", elem = 0, name = typname, data = { encode = codec.encode, decode = codec.decode } })
+    add_made_of(self, array, "array", oid, typname .. "[]")
+    add_made_of(self, range, "range", oid, typname .. " range")
+    add_made_of(self, range_array, "array", range, typname .. " range[]")
+    add_made_of(self, multirange, "multirange", range, typname .. " multirange")
+    add_made_of(self, multirange_array, "array", multirange, typname .. " multirange[]")
+  end
+  self:reset()
+  return #found > 0
+end
+
+-- ---- looking up -----------------------------------------------------------------------------
 
 -- Below all domains.
 local function base_type(by_oid, oid)
