@@ -78,6 +78,7 @@ static inline void lua_rawsetp(lua_State *L, int idx, const void *key) {
 #define fpg_getuservalue(L, idx) lua_getfenv((L), (idx))
 #define fpg_setuservalue(L, idx) (void)lua_setfenv((L), (idx))
 #define lua_isinteger(L, idx) ((void)(L), (void)(idx), 0)
+#define fpg_equal(L, a, b) lua_equal((L), (a), (b))
 
 #elif LUA_VERSION_NUM == 503
 
@@ -85,8 +86,11 @@ static inline void lua_rawsetp(lua_State *L, int idx, const void *key) {
 #define fpg_getuservalue(L, idx) (void)lua_getuservalue((L), (idx))
 #define fpg_setuservalue(L, idx) lua_setuservalue((L), (idx))
 
+#define fpg_equal(L, a, b) lua_compare((L), (a), (b), LUA_OPEQ)
+
 #else
 
+#define fpg_equal(L, a, b) lua_compare((L), (a), (b), LUA_OPEQ)
 #define fpg_newuserdata(L, size) lua_newuserdatauv((L), (size), 1)
 #define fpg_getuservalue(L, idx) (void)lua_getiuservalue((L), (idx), 1)
 #define fpg_setuservalue(L, idx) (void)lua_setiuservalue((L), (idx), 1)

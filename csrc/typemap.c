@@ -8,6 +8,8 @@
  */
 #include "typemap.h"
 
+#include "codec_range.h"
+
 #define TYPEMAP_MT "fastpg.typemap"
 #define BUCKETS 64
 
@@ -73,8 +75,9 @@ static const struct {
     {"array", fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode, fpg_array_encode},
     {"composite", fpg_composite_decode_binary, fpg_composite_decode_text, fpg_composite_encode,
      fpg_composite_encode},
-    {"range", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
-    {"multirange", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
+    {"range", fpg_range_decode_binary, fpg_range_decode_text, fpg_range_encode, fpg_range_encode},
+    {"multirange", fpg_multirange_decode_binary, fpg_multirange_decode_text, fpg_multirange_encode,
+     fpg_multirange_encode},
     {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
     {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode}, /* citext */
     {"other", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "be.h"
+#include "codec_range.h"
 #include "codec_value.h"
 #include "json.h"
 #include "value.h"
@@ -508,12 +509,32 @@ enum {
   T_COUNT
 };
 
+static const fpg_type base_types[T_COUNT];
+
 static const fpg_type base_types[T_COUNT] = {
 /* (macro parameters can't be named like the members) */
 #define FPG_TYPE(id, nm, o, array, db, dt, e, et) \
   {.oid = o, .name = nm, .decode_binary = db, .decode_text = dt, .encode = e, .encode_text = et},
+#define FPG_RANGE(id, nm, o, array, el)          \
+  {.oid = o,                                     \
+   .name = nm,                                   \
+   .decode_binary = fpg_range_decode_binary,     \
+   .decode_text = fpg_range_decode_text,         \
+   .encode = fpg_range_encode,                   \
+   .encode_text = fpg_range_encode,              \
+   .elem = &base_types[T_##el]},
+#define FPG_MULTIRANGE(id, nm, o, array, el)     \
+  {.oid = o,                                     \
+   .name = nm,                                   \
+   .decode_binary = fpg_multirange_decode_binary, \
+   .decode_text = fpg_multirange_decode_text,    \
+   .encode = fpg_multirange_encode,              \
+   .encode_text = fpg_multirange_encode,         \
+   .elem = &base_types[T_##el]},
 #include "codecs.def"
 #undef FPG_TYPE
+#undef FPG_RANGE
+#undef FPG_MULTIRANGE
 };
 
 static const fpg_type array_types[T_COUNT] = {
@@ -572,7 +593,8 @@ static int has_binary(const fpg_type *type, int depth) {
 }
 
 int fpg_type_takes_tables(const fpg_type *type) {
-  return type->nfields > 0 || type->encode == fpg_json_encode || type->encode == fpg_user_encode;
+  return type->nfields > 0 || type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
+         type->encode == fpg_range_encode || type->encode == fpg_multirange_encode;
 }
 
 int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }

@@ -12,6 +12,7 @@
 static const char *const kinds[FPG_V_COUNT] = {
     NULL,           "fastpg.numeric",   "fastpg.date",        "fastpg.time",
     "fastpg.timetz", "fastpg.timestamp", "fastpg.timestamptz", "fastpg.interval",
+    "fastpg.range",  "fastpg.multirange",
 };
 static const char kind_key = 0;
 
@@ -72,7 +73,10 @@ static void append_text(lua_State *L, int kind, const void *v, fpg_buf *out) {
 
 int fpg_value_text(lua_State *L, int idx, fpg_buf *out) {
   int kind = fpg_value_kind(L, idx);
-  if (kind) append_text(L, kind, lua_touserdata(L, idx), out);
+  if (kind == FPG_V_RANGE || kind == FPG_V_MULTIRANGE)
+    fpg_range_text(L, idx, out);
+  else if (kind)
+    append_text(L, kind, lua_touserdata(L, idx), out);
   return kind;
 }
 
@@ -180,6 +184,18 @@ static const luaL_Reg common_meta[] = {
     {"__tostring", value_tostring}, {"__eq", value_eq}, {"__lt", value_lt},
     {"__le", value_le},             {"__newindex", value_newindex}, {NULL, NULL}};
 
+void fpg_value_metatable(lua_State *L, int kind, const luaL_Reg *meta) {
+  lua_createtable(L, 0, 8);
+  luaL_setfuncs(L, meta, 0);
+  lua_pushstring(L, kinds[kind]);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__name");
+  lua_setfield(L, -2, "__metatable");
+  lua_pushinteger(L, kind);
+  lua_rawsetp(L, -2, &kind_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kinds[kind]);
+}
+
 void fpg_value_define(lua_State *L, const fpg_value_class *c) {
   lua_createtable(L, 0, 16); /* the metatable */
   luaL_setfuncs(L, common_meta, 0);
@@ -212,4 +228,5 @@ void fpg_open_value(lua_State *L) {
   fpg_open_math(L);
   fpg_open_numeric(L);
   fpg_open_time(L);
+  fpg_open_range(L);
 }

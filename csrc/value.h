@@ -23,6 +23,8 @@ enum {
   FPG_V_TIMESTAMP,
   FPG_V_TIMESTAMPTZ,
   FPG_V_INTERVAL,
+  FPG_V_RANGE,
+  FPG_V_MULTIRANGE,
   FPG_V_COUNT
 };
 
@@ -100,6 +102,30 @@ int fpg_time_cast_safe(int from, int to);
 void fpg_push_any(lua_State *L, int kind, const fpg_any *v);
 size_t fpg_time_value_text(int kind, const void *v, char *buf);
 
+/* ---- ranges (value_range.c) --------------------------------------------------------------- */
+
+enum { /* the wire format's */
+  FPG_RANGE_EMPTY = 1,
+  FPG_RANGE_LOWER_INC = 2,
+  FPG_RANGE_UPPER_INC = 4,
+  FPG_RANGE_LOWER_INF = 8,
+  FPG_RANGE_UPPER_INF = 16,
+  FPG_RANGE_FLAGS = 31
+};
+
+/* Takes lower, upper and the text from the stack (three values), pushes the range. */
+void fpg_push_range(lua_State *L, int flags);
+/* Takes the list of ranges and the text, pushes the multirange. */
+void fpg_push_multirange(lua_State *L);
+/* The flags of the range at idx; pushes its two bounds. */
+int fpg_range_parts(lua_State *L, int idx);
+/* Appends the text of the range or multirange at idx. */
+void fpg_range_text(lua_State *L, int idx, fpg_buf *out);
+/* Appends a bound's text, quoted where it has to be. */
+void fpg_range_put_bound(lua_State *L, fpg_buf *out, const char *s, size_t len);
+/* Reads a bound from *at on into `word`, without its quotes; 0 where it is left out. */
+int fpg_range_read_bound(lua_State *L, const char **at, const char *end, fpg_buf *word);
+
 /* ---- among the value files ---------------------------------------------------------------- */
 
 /* The value at idx, NULL when it is of another kind. */
@@ -146,6 +172,10 @@ int fpg_make_interval(lua_State *L);
 int fpg_now(lua_State *L);
 
 void fpg_open_math(lua_State *L);
+/* Makes the metatable of a kind that has functions of its own for all. */
+void fpg_value_metatable(lua_State *L, int kind, const luaL_Reg *meta);
+
+void fpg_open_range(lua_State *L);
 void fpg_open_numeric(lua_State *L);
 void fpg_open_time(lua_State *L);
 

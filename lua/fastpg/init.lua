@@ -55,6 +55,8 @@ local fastpg = {
   timestamp = core.timestamp,
   timestamptz = core.timestamptz,
   interval = core.interval,
+  range = core.range,
+  multirange = core.multirange,
 }
 
 --- Opens one connection.

@@ -144,6 +144,8 @@ local function define(self, t, by_oid)
     def.kind = "enum"
   elseif t.typtype == "d" then
     def.kind, def.elem = "domain", base_type(by_oid, t.oid)
+  elseif t.typtype == "r" or t.typtype == "m" then
+    def.kind, def.elem = t.typtype == "r" and "range" or "multirange", base_type(by_oid, t.sub)
   elseif t.is_array then
     def.kind, def.elem = "array", t.elem
   else

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * value_range.c: fastpg.range and fastpg.multirange.
+ *
+ * A range is a userdata with the flags of the wire format; its user value is a table
+ * { lower =, upper =, text = }: the bounds as Lua values (nil where there is none) and the server's
+ * text.  A multirange's user value is the list of its ranges, and `text`.  Both are immutable.
+ *
+ * PostgreSQL manual: "Range Types".
+ */
+#include "value.h"
+
+typedef struct {
+  int flags;
+} range;
+
+/* ---- text --------------------------------------------------------------------------------- */
+
+/* A bound as range_out quotes it: in quotes when it is empty or holds what separates. */
+void fpg_range_put_bound(lua_State *L, fpg_buf *out, const char *s, size_t len) {
+  int quote = len == 0;
+  for (size_t i = 0; i < len && !quote; i++)
+    quote = strchr("\"\\()[], \t\n\r\v\f", s[i]) != NULL;
+  if (!quote) {
+    fpg_buf_put(L, out, s, len);
+    return;
+  }
+  fpg_buf_putc(L, out, '"');
+  for (size_t i = 0; i < len; i++) {
+    if (s[i] == '"' || s[i] == '\\') fpg_buf_putc(L, out, s[i]);
+    fpg_buf_putc(L, out, s[i]);
+  }
+  fpg_buf_putc(L, out, '"');
+}
+
+/* The text of a bound made by hand: a string, a number or a value object. */
+static void bound_text(lua_State *L, int idx, fpg_buf *out) {
+  int64_t i;
+  size_t len;
+  if (lua_type(L, idx) == LUA_TSTRING) {
+    const char *s = lua_tolstring(L, idx, &len);
+    fpg_buf_put(L, out, s, len);
+  } else if (fpg_to_int64(L, idx, &i)) {
+    fpg_buf_putint(L, out, i);
+  } else if (lua_type(L, idx) == LUA_TNUMBER) {
+    char text[40];
+    fpg_buf_put(L, out, text, fpg_float_text(text, (double)lua_tonumber(L, idx), 0));
+  } else if (!fpg_value_text(L, idx, out)) {
+    fpg_raise(L, "invalid_argument", "fastpg.range: a bound is a number, a value or text, got %s",
+              fpg_describe(L, idx));
+  }
+}
+
+void fpg_range_text(lua_State *L, int idx, fpg_buf *out) {
+  fpg_getuservalue(L, idx);
+  lua_getfield(L, -1, "text");
+  size_t len;
+  const char *s = lua_tolstring(L, -1, &len);
+  fpg_buf_put(L, out, s, len);
+  lua_pop(L, 2);
+}
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+/* Takes lower, upper and text (three values) from the stack, pushes the range. */
+void fpg_push_range(lua_State *L, int flags) {
+  int base = lua_gettop(L) - 2;
+  range *r = fpg_value_new(L, FPG_V_RANGE, sizeof *r);
+  r->flags = flags;
+  lua_createtable(L, 0, 3);
+  lua_pushvalue(L, base);
+  lua_setfield(L, -2, "lower");
+  lua_pushvalue(L, base + 1);
+  lua_setfield(L, -2, "upper");
+  lua_pushvalue(L, base + 2);
+  lua_setfield(L, -2, "text");
+  fpg_setuservalue(L, -2);
+  lua_replace(L, base);
+  lua_settop(L, base);
+}
+
+/* The flags of the range at idx; pushes its bounds. */
+int fpg_range_parts(lua_State *L, int idx) {
+  range *r = fpg_value_check(L, idx, FPG_V_RANGE);
+  fpg_getuservalue(L, idx);
+  lua_getfield(L, -1, "lower");
+  lua_getfield(L, -2, "upper");
+  lua_remove(L, -3);
+  return r->flags;
+}
+
+/* Takes the list of ranges and the text, pushes the multirange. */
+void fpg_push_multirange(lua_State *L) {
+  int base = lua_gettop(L) - 1;
+  fpg_value_new(L, FPG_V_MULTIRANGE, 1);
+  lua_pushvalue(L, base + 1);
+  lua_setfield(L, base, "text");
+  lua_pushvalue(L, base);
+  fpg_setuservalue(L, -2);
+  lua_replace(L, base);
+  lua_settop(L, base);
+}
+
+/* Reads one bound of a range's text from *at on into `word`; 0 where it is left out. */
+int fpg_range_read_bound(lua_State *L, const char **at, const char *end, fpg_buf *word) {
+  const char *p = *at;
+  int quoted = 0, any = 0;
+  word->len = 0;
+  for (; p < end && (quoted || !strchr(",)]", *p)); p++) {
+    any = 1;
+    if (*p == '\\' && p + 1 < end) {
+      fpg_buf_putc(L, word, *++p);
+    } else if (*p != '"') {
+      fpg_buf_putc(L, word, *p);
+    } else if (quoted && p + 1 < end && p[1] == '"') {
+      fpg_buf_putc(L, word, *p++);
+    } else {
+      quoted = !quoted;
+    }
+  }
+  *at = p;
+  return any;
+}
+
+static int bad_range(lua_State *L, const char *what) {
+  return fpg_raise(L, "invalid_argument", "fastpg.range: %s", what);
+}
+
+/* From text: the bounds stay text, the range's own type is not known. */
+static int range_of_text(lua_State *L) {
+  size_t len;
+  const char *s = lua_tolstring(L, 1, &len), *p = s, *end = s + len;
+  fpg_buf *word = fpg_buf_new(L);
+  int flags = 0;
+  if (strcmp(s, "empty") == 0) {
+    lua_pushnil(L);
+    lua_pushnil(L);
+    lua_pushvalue(L, 1);
+    fpg_push_range(L, FPG_RANGE_EMPTY);
+    return 1;
+  }
+  if (len < 3 || !strchr("[(", *p)) return bad_range(L, "text such as [1,10) or empty expected");
+  if (*p++ == '[') flags |= FPG_RANGE_LOWER_INC;
+  for (int upper = 0; upper < 2; upper++) {
+    if (fpg_range_read_bound(L, &p, end, word))
+      lua_pushlstring(L, word->data ? word->data : "", word->len);
+    else {
+      lua_pushnil(L);
+      flags |= upper ? FPG_RANGE_UPPER_INF : FPG_RANGE_LOWER_INF;
+    }
+    if (p >= end || (upper ? p + 1 != end || *p == ',' : *p != ','))
+      return bad_range(L, "text such as [1,10) or empty expected");
+    if (upper && *p == ']') flags |= FPG_RANGE_UPPER_INC;
+    p++;
+  }
+  lua_pushvalue(L, 1);
+  fpg_push_range(L, flags);
+  return 1;
+}
+
+static int is_none(lua_State *L, int idx) {
+  return lua_isnoneornil(L, idx) ||
+         (lua_type(L, idx) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx));
+}
+
+/* core.range(text) or core.range(lower, upper, "[)"): nil for a bound that is left out */
+static int core_range(lua_State *L) {
+  if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TSTRING) return range_of_text(L);
+  if (lua_gettop(L) < 2) return bad_range(L, "text, or two bounds expected");
+  const char *bounds = luaL_optstring(L, 3, "[)");
+  if (strlen(bounds) != 2 || !strchr("[(", bounds[0]) || !strchr("])", bounds[1]))
+    return bad_range(L, "the third argument is \"[)\", \"[]\", \"()\" or \"(]\"");
+  lua_settop(L, 2);
+  int flags = (is_none(L, 1)         ? FPG_RANGE_LOWER_INF
+               : bounds[0] == '['    ? FPG_RANGE_LOWER_INC
+                                     : 0) |
+              (is_none(L, 2)         ? FPG_RANGE_UPPER_INF
+               : bounds[1] == ']'    ? FPG_RANGE_UPPER_INC
+                                     : 0);
+  fpg_buf *text = fpg_buf_new(L), *word = fpg_buf_new(L);
+  fpg_buf_putc(L, text, flags & FPG_RANGE_LOWER_INC ? '[' : '(');
+  for (int i = 1; i <= 2; i++) {
+    word->len = 0;
+    if (!is_none(L, i)) {
+      bound_text(L, i, word);
+      fpg_range_put_bound(L, text, word->data ? word->data : "", word->len);
+    }
+    fpg_buf_putc(L, text, i == 1 ? ',' : flags & FPG_RANGE_UPPER_INC ? ']' : ')');
+    if (is_none(L, i)) lua_pushnil(L); else lua_pushvalue(L, i);
+  }
+  lua_pushlstring(L, text->data, text->len);
+  fpg_push_range(L, flags);
+  return 1;
+}
+
+/* core.multirange{ range, … } or core.multirange(text) */
+static int core_multirange(lua_State *L) {
+  fpg_buf *text;
+  if (lua_type(L, 1) == LUA_TSTRING) {
+    lua_newtable(L);
+    lua_pushvalue(L, 1);
+    fpg_push_multirange(L); /* the ranges stay unread: the server knows the type */
+    return 1;
+  }
+  if (lua_type(L, 1) != LUA_TTABLE)
+    return fpg_raise(L, "invalid_argument", "fastpg.multirange: a list of ranges expected, got %s",
+                     fpg_describe(L, 1));
+  int n = (int)lua_rawlen(L, 1);
+  lua_createtable(L, n, 1);
+  int list = lua_gettop(L);
+  text = fpg_buf_new(L);
+  fpg_buf_putc(L, text, '{');
+  for (int i = 1; i <= n; i++) {
+    if (i > 1) fpg_buf_putc(L, text, ',');
+    lua_rawgeti(L, 1, i);
+    fpg_value_check(L, lua_gettop(L), FPG_V_RANGE);
+    fpg_range_text(L, lua_gettop(L), text);
+    lua_rawseti(L, list, i);
+  }
+  fpg_buf_putc(L, text, '}');
+  lua_pushvalue(L, list);
+  lua_pushlstring(L, text->data, text->len);
+  fpg_push_multirange(L);
+  return 1;
+}
+
+/* ---- what they are ------------------------------------------------------------------------ */
+
+static const char *const range_fields[] = {"lower", "upper", "lower_inc", "upper_inc", "empty", NULL};
+
+static int range_index(lua_State *L) {
+  range *r = fpg_value_check(L, 1, FPG_V_RANGE);
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  int i = 0;
+  while (range_fields[i] && strcmp(range_fields[i], key) != 0) i++;
+  switch (i) {
+    case 0:
+    case 1:
+      fpg_getuservalue(L, 1);
+      lua_getfield(L, -1, key);
+      return 1;
+    case 2: lua_pushboolean(L, r->flags & FPG_RANGE_LOWER_INC); return 1;
+    case 3: lua_pushboolean(L, r->flags & FPG_RANGE_UPPER_INC); return 1;
+    case 4: lua_pushboolean(L, r->flags & FPG_RANGE_EMPTY); return 1;
+    default: return 0;
+  }
+}
+
+static int equal_fields(lua_State *L, const char *field) {
+  lua_getfield(L, 3, field);
+  lua_getfield(L, 4, field);
+  int same = fpg_equal(L, -1, -2);
+  lua_pop(L, 2);
+  return same;
+}
+
+static int range_eq(lua_State *L) {
+  range *a = fpg_value_to(L, 1, FPG_V_RANGE), *b = fpg_value_to(L, 2, FPG_V_RANGE);
+  int same = a && b && a->flags == b->flags;
+  if (same) {
+    lua_settop(L, 2);
+    fpg_getuservalue(L, 1);
+    fpg_getuservalue(L, 2);
+    same = equal_fields(L, "text") || (equal_fields(L, "lower") && equal_fields(L, "upper"));
+  }
+  lua_pushboolean(L, same);
+  return 1;
+}
+
+static int multirange_eq(lua_State *L) {
+  int same = fpg_value_to(L, 1, FPG_V_MULTIRANGE) && fpg_value_to(L, 2, FPG_V_MULTIRANGE);
+  if (same) {
+    lua_settop(L, 2);
+    fpg_getuservalue(L, 1);
+    fpg_getuservalue(L, 2);
+    same = equal_fields(L, "text");
+  }
+  lua_pushboolean(L, same);
+  return 1;
+}
+
+/* m[i], m:ranges() */
+static int multirange_ranges(lua_State *L) {
+  fpg_value_check(L, 1, FPG_V_MULTIRANGE);
+  fpg_getuservalue(L, 1);
+  int n = (int)lua_rawlen(L, -1);
+  lua_createtable(L, n, 0);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, -2, i);
+    lua_rawseti(L, -2, i);
+  }
+  return 1;
+}
+
+static int multirange_index(lua_State *L) {
+  fpg_value_check(L, 1, FPG_V_MULTIRANGE);
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    fpg_getuservalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    return 1;
+  }
+  if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "ranges") == 0) {
+    lua_pushcfunction(L, multirange_ranges);
+    return 1;
+  }
+  return 0;
+}
+
+static int multirange_len(lua_State *L) {
+  fpg_value_check(L, 1, FPG_V_MULTIRANGE);
+  fpg_getuservalue(L, 1);
+  lua_pushinteger(L, (lua_Integer)lua_rawlen(L, -1));
+  return 1;
+}
+
+static int ranges_tostring(lua_State *L) {
+  if (!fpg_value_to(L, 1, FPG_V_RANGE)) fpg_value_check(L, 1, FPG_V_MULTIRANGE);
+  fpg_getuservalue(L, 1);
+  lua_getfield(L, -1, "text");
+  return 1;
+}
+
+static int ranges_newindex(lua_State *L) {
+  return fpg_value_raise(L, "invalid_argument", "%s cannot be changed", fpg_describe(L, 1));
+}
+
+static const luaL_Reg range_meta[] = {
+    {"__index", range_index},         {"__eq", range_eq}, {"__tostring", ranges_tostring},
+    {"__newindex", ranges_newindex}, {NULL, NULL},
+};
+
+static const luaL_Reg multirange_meta[] = {
+    {"__index", multirange_index}, {"__eq", multirange_eq},
+    {"__len", multirange_len},     {"__tostring", ranges_tostring},
+    {"__newindex", ranges_newindex}, {NULL, NULL},
+};
+
+void fpg_open_range(lua_State *L) {
+  fpg_value_metatable(L, FPG_V_RANGE, range_meta);
+  fpg_value_metatable(L, FPG_V_MULTIRANGE, multirange_meta);
+  lua_pushcfunction(L, core_range);
+  lua_setfield(L, -2, "range");
+  lua_pushcfunction(L, core_multirange);
+  lua_setfield(L, -2, "multirange");
+}
