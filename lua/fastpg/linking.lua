@@ -120,11 +120,12 @@ local function link_classes(db, module)
   if type(module) ~= "table" then
     errors.argument("link_classes: a map of classes expected (as create_mod's modules return), got %s", type(module))
   end
+  if not db.catalog then db:on_connection(function() end) end -- raises: not connected
   local by_table, by_name, elsewhere = {}, {}, {}
   for _, cls in pairs(module) do
     local info = class.info(cls)
     local relation = info and info.relation
-    if relation and relation.schema then
+    if relation and relation.schema and relation.schema ~= db.catalog.schema then
       elsewhere[cls] = relation
     elseif relation then
       by_table[relation.name] = cls
