@@ -411,6 +411,7 @@ describe("class", function()
       assert.equal("Artist(artist_id=1, name='AC/DC')", tostring(fresh.t.artist[1]))
       assert.equal("Record", tostring(fresh.t.album.cls))
       has(fails(fresh.link_classes, fresh, true), "got boolean")
+      has(fails(fastpg.database().link_classes, fastpg.database(), {}), "not connected")
       fresh:close()
     end)
 

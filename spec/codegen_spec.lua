@@ -182,6 +182,21 @@ classes.Artist = fastpg.class("Artist", {
     fresh:close()
   end)
 
+  it("of a database that looks into another schema", function()
+    local schema = '"]] --'
+    local quoted = fastpg.quote_ident(schema)
+    db:execute(("create schema %s; create table %s.inner_table (id int)"):format(quoted, quoted))
+    local there = pg.db{ schema = schema }
+    there:create_mod(path, { store = false })
+    local classes = run(read(path .. ".lua"), "mod")
+    assert.is_nil(classes.Artist)
+    assert.same({ InnerTable = classes.InnerTable }, there:link_classes(classes))
+    assert.equal(classes.InnerTable, there.t.inner_table.cls)
+    assert.same({ InnerTable = classes.InnerTable }, db:link_classes(classes))
+    assert.equal(classes.InnerTable, db:table("inner_table", schema).cls)
+    there:close()
+  end)
+
   it("says what the table is, whatever class was made by hand for it", function()
     local fresh = pg.db()
     fresh:link_classes{ fastpg.class("Band", { "name text" }, { table = "artist" }) }

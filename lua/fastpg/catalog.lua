@@ -123,6 +123,31 @@ local function look_up(self, db, name, schema)
   if #found > 0 then return build(found) end
 end
 
+local LOAD = 500 -- names in one look-up
+
+--- Reads what is not known yet of these tables and views of the default schema, many in a round trip.
+---@param names string[]  as list gives them
+function Catalog:load(db, names)
+  local unknown = {}
+  for _, name in ipairs(names) do
+    if not self.relations["\0" .. name] then unknown[#unknown + 1] = name end
+  end
+  for from = 1, #unknown, LOAD do
+    local schemas, some, found = {}, {}, {}
+    for i = from, math.min(from + LOAD - 1, #unknown) do
+      schemas[#schemas + 1], some[#some + 1] = self.schema, unknown[i]
+    end
+    for _, f in ipairs(query(db, RELATION, schemas, some)) do
+      local of_name = found[f[5]] or {}
+      found[f[5]] = of_name
+      if #of_name == 0 or of_name[1][1] == f[1] then of_name[#of_name + 1] = f end
+    end
+    for i, name in ipairs(some) do
+      if found[i] then self.relations["\0" .. name] = build(found[i]) end
+    end
+  end
+end
+
 --- What is known of a table or view; nil when the server has none of that name.
 ---@param db table     the database that asks (it may be a transaction's)
 ---@param name string  "artist", or "sales.orders"

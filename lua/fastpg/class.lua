@@ -228,10 +228,10 @@ function class.link(st, cls)
   st.link.class, st.link.class_name = cls, infos[cls].name
 end
 
---- Takes from a relation what only the server knows of the types; a generated class gets its columns.
+--- Takes from a relation what only the server knows of the types; a class made from it gets its columns.
 function class.follow(cls, rel)
   local info = infos[cls]
-  if info.generated then return set_fields(info, fields_of_relation(rel)) end
+  if info.generated and info.relation.name == rel.name then return set_fields(info, fields_of_relation(rel)) end
   for i, field in ipairs(info.fields) do
     local col = rel.index[field.name]
     if col then field.oid, info.shape.types[i] = col.oid, col.oid end

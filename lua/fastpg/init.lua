@@ -62,14 +62,17 @@ local fastpg = {
 --- Opens one connection.
 ---@param target string|table|nil  a conninfo string or URI, a table of keywords and options; nil: libpq's environment
 ---@param extra table?  more options
+---@return fastpg.database
 function fastpg.connect(target, extra)
   return Database.new():connect(target, extra)
 end
 
 --- Makes a pool of connections.
+---@type fun(target?: string|table, extra?: table): fastpg.database
 fastpg.create_pool = Database.create_pool
 
 --- A database that is not connected yet: db:connect(...) does it later.
+---@type fun(): fastpg.database
 fastpg.database = Database.new
 
 --- Starts a private PostgreSQL server.

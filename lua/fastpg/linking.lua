@@ -21,6 +21,13 @@ local function each_table(db, with_views, fn)
   for _, t in ipairs(with_views and db:views() or {}) do fn(core.table_state(t)) end
 end
 
+-- Their columns in one round trip, not in one each.
+local function load_all(db, states)
+  local names = {}
+  for i, st in ipairs(states) do names[i] = st.name end
+  if #names > 0 then db.catalog:load(db, names) end
+end
+
 -- A name for the class of each table: those that would share one ("a_b" and "a b") are numbered in
 -- the order of their tables, past what another table has by right.
 local function distinct_names(states, suf)
@@ -49,6 +56,7 @@ local function collect(what, db, opts)
   end
   local states, list = {}, {}
   each_table(db, opts.with_views, function(st) states[#states + 1] = st end)
+  load_all(db, states)
   for i, name in ipairs(distinct_names(states, opts.suf)) do
     local keep = not opts.suf and states[i].link.class
     local cls = class.of_table(states[i], { name = not keep and name or nil, store = opts.store })
@@ -103,7 +111,6 @@ local function link_each(db, find)
     local cls = find(st)
     if not cls then return end
     class.link(st, cls)
-    class.follow(cls, handle.resolve(st))
     linked[class.info(cls).name] = cls
   end)
   return linked
@@ -113,11 +120,12 @@ local function link_classes(db, module)
   if type(module) ~= "table" then
     errors.argument("link_classes: a map of classes expected (as create_mod's modules return), got %s", type(module))
   end
+  if not db.catalog then db:on_connection(function() end) end -- raises: not connected
   local by_table, by_name, elsewhere = {}, {}, {}
   for _, cls in pairs(module) do
     local info = class.info(cls)
     local relation = info and info.relation
-    if relation and relation.schema then
+    if relation and relation.schema and relation.schema ~= db.catalog.schema then
       elsewhere[cls] = relation
     elseif relation then
       by_table[relation.name] = cls
