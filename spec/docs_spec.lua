@@ -23,3 +23,67 @@ describe("check_docs", function()
       check_docs.blocks(page))
   end)
 end)
+
+-- ---- nothing is left out --------------------------------------------------------------------
+
+local function read(path)
+  local f = assert(io.open(path))
+  local text = f:read "*a"
+  f:close()
+  return text
+end
+
+-- What the Lua side uses among its own files.
+local INTERNAL = { bind = true, bound_connection = true, checkin = true, checkout = true, connection = true,
+  finish_use = true, iterate = true, lend = true, on_connection = true, open_stream = true, own = true, run = true,
+  run_list = true }
+
+-- The public names that a text does not have, in this form.
+local function missing(names, text, form)
+  local list = {}
+  for name in pairs(names) do
+    if not INTERNAL[name] and not text:find(form:format(name) .. "%f[^%w_]") then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return list
+end
+
+describe("every public name", function()
+  local fastpg = require "fastpg"
+  local Database = require "fastpg.database"
+  local Table = require "fastpg.table"
+  local meta, manual = read "lua/fastpg/meta.lua", read "doc/manual.md"
+
+  it("is known to editors", function()
+    assert.same({}, missing(fastpg, meta, "fastpg%%.%s"))
+    assert.same({}, missing(Database.methods, meta, "Database:%s"))
+    assert.same({}, missing(Database.properties, meta, "@field %s"))
+    assert.same({}, missing(Table.methods, meta, "Table:%s"))
+    assert.same({}, missing(Table.properties, meta, "@field %s"))
+  end)
+
+  it("is in the manual", function()
+    assert.same({}, missing(fastpg, manual, "%s"))
+    assert.same({}, missing(Database.methods, manual, "[:.]%s"))
+    assert.same({}, missing(Table.methods, manual, "[:.]%s"))
+  end)
+
+  it("of the other manual has its place", function()
+    local page = read "doc/coming-from-fastasyncpg.md"
+    local names = {}
+    for name in ([[Results FRecord table_names view_names columns_info pk_cols Database Table connect refresh db.t
+      Table.c xtra conv_placeholders Database.q get_typ setup_json dataclass all_dcs dataclass_src NotFoundError
+      Table.get rows_where count_where Table.count get_field pks_and_rows_where __call__ selectone Database.item
+      create_mod link_dcs set_classes get_tables insert table2glb update delete delete_where col_def
+      Database.create Table.drop upsert create_pool conn.fetch fetchrow fetchval execute executemany cursor
+      transaction close claim_one UNSET _retr_tbl with_pk as_cls record_class]]):gmatch "%S+" do
+      names[name:gsub("%.", "%%.")] = true
+    end
+    assert.same({}, missing(names, page, "%s"))
+  end)
+
+  it("is no file that a program loads", function()
+    assert.truthy(meta:find("^%-%-%-@meta fastpg\n"))
+    assert.is_nil(package.loaded["fastpg.meta"])
+  end)
+end)

@@ -5,7 +5,9 @@
 --   lua tools/check_docs.lua [--write] README.md doc/manual.md
 --
 -- A ```lua block that a ```text block follows is run, and what it prints must be that text.  A lua
--- block without one must compile; --write puts what is printed into the page, to be read.  The blocks of one page share their globals and find there: fastpg;
+-- block without one must compile.  --write puts what is printed into the page, to be read.
+--
+-- The blocks of one page share their globals and find there: fastpg;
 -- pg, a private server; db, a connection to a database of its own with the music shop (examples/music.sql).
 
 local fastpg = require "fastpg"

@@ -40,7 +40,8 @@ return {
     chinook = "2  Artist(artist_id=43, name='A Cor Do Som')" },
   { 'artist:where{ name = "AC/DC" }:exists()', "true" },
   "Groups, as a map.",
-  { 'counts = dt.album:groupby("artist_id", { "count(*)", "min(title)" })\ncounts[1]', '{ 2, "For Those About To Rock We Salute You" }' },
+  { 'counts = dt.album:groupby("artist_id", { "count(*)", "min(title)" })\ncounts[1]',
+    '{ 2, "For Those About To Rock We Salute You" }' },
   "One value of one row.",
   { 'db:item("select artist_id from artist where name = $1", "AC/DC")', "1" },
 }

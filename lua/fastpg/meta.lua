@@ -1,173 +1,542 @@
----@meta
+---@meta fastpg
 -- SPDX-License-Identifier: MIT
+-- luacheck: ignore
 --
--- meta: what an editor (lua-language-server) is to know of fastpg's objects.  Nothing loads this file.
---
--- db:create_mod writes modules that add to it: a class per table, a field per table in fastpg.tables.
+-- meta: what fastpg offers, for editors (LuaCATS).  Nothing loads this file; the reference is doc/manual.md.
+
+---@alias fastpg.record table<string, any>
+---@alias fastpg.key any  a scalar, a list in the key's order, or a table by column names
 
 ---@class fastpg.error
----@field name string           "unique_violation", "not_found", "timeout", …
+---@field name string  "unique_violation", "not_found", …
 ---@field message string
 ---@field sqlstate string?
 ---@field detail string?
 ---@field hint string?
----@field position string?
+---@field position integer?
 ---@field schema_name string?
 ---@field table_name string?
 ---@field column_name string?
 ---@field constraint_name string?
 ---@field query string?
+---@field where string?  the line of the program
 ---@field is fun(self: fastpg.error, what: string|table): boolean
 
----@class fastpg.database
----@field t fastpg.tables       tables by name
----@field v fastpg.tables       views by name
----@field server_version integer
----@field pid integer
----@field connect fun(self: self, target?: string|table, extra?: table): fastpg.database
----@field close fun(self: self)
----@field ping fun(self: self): boolean
----@field parameter fun(self: self, name: string): string?
----@field q fun(self: self, sql: string, ...: any): fastpg.rows
----@field fetch fun(self: self, sql: string, ...: any): fastpg.rows
----@field first fun(self: self, sql: string, ...: any): table?
----@field fetchrow fun(self: self, sql: string, ...: any): table?
----@field qone fun(self: self, sql: string, ...: any): table
----@field item fun(self: self, sql: string, ...: any): any
----@field fetchval fun(self: self, sql: string, ...: any): any
----@field arrays fun(self: self, sql: string, ...: any): any[][]
----@field execute fun(self: self, sql: string, ...: any): string
----@field executemany fun(self: self, sql: string, list: table[]): integer
----@field each fun(self: self, sql: string, ...: any): fun(): table?
----@field prepare fun(self: self, sql: string): fun(...: any): fastpg.rows
----@field pipeline fun(self: self, fn: fun(p: table)): any[]
----@field transaction fun(self: self, opts: table|fun(tx: fastpg.database), fn?: fun(tx: fastpg.database)): any
----@field begin fun(self: self, opts?: table): fastpg.database
----@field commit fun(self: self)
----@field rollback fun(self: self)
----@field acquire fun(self: self, fn: fun(conn: fastpg.database)): any
----@field timeout fun(self: self, seconds: number, fn: fun(db: fastpg.database)): any
----@field table fun(self: self, name: string, schema?: string): fastpg.table
----@field tables fun(self: self): fastpg.table[]
----@field views fun(self: self): fastpg.table[]
----@field has fun(self: self, what: string|fastpg.table): boolean
----@field table_names fun(self: self, schema?: string): string[]
----@field view_names fun(self: self, schema?: string): string[]
----@field columns_info fun(self: self, table: string|fastpg.table, schema?: string): table<string|integer, string>
----@field pk_cols fun(self: self, table: string|fastpg.table, schema?: string): string[]
----@field refresh fun(self: self): fastpg.database
----@field create fun(self: self, cls: fastpg.class, opts?: fastpg.create_options): fastpg.table
----@field create_from_schema fun(self: self, name: string, schema: string, opts?: table): fastpg.table
----@field create_mod fun(self: self, path: string, opts?: fastpg.class_options): string
----@field link_classes fun(self: self, classes: table): table<string, fastpg.class>
----@field set_classes fun(self: self, namespace: table): table<string, fastpg.class>
----@field get_tables fun(self: self, namespace: table): table<string, fastpg.table>
----@field table2glb fun(self: self, name: string, namespace: table): table<string, any>
+---@class fastpg.row: { [string]: any }
 
----@class fastpg.class_options
----@field with_views boolean?   the views too
----@field store boolean?        false: the tables don't get the classes
----@field suf string?           an end for the classes' names
-
----@class fastpg.create_options
----@field pk string|string[]|nil                        "id"
----@field foreign_keys table<string, any[]>?            { owner_id = { "person", "id" } }
----@field defaults table<string, any>?                  literals, or fastpg.sql"now()"
----@field not_null string[]|table<string, boolean>|nil
----@field column_order string[]?                        the columns that come first
----@field name string?                                  the class's name in snake_case
----@field schema string?
----@field if_not_exists boolean?
----@field replace boolean?                              drops what is there, with what depends on it
----@field transform boolean?                            alters what is there
-
----@class fastpg.tables
----@field [string] fastpg.table
+---@class fastpg.rows: { [integer]: fastpg.row }
+local rows = {}
+---@return string
+function rows:html() end
+---@return string[]
+function rows:columns() end
 
 ---@class fastpg.class
----@operator call(table): table
+---@operator call(fastpg.record?): fastpg.row
 
----@class fastpg.rows
----@field [integer] table
----@field html fun(self: self): string
----@field columns fun(self: self): string[]
+---@class fastpg.column
 
----@class fastpg.table
----@field name string
----@field schema string
----@field pks string[]
----@field cols table<string|integer, string>
----@field c any
----@field cls fastpg.class?
----@field db fastpg.database
----@field class fun(self: self, opts?: fastpg.class_options): fastpg.class
----@field count fun(self: self, ...: any): integer
----@field has fun(self: self, key: any): boolean
----@field where fun(self: self, ...: any): fastpg.query
----@field xtra fun(self: self, ...: any): self
----@field scope fun(self: self, ...: any): self
----@field groupby fun(self: self, columns: string|string[], aggregates: string|string[], ...: any): table
----@field drop fun(self: self, opts?: { cascade: boolean? })
+---@class fastpg.columns: { [string]: fastpg.column }
+---@operator call(string?): fastpg.column[]
+local columns = {}
+---@param what string|fastpg.column
+---@return boolean
+function columns:has(what) end
+
+---@class fastpg.stream
+---@operator call: fastpg.row?
+local stream = {}
+function stream:close() end
+
+-- ---- conditions and options -----------------------------------------------------------------
+
+---@class fastpg.count_options
+---@field where string|table?  a fragment, or columns and values
+---@field args table?          a list, or a table of names
+---@field debug boolean?       prints the SQL
+
+---@class fastpg.select_options: fastpg.count_options
+---@field order_by string|string[]?
+---@field select string|string[]?
+---@field limit integer?
+---@field offset integer?
+---@field with_pk boolean?  pairs of key and row
+---@field as_cls boolean?   false: rows without the class
 
 ---@class fastpg.query
 ---@operator call: fastpg.rows
----@field where fun(self: self, ...: any): fastpg.query
----@field select fun(self: self, columns: string|string[]): fastpg.query
----@field order_by fun(self: self, order: string|string[]): fastpg.query
----@field limit fun(self: self, n: integer): fastpg.query
----@field offset fun(self: self, n: integer): fastpg.query
----@field first fun(self: self): table?
----@field one fun(self: self): table
----@field all fun(self: self): fastpg.rows
----@field count fun(self: self): integer
----@field exists fun(self: self): boolean
----@field each fun(self: self, fn?: fun(row: table): boolean?): fun(): table?
----@field update fun(self: self, record: table): fastpg.rows
----@field delete fun(self: self): fastpg.rows
----@field explain fun(self: self): string
+local query = {}
+---@param condition string|table
+---@return fastpg.query
+function query:where(condition, ...) end
+---@param columns string|string[]
+---@return fastpg.query
+function query:select(columns) end
+---@param order string|string[]
+---@return fastpg.query
+function query:order_by(order) end
+---@param n integer
+---@return fastpg.query
+function query:limit(n) end
+---@param n integer
+---@return fastpg.query
+function query:offset(n) end
+---@return fastpg.rows
+function query:all() end
+---@return fastpg.row?
+function query:first() end
+---@return fastpg.row
+function query:one() end
+---@return integer
+function query:count() end
+---@return boolean
+function query:exists() end
+---@param fn fun(row: fastpg.row): boolean?
+---@return fastpg.stream?
+function query:each(fn) end
+---@param values fastpg.record
+---@return fastpg.rows
+function query:update(values) end
+---@return fastpg.rows
+function query:delete() end
+---@return string
+function query:explain() end
+
+-- ---- tables ---------------------------------------------------------------------------------
+
+---@class fastpg.table: { [any]: fastpg.row }
+---@field name string
+---@field schema string
+---@field pks string[]
+---@field cols table  names in order, and name = type
+---@field c fastpg.columns
+---@field cls fastpg.class?
+---@field db fastpg.database
+---@operator call(string|fastpg.select_options?): fastpg.rows
+---@operator len: integer
+local Table = {}
+---@param options string|fastpg.select_options?
+---@return fastpg.rows
+function Table:all(options, ...) end
+---@param options string|fastpg.select_options?
+---@return fastpg.row
+function Table:selectone(options, ...) end
+---@return fastpg.row?
+function Table:first() end
+---@param key fastpg.key
+---@return fastpg.row?
+function Table:get(key) end
+---@param key fastpg.key
+---@return boolean
+function Table:has(key) end
+---@param options string|fastpg.count_options?
+---@return integer
+function Table:count(options, ...) end
+---@param options string|fastpg.select_options|function?
+---@return fastpg.stream?
+function Table:each(options, ...) end
+---@param columns string|string[]
+---@param aggregates string|string[]
+---@return table
+function Table:groupby(columns, aggregates, ...) end
+---@param condition string|table
+---@return fastpg.query
+function Table:where(condition, ...) end
+---@param columns string|string[]
+---@return fastpg.query
+function Table:select(columns) end
+---@param order string|string[]
+---@return fastpg.query
+function Table:order_by(order) end
+---@param n integer
+---@return fastpg.query
+function Table:limit(n) end
+---@param n integer
+---@return fastpg.query
+function Table:offset(n) end
+---@param filter fastpg.record?  without: takes the filter away
+---@return fastpg.table
+function Table:xtra(filter) end
+---@param filter fastpg.record|string
+---@param value any?
+---@return fastpg.table
+function Table:scope(filter, value) end
+---@param record fastpg.record
+---@param overrides fastpg.record?
+---@param options { on_conflict: "nothing"? }?
+---@return fastpg.row?
+function Table:insert(record, overrides, options) end
+---@param record fastpg.record
+---@param key fastpg.key?
+---@param overrides fastpg.record?
+---@return fastpg.row
+function Table:update(record, key, overrides) end
+---@param record fastpg.record
+---@param overrides fastpg.record?
+---@param options { on: string[]? }?
+---@return fastpg.row
+function Table:upsert(record, overrides, options) end
+---@param key fastpg.key
+---@return fastpg.row
+function Table:delete(key) end
+---@param condition string|table?
+---@return fastpg.rows
+function Table:delete_where(condition, ...) end
+---@param list fastpg.record[]
+---@param overrides fastpg.record?
+---@param options { on_conflict: "nothing"? }?
+---@return fastpg.rows
+function Table:inserts(list, overrides, options) end
+---@param list fastpg.record[]
+---@param overrides fastpg.record?
+---@return fastpg.rows
+function Table:updates(list, overrides) end
+---@param list fastpg.record[]
+---@param overrides fastpg.record?
+---@param options { on: string[]? }?
+---@return fastpg.rows
+function Table:upserts(list, overrides, options) end
+---@param options fastpg.select_options?
+---@return fastpg.row|fastpg.rows|nil
+function Table:claim(options) end
+---@param options { status_col: string?, pending: any, completed: any, failed: any, order_by: string|string[]? }
+---@param fn fun(p: fastpg.claim)
+---@return fastpg.claim?
+function Table:claim_one(options, fn) end
+---@param options { cascade: boolean? }?
+function Table:drop(options) end
+---@param options { store: boolean?, suf: string? }?
+---@return fastpg.class
+function Table:class(options) end
+
+---@class fastpg.claim
+---@field row fastpg.row
+---@field db fastpg.database
+---@field failed boolean
+---@field error any
+---@field traceback string?
+---@field retry boolean?
+
+---@class fastpg.tables: { [string]: fastpg.table }
+---@operator call(...): fastpg.table
+
+-- ---- databases ------------------------------------------------------------------------------
+
+---@class fastpg.transaction_options
+---@field isolation "serializable"|"repeatable read"|"read committed"|"read uncommitted"|nil
+---@field readonly boolean?
+---@field deferrable boolean?
+---@field retries integer?
+---@field settings table<string, any>?
+
+---@class fastpg.database
+---@field t fastpg.tables
+---@field v fastpg.tables
+---@field pid integer
+---@field server_version integer
+local Database = {}
+---@param target string|table?
+---@param options table?
+---@return fastpg.database
+function Database:connect(target, options) end
+function Database:close() end
+---@return true
+function Database:ping() end
+---@param name string
+---@return string?
+function Database:parameter(name) end
+---@param sql string
+---@return fastpg.rows
+function Database:q(sql, ...) end
+---@param sql string
+---@return fastpg.rows
+function Database:fetch(sql, ...) end
+---@param sql string
+---@return fastpg.row?
+function Database:first(sql, ...) end
+---@param sql string
+---@return fastpg.row?
+function Database:fetchrow(sql, ...) end
+---@param sql string
+---@return fastpg.row
+function Database:qone(sql, ...) end
+---@param sql string
+---@return any
+function Database:item(sql, ...) end
+---@param sql string
+---@return any
+function Database:fetchval(sql, ...) end
+---@param sql string
+---@return string
+function Database:execute(sql, ...) end
+---@param sql string
+---@param list table[]
+---@return integer
+function Database:executemany(sql, list) end
+---@param sql string
+---@return any[][]
+function Database:arrays(sql, ...) end
+---@param sql string
+---@return fastpg.stream?
+function Database:each(sql, ...) end
+---@param sql string
+---@return fastpg.prepared
+function Database:prepare(sql) end
+---@param fn fun(p: fastpg.pipeline)
+---@return any[]
+function Database:pipeline(fn) end
+---@param options fastpg.transaction_options|fun(tx: fastpg.database): ...
+---@param fn? fun(tx: fastpg.database): ...
+---@return ...
+function Database:transaction(options, fn) end
+---@param options fastpg.transaction_options?
+---@return fastpg.database tx
+function Database:begin(options) end
+function Database:commit() end
+function Database:rollback() end
+---@param fn fun(conn: fastpg.database): ...
+---@return ...
+function Database:acquire(fn) end
+---@param seconds number
+---@param fn fun(db: fastpg.database): ...
+---@return ...
+function Database:timeout(seconds, fn) end
+---@param key integer|string
+---@param fn fun(db: fastpg.database): ...
+---@return ...
+function Database:advisory_lock(key, fn) end
+---@param name string
+---@param schema string?
+---@return fastpg.table
+function Database:table(name, schema) end
+---@return fastpg.table[]
+function Database:tables() end
+---@return fastpg.table[]
+function Database:views() end
+---@param schema string?
+---@return string[]
+function Database:table_names(schema) end
+---@param schema string?
+---@return string[]
+function Database:view_names(schema) end
+---@param what string|fastpg.table
+---@return boolean
+function Database:has(what) end
+---@param t string|fastpg.table
+---@param schema string?
+---@return table
+function Database:columns_info(t, schema) end
+---@param t string|fastpg.table
+---@param schema string?
+---@return string[]
+function Database:pk_cols(t, schema) end
+---@return fastpg.database
+function Database:refresh() end
+---@param class fastpg.class
+---@param options table?
+---@return fastpg.table
+function Database:create(class, options) end
+---@param name string
+---@param sql string
+---@param options { cls: fastpg.class?, if_not_exists: boolean?, replace: boolean? }?
+---@return fastpg.table
+function Database:create_from_schema(name, sql, options) end
+---@param path string
+---@param options { with_views: boolean?, store: boolean?, suf: string? }?
+---@return string path
+function Database:create_mod(path, options) end
+---@param classes table<string, fastpg.class>
+---@return table<string, fastpg.class>
+function Database:link_classes(classes) end
+---@param namespace table
+---@return table<string, fastpg.class>
+function Database:set_classes(namespace) end
+---@param namespace table
+---@return table<string, fastpg.table>
+function Database:get_tables(namespace) end
+---@param name string
+---@param namespace table
+---@return table
+function Database:table2glb(name, namespace) end
+
+---@class fastpg.prepared
+---@operator call(...): fastpg.rows
+---@field q fun(self: fastpg.prepared, ...): fastpg.rows
+---@field first fun(self: fastpg.prepared, ...): fastpg.row?
+---@field qone fun(self: fastpg.prepared, ...): fastpg.row
+---@field item fun(self: fastpg.prepared, ...): any
+---@field fetchval fun(self: fastpg.prepared, ...): any
+---@field arrays fun(self: fastpg.prepared, ...): any[][]
+---@field execute fun(self: fastpg.prepared, ...): string
+---@field each fun(self: fastpg.prepared, ...): fastpg.stream?
+
+---@class fastpg.pipeline
+---@field q fun(self: fastpg.pipeline, sql: string, ...)
+---@field first fun(self: fastpg.pipeline, sql: string, ...)
+---@field item fun(self: fastpg.pipeline, sql: string, ...)
+---@field execute fun(self: fastpg.pipeline, sql: string, ...)
+
+---@class fastpg.cluster
+---@field dir string
+---@field pid integer
+---@field uri string
+---@field conninfo { host: string, port: integer, user: string, dbname: string }
+---@field connect fun(self: fastpg.cluster, options: table?): fastpg.database
+---@field create_pool fun(self: fastpg.cluster, options: table?, pool_options: table?): fastpg.database
+---@field stop fun(self: fastpg.cluster, options: { mode: "smart"|"fast"|"immediate" }?)
+---@field start fun(self: fastpg.cluster)
+---@field restart fun(self: fastpg.cluster, options: { mode: "smart"|"fast"|"immediate" }?)
+---@field close fun(self: fastpg.cluster)
+
+-- ---- values ---------------------------------------------------------------------------------
 
 ---@class fastpg.numeric
----@field tonumber fun(self: self): number
----@field cmp fun(self: self, other: any): integer
----@field eq fun(self: self, other: any): boolean
----@field lt fun(self: self, other: any): boolean
----@field le fun(self: self, other: any): boolean
+---@operator add(number|fastpg.numeric): fastpg.numeric
+---@operator sub(number|fastpg.numeric): fastpg.numeric
+---@operator mul(number|fastpg.numeric): fastpg.numeric
+---@operator div(number|fastpg.numeric): fastpg.numeric
+---@operator mod(number|fastpg.numeric): fastpg.numeric
+---@operator pow(number|fastpg.numeric): fastpg.numeric
+---@operator unm: fastpg.numeric
+---@field tonumber fun(self: fastpg.numeric): number
+---@field round fun(self: fastpg.numeric, n: integer?): fastpg.numeric
+---@field cmp fun(self: fastpg.numeric, x: any): integer
+---@field eq fun(self: fastpg.numeric, x: any): boolean
+---@field lt fun(self: fastpg.numeric, x: any): boolean
+---@field le fun(self: fastpg.numeric, x: any): boolean
 
----@class fastpg.date
+---@class fastpg.datetime
 ---@field year integer
 ---@field month integer
 ---@field day integer
----@field epoch fun(self: self): number
-
----@class fastpg.time
 ---@field hour integer
 ---@field min integer
 ---@field sec integer
 ---@field usec integer
-
----@class fastpg.timetz: fastpg.time
 ---@field offset integer  seconds east of UTC
-
----@class fastpg.timestamp: fastpg.date
----@field hour integer
----@field min integer
----@field sec integer
----@field usec integer
-
----@class fastpg.timestamptz: fastpg.timestamp
----@field offset integer  seconds east of UTC
+---@field epoch fun(self: fastpg.datetime): number
 
 ---@class fastpg.interval
 ---@field months integer
 ---@field days integer
 ---@field usec integer
 
----@class fastpg.range
----@field lower any
----@field upper any
----@field lower_inc boolean
----@field upper_inc boolean
----@field empty boolean
+-- ---- the module -----------------------------------------------------------------------------
 
----@class fastpg.multirange
----@field [integer] fastpg.range
+local fastpg = {}
+
+---@type string
+fastpg._VERSION = ""
+---@type lightuserdata
+fastpg.null = nil
+---@type userdata
+fastpg.json_null = nil
+---@type table
+fastpg.array_mt = nil
+---@type table
+fastpg.NotFoundError = nil
+
+---@param target string|table?
+---@param options table?
+---@return fastpg.database
+function fastpg.connect(target, options) end
+---@param target string|table?
+---@param options table?
+---@return fastpg.database
+function fastpg.create_pool(target, options) end
+---@return fastpg.database
+function fastpg.database() end
+---@param options { bindir: string?, superuser: string?, settings: table?, durable: boolean? }?
+---@return fastpg.cluster
+function fastpg.cluster(options) end
+---@param params table
+---@return string
+function fastpg.uri(params) end
+---@param loop string|table|nil
+function fastpg.set_loop(loop) end
+---@param sql string
+---@param names table?
+---@return string sql, any[] values
+function fastpg.conv_placeholders(sql, names) end
+---@param list any[]
+---@param n integer?
+---@return table
+function fastpg.args(list, n) end
+---@param text string
+---@return userdata
+function fastpg.sql(text) end
+---@param name string
+---@return string
+function fastpg.quote_ident(name) end
+---@param text string
+---@return string
+function fastpg.quote_literal(text) end
+---@param err any
+---@param what string|table
+---@return boolean
+function fastpg.is(err, what) end
+---@param fn function
+---@return any ...  the results, or nil and the error
+function fastpg.try(fn, ...) end
+---@param fn function
+---@return any ...
+function fastpg.guard(fn, ...) end
+---@param value fastpg.row|fastpg.rows
+---@return string
+function fastpg.html(value) end
+---@param row fastpg.row
+---@return string[]
+function fastpg.columns(row) end
+---@param row fastpg.row
+---@return any[]
+function fastpg.values(row) end
+---@param row fastpg.row
+---@return fastpg.database?
+function fastpg.db_of(row) end
+---@param value any
+---@return string
+function fastpg.to_json(value) end
+---@param text string
+---@return any
+function fastpg.from_json(text) end
+---@param text string
+---@return userdata
+function fastpg.json_text(text) end
+---@param value string|number
+---@return fastpg.numeric
+function fastpg.numeric(value) end
+---@return fastpg.datetime
+function fastpg.date(...) end
+---@return fastpg.datetime
+function fastpg.time(...) end
+---@return fastpg.datetime
+function fastpg.timetz(...) end
+---@return fastpg.datetime
+function fastpg.timestamp(...) end
+---@return fastpg.datetime
+function fastpg.timestamptz(...) end
+---@return fastpg.interval
+function fastpg.interval(...) end
+---@param name string
+---@param fields (string|{ name: string, type: string })[]
+---@param options { table: string?, schema: string? }?
+---@return fastpg.class
+function fastpg.class(name, fields, options) end
+---@param class fastpg.class
+---@return string
+function fastpg.class_source(class) end
+---@param db fastpg.database
+---@param options { with_views: boolean?, store: boolean?, suf: string? }?
+---@return table<string, fastpg.class>
+function fastpg.all_classes(db, options) end
+---@param name string
+---@param pg_type string
+---@param pk string|string[]|nil
+---@param not_null string[]|nil
+---@return string
+function fastpg.col_def(name, pg_type, pk, not_null) end
+---@param pg_type string
+---@return string
+function fastpg.lua_type(pg_type) end
+
+return fastpg
