@@ -1,0 +1,293 @@
+-- SPDX-License-Identifier: MIT
+--
+-- values.lua: values of every type, for spec/types_spec.lua.
+--
+-- A group: { types, rows, settings?, text?, equal?, unknown_array?, extension? }.
+--   types     names of types; every row is read as each of them
+--   rows      { literal, expected }: an SQL expression, and the Lua value it is; without `expected`,
+--             a value whose tostring is the server's text
+--   settings  SQL run before; of several, all rows are read under each
+--   text      fn(value) -> what the server prints for it (default: tostring, integers with %d)
+--   unknown_array  an array of them is the server's text
+--   equal     SQL comparison of $1 (the value, sent back) with the literal, instead of their texts
+
+local core = require "fastpg.core"
+local fastpg = require "fastpg"
+
+local inf = math.huge
+local nan = inf - inf
+local big = 2 ^ 53
+local has_integers = math.type ~= nil
+
+-- The value of an int8: an integer, or on a Lua without them a number up to 2^53, else its digits.
+local function int8(digits)
+  if has_integers then return math.tointeger(digits) or load("return " .. digits)() end
+  local n = tonumber(digits)
+  if n >= -big and n <= big and ("%.0f"):format(n) == digits then return n end
+  return digits
+end
+
+local function utf8_char(code)
+  local char = string.char
+  local function tail(n) return 128 + math.floor(code / 64 ^ n) % 64 end
+  if code < 128 then return char(code) end
+  if code < 2048 then return char(192 + math.floor(code / 64), tail(0)) end
+  if code < 65536 then return char(224 + math.floor(code / 4096), tail(1), tail(0)) end
+  return char(240 + math.floor(code / 262144), tail(2), tail(1), tail(0))
+end
+
+-- The first and last characters of every plane, and those at the borders of the encoding.
+local planes = {}
+for _, code in ipairs{ 1, 0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFD, 0xFFFF } do
+  planes[#planes + 1] = utf8_char(code)
+end
+for plane = 1, 16 do
+  planes[#planes + 1] = utf8_char(plane * 65536) .. utf8_char(plane * 65536 + 65533)
+end
+planes = table.concat(planes)
+
+local bytes = {}
+for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
+bytes = table.concat(bytes)
+
+local function hex(s)
+  return "\\x" .. s:gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+end
+
+local function quoted(s)
+  return "'" .. s:gsub("'", "''") .. "'"
+end
+
+local strings = {
+  { "''", "" }, { "'a'", "a" }, { "' '", " " }, { "'NULL'", "NULL" }, { "'null'", "null" },
+  { "'\"'", '"' }, { "'\\'", "\\" }, { "'{}'", "{}" }, { "'{a,b}'", "{a,b}" }, { "','", "," }, { "''''", "'" },
+  { "E'a\\nb\\tc\\rd'", "a\nb\tc\rd" }, { "'$1 ? :x'", "$1 ? :x" }, { "'é ü 漢 🐘'", "é ü 漢 🐘" },
+}
+
+local function with(list, ...)
+  local all = {}
+  for _, row in ipairs(list) do all[#all + 1] = row end
+  for _, row in ipairs{ ... } do all[#all + 1] = row end
+  return all
+end
+
+-- Zones with fractions of an hour, with summer time, at the far ends, and without a name.
+local zones = {
+  "SET TimeZone = 'UTC'", "SET TimeZone = 'America/New_York'", "SET TimeZone = 'Asia/Kolkata'",
+  "SET TimeZone = 'Pacific/Kiritimati'", "SET TimeZone = 'Pacific/Pago_Pago'", "SET TimeZone = 'Europe/Dublin'",
+}
+
+return {
+  bool = {
+    types = { "boolean" },
+    rows = { { "true", true }, { "false", false } },
+  },
+  int2 = {
+    types = { "smallint" },
+    rows = { { "0", 0 }, { "1", 1 }, { "-1", -1 }, { "32767", 32767 }, { "-32768", -32768 } },
+  },
+  int4 = {
+    types = { "integer" },
+    rows = { { "0", 0 }, { "1", 1 }, { "-1", -1 }, { "2147483647", 2147483647 }, { "'-2147483648'", -2147483648 } },
+  },
+  int8 = {
+    types = { "bigint" },
+    rows = {
+      { "0", 0 }, { "1", 1 }, { "-1", -1 }, { "2147483648", 2147483648 }, { "9007199254740991", int8 "9007199254740991" },
+      { "9007199254740992", int8 "9007199254740992" }, { "9007199254740993", int8 "9007199254740993" },
+      { "-9007199254740992", int8 "-9007199254740992" }, { "-9007199254740993", int8 "-9007199254740993" },
+      { "1000000000000000000", int8 "1000000000000000000" },
+      { "9223372036854775807", int8 "9223372036854775807" },
+      { "'-9223372036854775808'", has_integers and math.mininteger or "-9223372036854775808" },
+    },
+  },
+  oid = {
+    types = { "oid" },
+    rows = { { "0", 0 }, { "1", 1 }, { "2147483648", 2147483648 }, { "'4294967295'", 4294967295 } },
+  },
+  float8 = {
+    types = { "double precision" },
+    text = function(v) return core.float_text(v) end,
+    rows = {
+      { "0", 0 }, { "'-0'", -0.0 }, { "1", 1 }, { "-1.5", -1.5 }, { "0.1", 0.1 }, { "1e15", 1e15 }, { "1e14", 1e14 },
+      { "123456789012345", 123456789012345 }, { "1234567890123456", 1234567890123456 }, { "1e-4", 1e-4 }, { "1e-5", 1e-5 },
+      { "1e100", 1e100 }, { "'NaN'", nan }, { "'Infinity'", inf }, { "'-Infinity'", -inf },
+      { "'1.7976931348623157e308'", 1.7976931348623157e308 }, { "'2.2250738585072014e-308'", 2.2250738585072014e-308 },
+      { "'4.9406564584124654e-324'", 4.9406564584124654e-324 }, { "'1e-310'", 1e-310 },
+      { "'2.225073858507201e-308'", 2.225073858507201e-308 }, { "9007199254740993", 9007199254740992 },
+      { "0.30000000000000004", 0.30000000000000004 }, { "pi()", math.pi }, { "1.0/3", 1 / 3 }, { "'9.5367431640625e-07'", 2 ^ -20 },
+      { "'5e-324'", 4.9406564584124654e-324 }, { "'1.2345678901234567e-300'", 1.2345678901234567e-300 },
+    },
+  },
+  float4 = {
+    types = { "real" },
+    text = function(v) return core.float_text(v, true) end,
+    rows = {
+      { "0", 0 }, { "'-0'", -0.0 }, { "1", 1 }, { "-1.5", -1.5 }, { "0.1" }, { "1e6", 1e6 }, { "123456", 123456 },
+      { "1234567", 1234567 }, { "1e-4" }, { "1e-5" }, { "'NaN'", nan }, { "'Infinity'", inf }, { "'-Infinity'", -inf },
+      { "'3.4028235e38'", 3.4028234663852886e38 }, { "'1.17549435e-38'", 1.1754943508222875e-38 },
+      { "'1.4e-45'", 2 ^ -149 }, { "'1e-44'" }, { "16777217", 16777216 }, { "0.3" }, { "6.02e23" }, { "'8.5e-39'" },
+    },
+  },
+  numeric = {
+    types = { "numeric" },
+    rows = {
+      { "0" }, { "0.00" }, { "1" }, { "-1" }, { "1.50" }, { "0.1" }, { "0.0001" }, { "0.00001" }, { "10000" }, { "99999999" },
+      { "100000000.00000001" }, { "-12345.6789" }, { "'NaN'" }, { "'Infinity'" }, { "'-Infinity'" }, { "9007199254740993" },
+      { "1e100" }, { "1e-100" }, { "'123456789012345678901234567890.123456789012345678901234567890'" },
+      { "repeat('9', 1000)" }, { "'0.' || repeat('0', 999) || '1'" }, { "repeat('9', 131072)" }, { "'0.' || repeat('3', 16383)" },
+      { "'1' || repeat('0', 131071) || '.' || repeat('0', 16382) || '1'" },
+    },
+  },
+  numeric_with_scale = {
+    types = { "numeric(10,2)" },
+    rows = { { "0" }, { "1.005" }, { "-99999999.99" }, { "'NaN'" } },
+  },
+  text = {
+    types = { "text", "character varying" },
+    rows = with(strings, { quoted(planes), planes }, { "repeat('x', 1000000)", ("x"):rep(1000000) },
+      { "repeat('\\\"', 100000)", ('\\"'):rep(100000) }, { "repeat('漢', 350000)", ("漢"):rep(350000) }),
+  },
+  bpchar = {
+    types = { "character(5)" },
+    equal = "$1::character(5) = %s",
+    rows = { { "''", "     " }, { "'ab'", "ab   " }, { "'漢字'", "漢字   " } },
+  },
+  name = {
+    types = { "name" },
+    rows = with(strings, { "repeat('n', 63)", ("n"):rep(63) }),
+  },
+  char = {
+    types = { '"char"' },
+    rows = { { "'a'", "a" }, { "''", "" }, { "'\"'", '"' }, { "'\\'", "\\" }, { "','", "," } },
+  },
+  bytea = {
+    types = { "bytea" },
+    settings = { "SET bytea_output = 'hex'", "SET bytea_output = 'escape'" },
+    equal = "$1::bytea = %s",
+    rows = {
+      { "''", "" }, { "'abc'", "abc" }, { "'\\x00'", "\0" }, { "'\\x5c'", "\\" }, { "'\\x22'", '"' }, { "'\\x4e554c4c'", "NULL" },
+      { quoted(hex(bytes)), bytes }, { quoted(hex("\\x41")), "\\x41" }, { quoted(hex("\\001")), "\\001" },
+      { "decode(repeat('00ff5c22', 250000), 'hex')", ("\0\255\\\""):rep(250000) },
+    },
+  },
+  date = {
+    types = { "date" },
+    settings = zones,
+    rows = {
+      { "'2024-02-29'" }, { "'2000-01-01'" }, { "'1970-01-01'" }, { "'1999-12-31'" }, { "'0001-01-01'" }, { "'0001-12-31 BC'" },
+      { "'4714-11-24 BC'" }, { "'5874897-12-31'" }, { "'infinity'" }, { "'-infinity'" }, { "'10000-01-01'" },
+    },
+  },
+  time = {
+    types = { "time", "time(3)" },
+    rows = {
+      { "'00:00:00'" }, { "'23:59:59.999'" }, { "'24:00:00'" }, { "'12:34:56.5'" }, { "'04:05:06.001'" }, { "'00:00:00.1'" },
+    },
+  },
+  timetz = {
+    types = { "time with time zone" },
+    settings = zones,
+    rows = {
+      { "'00:00:00+00'" }, { "'23:59:59.999999+05:30'" }, { "'24:00:00-12'" }, { "'12:00:00+15:59:59'" },
+      { "'12:00:00-15:59:59'" }, { "'04:05:06.789-08'" }, { "'04:05:06.000001+00:00:01'" },
+    },
+  },
+  timestamp = {
+    types = { "timestamp" },
+    settings = zones,
+    rows = {
+      { "'2024-02-29 12:34:56.789012'" }, { "'2000-01-01 00:00:00'" }, { "'1999-12-31 23:59:59.999999'" },
+      { "'4714-11-24 00:00:00 BC'" }, { "'294276-12-31 23:59:59.999999'" }, { "'infinity'" }, { "'-infinity'" },
+      { "'0001-12-31 23:59:59.5 BC'" }, { "'0001-01-01 00:00:00'" }, { "'1969-12-31 23:59:59.000001'" },
+      { "'10000-01-01 00:00:00.1'" },
+    },
+  },
+  timestamptz = {
+    types = { "timestamp with time zone" },
+    settings = with(zones, "SET TimeZone = '<+03>-03'", "SET TimeZone = '-7.5'", "SET TimeZone = 'EST5EDT'",
+      "SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE"),
+    rows = {
+      { "'2024-02-29 12:34:56.789012+00'" }, { "'2024-07-01 12:00:00+00'" }, { "'2000-01-01 00:00:00+00'" },
+      { "'1883-11-18 12:00:00+00'" }, { "'1883-11-19 12:00:00+00'" }, { "'1600-01-01 00:00:00.5+00'" },
+      { "'0044-03-15 12:00:00+00 BC'" }, { "'4714-11-25 00:00:00+00 BC'" }, { "'294276-12-30 00:00:00+00'" },
+      { "'infinity'" }, { "'-infinity'" }, { "'2024-03-10 06:59:59.999999+00'" }, { "'2024-03-10 07:00:00+00'" },
+      { "'2024-11-03 05:30:00+00'" }, { "'2024-11-03 06:30:00+00'" }, { "'2100-07-01 12:00:00+00'" },
+      { "'1945-08-14 23:00:00+00'" }, { "'2037-12-31 00:00:00+00'" }, { "'2400-07-01 00:00:00+00'" },
+    },
+  },
+  interval = {
+    types = { "interval" },
+    rows = {
+      { "'0'" }, { "'1 day'" }, { "'-1 day'" }, { "'1 mon'" }, { "'1 year'" }, { "'-1 year -1 mon'" }, { "'00:00:00.000001'" },
+      { "'-00:00:01.5'" }, { "'1 year 2 mons 3 days 04:05:06.789'" }, { "'-1 mon +1 day -01:00'" }, { "'1 day -00:00:01'" },
+      { "'178956970 years 7 mons'" }, { "'-178956970 years -8 mons'" }, { "'2147483647 days'" }, { "'-2147483648 days'" },
+      { "'2562047788:00:54.775807'" }, { "'100 hours'" }, { "'30 days'" }, { "'24:00:00'" },
+      { "'1 year -1 day'" },
+    },
+  },
+  uuid = {
+    types = { "uuid" },
+    rows = {
+      { "'00000000-0000-0000-0000-000000000000'", "00000000-0000-0000-0000-000000000000" },
+      { "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11" },
+      { "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "ffffffff-ffff-ffff-ffff-ffffffffffff" },
+    },
+  },
+  json = {
+    types = { "jsonb", "json" },
+    text = function(v) return v end, -- compared by the server's jsonb
+    equal = "$1::jsonb = (%s)::jsonb",
+    rows = {
+      { "'null'", fastpg.json_null }, { "'true'", true }, { "'false'", false }, { "'1'", 1 }, { "'-1.5'", -1.5 }, { "'\"a\"'", "a" },
+      { "'\"\"'", "" }, { "'\"{\\\"a\\\": 1}\"'", '{"a": 1}' }, { "'[]'" }, { "'{}'" }, { "'[1, \"two\", null, [], {}]'" },
+      { "'{\"a\": {\"b\": [1, 2, {\"c\": null}]}, \"é\": \"\\u6f22\"}'" }, { "'[[[[[]]]]]'" }, { "'9007199254740993'" },
+      { "'123456789012345678901234567890.5'" }, { "'1e400'" }, { "'\"\\ud83d\\udc18 \\\\ \\\" \\n\"'" },
+      { "(SELECT json_agg(i) FROM generate_series(1, 2000) i)::text" },
+    },
+  },
+  xml = {
+    types = { "xml" },
+    equal = "$1::xml::text = (%s)::text",
+    rows = { { "'x'", "x" }, { "'<a b=\"c\">é &lt; \\</a>'", '<a b="c">é &lt; \\</a>' } },
+  },
+  money = {
+    types = { "money" },
+    rows = { { "'0'" }, { "'1.5'" }, { "'-1234567.89'" }, { "'92233720368547758.07'" } },
+  },
+  strings_of_the_server = {
+    types = { "inet" },
+    rows = { { "'127.0.0.1'", "127.0.0.1" }, { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'::1'", "::1" }, { "'fe80::1/64'", "fe80::1/64" } },
+  },
+  cidr = { types = { "cidr" }, rows = { { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'::/0'", "::/0" } } },
+  macaddr = { types = { "macaddr" }, rows = { { "'08:00:2B:01:02:03'", "08:00:2b:01:02:03" } } },
+  macaddr8 = { types = { "macaddr8" }, rows = { { "'08:00:2b:01:02:03:04:05'", "08:00:2b:01:02:03:04:05" } } },
+  bit = { types = { "bit(5)" }, rows = { { "B'10101'", "10101" } } },
+  varbit = { types = { "bit varying" }, rows = { { "B''", "" }, { "B'1'", "1" }, { "repeat('10', 500)" } } },
+  geometry = { types = { "point" }, equal = "($1::point)::text = (%s)::text", rows = { { "'(1,-2.5)'", "(1,-2.5)" } } },
+  line = { types = { "line" }, rows = { { "'{1,-1,0}'", "{1,-1,0}" } } },
+  lseg = { types = { "lseg" }, rows = { { "'[(0,0),(1,1)]'", "[(0,0),(1,1)]" } } },
+  box = { types = { "box" }, rows = { { "'(1,2),(3,4)'", "(3,4),(1,2)" } } },
+  path = { types = { "path" }, rows = { { "'[(0,0),(1,1)]'", "[(0,0),(1,1)]" }, { "'((0,0),(1,1))'", "((0,0),(1,1))" } } },
+  polygon = { types = { "polygon" }, rows = { { "'((0,0),(1,1),(1,0))'", "((0,0),(1,1),(1,0))" } } },
+  circle = { types = { "circle" }, rows = { { "'<(0,0),2>'", "<(0,0),2>" } } },
+  search = { types = { "tsvector" }, rows = { { "'a fat cat:3'", "'a' 'cat':3 'fat'" }, { "''", "" } } },
+  tsquery = { types = { "tsquery" }, rows = { { "'fat & !rat'", "'fat' & !'rat'" } } },
+  ranges = { types = { "int4range", "numrange" }, rows = { { "'[1,5)'", "[1,5)" }, { "'empty'", "empty" }, { "'(,)'", "(,)" } } },
+  tstzrange = { types = { "tstzrange" }, settings = zones, rows = { { "'[2024-01-01 00:00+00,2024-02-01 00:00+00)'" } } },
+  multirange = { types = { "int4multirange" }, rows = { { "'{[1,3),[5,7)}'", "{[1,3),[5,7)}" }, { "'{}'", "{}" } } },
+  lsn = { types = { "pg_lsn" }, rows = { { "'16/B374D848'", "16/B374D848" } } },
+  reg = { types = { "regclass" }, rows = { { "'pg_class'", "pg_class" } } },
+  regtype = { types = { "regtype" }, rows = { { "'int4'", "integer" } } },
+  tid = { types = { "tid" }, rows = { { "'(1,2)'", "(1,2)" } } },
+  xid8 = { types = { "xid8" }, rows = { { "'18446744073709551615'", "18446744073709551615" } } },
+  vectors = { types = { "int2vector", "oidvector" }, rows = { { "'1 2 3'", "1 2 3" }, { "''", "" } } },
+  jsonpath = { types = { "jsonpath" }, rows = { { "'$.\"a\"[*]'", '$."a"[*]' } } },
+
+  -- types that the library knows nothing of: the server's text, arrays too
+  enum = { types = { "mood" }, unknown_array = true, rows = { { "'happy'", "happy" }, { "'so \"so\"'", 'so "so"' } } },
+  domain = { types = { "positive" }, rows = { { "1", 1 }, { "2147483647", 2147483647 } } },
+  composite = { types = { "pair" }, unknown_array = true, rows = { { "row(1,'a b')", '(1,"a b")' } } },
+  hstore = { types = { "hstore" }, unknown_array = true, extension = "hstore", rows = { { "'a=>1'", '"a"=>"1"' } } },
+  citext = { types = { "citext" }, unknown_array = true, extension = "citext", rows = { { "'Ab'", "Ab" } } },
+}

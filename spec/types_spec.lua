@@ -1,0 +1,247 @@
+-- SPDX-License-Identifier: MIT
+--
+-- types: each value of spec/types/values.lua, read in every way and sent back.
+
+local fastpg = require "fastpg"
+local pg = require "spec.support.pg"
+local groups = require "spec.types.values"
+
+local null = fastpg.null
+local db = pg.db()
+db:execute[[
+  CREATE TYPE mood AS ENUM ('happy', 'sad', 'so "so"');
+  CREATE DOMAIN positive AS integer CHECK (value > 0);
+  CREATE TYPE pair AS (a integer, b text);
+]]
+
+-- ---- comparing ------------------------------------------------------------------------------
+
+-- The text of a value, as the server would print it.
+local function default_text(v)
+  if type(v) == "number" then return ("%d"):format(v) end
+  return tostring(v)
+end
+
+local function same_number(a, b)
+  return a == b and 1 / a == 1 / b or a ~= a and b ~= b
+end
+
+-- Equal, of the same type, a float with its sign and its NaN.
+local function same(a, b)
+  if type(a) ~= type(b) then return false end
+  if type(a) == "number" then
+    return same_number(a, b) and (not math.type or math.type(a) == math.type(b))
+  end
+  if type(a) == "userdata" then
+    return rawequal(a, b) or getmetatable(a) == getmetatable(b) and tostring(a) == tostring(b)
+  end
+  if type(a) ~= "table" then return a == b end
+  if getmetatable(a) ~= getmetatable(b) then return false end
+  for k, v in pairs(a) do if not same(v, b[k]) then return false end end
+  for k in pairs(b) do if a[k] == nil then return false end end
+  return true
+end
+
+local function show(v)
+  local s = type(v) == "table" and fastpg.to_json(v) or tostring(v)
+  return ("%s %s"):format(type(v), #s > 200 and s:sub(1, 200) .. "…" or s)
+end
+
+local function assert_same(expected, got, what)
+  if not same(expected, got) then
+    assert(false, ("%s: expected %s, got %s"):format(what, show(expected), show(got)))
+  end
+end
+
+-- A float written as an integer in the table of values.
+local function expected_value(expected, v)
+  if math.type and math.type(v) == "float" and math.type(expected) == "integer" then return expected + 0.0 end
+  return expected
+end
+
+-- ---- the checks -----------------------------------------------------------------------------
+
+local checks = {}
+
+-- Alone, in binary where the type has such a form.
+function checks.read(t)
+  local v = db:item(("SELECT %s"):format(t.sql))
+  if t.expected ~= nil then
+    assert_same(expected_value(t.expected, v), v, "read")
+  elseif not t.group.equal then
+    assert.equal(t.server_text, t.text(v))
+  end
+  assert_same(v, db:item(("SELECT %s"):format(t.sql)), "read again")
+  return v
+end
+
+-- Beside a column that has no binary form.
+function checks.read_text(t, v)
+  assert_same(v, db:first(("SELECT %s AS v, 'x'::xml AS x"):format(t.sql)).v, "read as text")
+end
+
+-- In an array, with NULL in it, in both forms.
+function checks.read_array(t, v)
+  for _, sql in ipairs{ "SELECT ARRAY[%s, NULL, %s] AS v", "SELECT ARRAY[%s, NULL, %s] AS v, 'x'::xml AS x" } do
+    local list = db:first(sql:format(t.sql, t.sql)).v
+    if t.group.unknown_array then
+      assert.equal("string", type(list))
+    else
+      assert.equal(fastpg.array_mt, getmetatable(list))
+      assert.equal(3, #list)
+      assert_same(v, list[1], "element of an array")
+      assert.equal(null, list[2])
+      assert_same(v, list[3], "element of an array")
+    end
+  end
+end
+
+-- As a parameter, by a statement that is there after the first time.
+function checks.send(t, v)
+  for _ = 1, 2 do
+    if t.group.equal then
+      assert.is_true(db:item("SELECT " .. t.group.equal:format(t.sql), v))
+    else
+      assert.equal(t.server_text, db:item(("SELECT ($1::%s)::text"):format(t.type), v))
+    end
+  end
+end
+
+-- In a list as a parameter.
+function checks.send_array(t, v)
+  local sql = ("SELECT ($1::%s[])::text = (ARRAY[%s, NULL, %s])::text"):format(t.type, t.sql, t.sql)
+  if t.type == "json" then sql = "SELECT to_json($1::json[])::jsonb = to_jsonb(ARRAY[" .. t.sql .. ", NULL, " .. t.sql .. "])" end
+  assert.is_true(db:item(sql, { v, null, v }))
+end
+
+local order = { "read_text", "read_array", "send", "send_array" }
+
+local function check(group, typename, row)
+  local t = { group = group, type = typename, expected = row[2], text = group.text or default_text }
+  t.sql = ("(%s)::%s"):format(row[1], typename)
+  if not group.equal then t.server_text = db:item(("SELECT (%s)::text"):format(t.sql)) end
+  local v = checks.read(t)
+  for _, name in ipairs(order) do checks[name](t, v) end
+end
+
+-- ---- the specs ------------------------------------------------------------------------------
+
+local function available(extension)
+  return db:item("SELECT count(*) FROM pg_available_extensions WHERE name = $1", extension) > 0
+end
+
+local function sorted(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+describe("type", function()
+  for _, name in ipairs(sorted(groups)) do
+    local group = groups[name]
+    for _, typename in ipairs(group.types) do
+      it(typename .. " is read and sent in every form", function()
+        if group.extension then
+          if not available(group.extension) then pending("the extension is not installed") return end
+          db:execute("CREATE EXTENSION IF NOT EXISTS " .. group.extension)
+        end
+        local seen = 0
+        for _, setting in ipairs(group.settings or { "" }) do
+          db:execute(setting)
+          for _, row in ipairs(group.rows) do
+            local ok, err = pcall(check, group, typename, row)
+            if not ok then error(("%s %s: %s"):format(row[1]:sub(1, 80), setting, tostring(err)), 0) end
+            seen = seen + 1
+          end
+        end
+        assert.is_true(seen >= #group.rows)
+      end)
+    end
+  end
+
+  it("of a NULL is nil, and of an array's NULL fastpg.null", function()
+    for _, typename in ipairs{ "bool", "int4", "int8", "float8", "numeric", "text", "bytea", "date", "interval", "jsonb", "xml",
+      "uuid", "int4[]", "jsonb[]", "mood" } do
+      assert.is_nil(db:item(("SELECT NULL::%s"):format(typename)))
+      assert.is_nil(db:item(("SELECT $1::%s"):format(typename), nil))
+      assert.is_nil(db:item(("SELECT $1::%s"):format(typename), null))
+    end
+    assert.is_true(rawequal(null, db:item("SELECT ARRAY[NULL::jsonb]")[1]))
+    assert.equal(fastpg.json_null, db:item("SELECT ARRAY['null'::jsonb]")[1])
+    assert.equal("{NULL,\"null\"}", db:item("SELECT $1::jsonb[]::text", { null, fastpg.json_null }):gsub("null}", '"null"}'))
+  end)
+
+  it("void is the empty string", function()
+    assert.equal("", db:item("SELECT pg_sleep(0)"))
+    assert.equal("", db:first("SELECT pg_sleep(0) AS v, 'x'::xml").v)
+  end)
+
+  it("char has one value for a byte in both forms", function()
+    assert.equal("\255", db:item("SELECT '\\377'::\"char\""):gsub("\\377", "\255"))
+  end)
+end)
+
+describe("an array", function()
+  it("may be empty, in every form", function()
+    for _, typename in ipairs{ "int", "text", "numeric", "jsonb", "xml", "date", "inet", "box" } do
+      for _, sql in ipairs{ "SELECT '{}'::%s[] AS v", "SELECT '{}'::%s[] AS v, 'x'::xml AS x" } do
+        local list = db:first(sql:format(typename)).v
+        assert.same({}, list)
+        assert.equal("[]", fastpg.to_json(list))
+      end
+      assert.equal("{}", db:item(("SELECT $1::%s[]::text"):format(typename), {}))
+    end
+  end)
+
+  it("may have up to six dimensions", function()
+    local deep = "{{{{{{1,2},{3,NULL}}}}}}"
+    for _, sql in ipairs{ "SELECT $1::int[] AS v", "SELECT $1::int[] AS v, 'x'::xml AS x" } do
+      local list = db:first(sql, deep).v
+      assert.equal("[[[[[[1,2],[3,null]]]]]]", fastpg.to_json(list))
+      assert.equal(deep, db:item("SELECT $1::int[]::text", list))
+    end
+    assert.equal("[[\"a\",\"b,\"],[\"{\",null]]", fastpg.to_json(db:item([[SELECT '{{a,"b,"},{"{",NULL}}'::text[] ]])))
+    assert.equal("{{1,2},{3,4},{5,6}}", db:item("SELECT $1::int[]::text", { { 1, 2 }, { 3, 4 }, { 5, 6 } }))
+  end)
+
+  it("may have other lower bounds", function()
+    assert.same({ 1, 2, 3 }, db:item("SELECT '[0:2]={1,2,3}'::int[]"))
+    assert.same({ { 1 }, { 2 } }, db:first("SELECT '[-1:0][5:5]={{1},{2}}'::int[] AS v, 'x'::xml AS x").v)
+  end)
+
+  it("of boxes is split at semicolons", function()
+    assert.same({ "(3,4),(1,2)", "(7,8),(5,6)" }, db:item("SELECT '{(1,2),(3,4);(5,6),(7,8)}'::box[]"))
+    assert.equal("{(3,4),(1,2);NULL}", db:item("SELECT $1::box[]::text", { "(1,2),(3,4)", null }))
+  end)
+
+  it("of a type without a codec is the server's text, and a list as a parameter", function()
+    assert.equal("{happy,\"so \\\"so\\\"\"}", db:item("SELECT $1::mood[]", { "happy", 'so "so"' }))
+    assert.is_true(db:item("SELECT 'sad'::mood = ANY($1)", { "happy", "sad" }))
+    assert.is_false(db:item("SELECT 'sad'::mood = ANY($1)", {}))
+  end)
+
+  it("can be long", function()
+    local list = {}
+    for i = 1, 100000 do list[i] = i end
+    assert.equal(5000050000, db:item("SELECT sum(x)::float8 FROM unnest($1::int[]) x", list))
+    assert.equal(100000, #db:item("SELECT array_agg(i) FROM generate_series(1, 100000) i"))
+    assert.equal(100000, #db:first("SELECT array_agg(i) AS v, 'x'::xml AS x FROM generate_series(1, 100000) i").v)
+  end)
+
+  it("goes back as it came, and may come from table.pack or db:arrays", function()
+    local rows = db:arrays("SELECT 1, NULL::int, 3 UNION ALL SELECT 4, 5, 6")
+    assert.equal("{1,NULL,3}", db:item("SELECT $1::int[]::text", rows[1]))
+    assert.equal("{{1,NULL,3},{4,5,6}}", db:item("SELECT $1::int[]::text", rows))
+    assert.equal("{1,NULL,NULL}", db:item("SELECT $1::int[]::text", { 1, n = 3 }))
+    assert.equal("[[1,null,3],[4,5,6]]", fastpg.to_json(rows))
+    assert.equal("[]", fastpg.to_json(db:arrays("SELECT 1 WHERE false")))
+    assert.same({ "a", "b" }, db:arrays("SELECT 1 AS a, 2 AS b").columns)
+  end)
+
+  it("is a list to cjson", function()
+    local ok, cjson = pcall(require, "cjson")
+    if not ok then pending("lua-cjson is not installed for this Lua") return end
+    assert.equal("[1,null,2]", cjson.encode(db:item("SELECT ARRAY[1, NULL, 2]")))
+  end)
+end)
