@@ -55,6 +55,7 @@ local fastpg = {
   timestamp = core.timestamp,
   timestamptz = core.timestamptz,
   interval = core.interval,
+  now = core.now,
   range = core.range,
   multirange = core.multirange,
 }
