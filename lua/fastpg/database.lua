@@ -229,9 +229,9 @@ end
 function methods.bind(self, conn, kind)
   local root = self.root
   local bound = {
-    root = root, bound_conn = conn, bound_kind = kind, lease = conn.lease, ambient = root.ambient, catalog = root.catalog, config = root.config,
-    strict = root.strict, row_target = root.row_target, over = false, owns = false, getters = false, closed = false,
-    pool = root.pool, server_info = false, streams = 0,
+    root = root, bound_conn = conn, bound_kind = kind, lease = conn.lease, ambient = root.ambient,
+    catalog = root.catalog, types = root.types, config = root.config, strict = root.strict, row_target = root.row_target,
+    over = false, owns = false, getters = false, closed = false, pool = root.pool, server_info = false, streams = 0,
   }
   return setmetatable(bound, metatable)
 end
