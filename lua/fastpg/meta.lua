@@ -416,6 +416,22 @@ function Database:table2glb(name, namespace) end
 ---@field offset integer  seconds east of UTC
 ---@field epoch fun(self: fastpg.datetime): number
 
+-- What fastpg.lua_type names, and with it the modules of db:create_mod.
+---@class fastpg.date: fastpg.datetime
+---@class fastpg.time: fastpg.datetime
+---@class fastpg.timetz: fastpg.datetime
+---@class fastpg.timestamp: fastpg.datetime
+---@class fastpg.timestamptz: fastpg.datetime
+
+---@class fastpg.range
+---@field lower any
+---@field upper any
+---@field lower_inc boolean
+---@field upper_inc boolean
+---@field empty boolean
+
+---@class fastpg.multirange: { [integer]: fastpg.range }
+
 ---@class fastpg.interval
 ---@field months integer
 ---@field days integer
