@@ -3,7 +3,7 @@
 -- names: from names to Tables: db.t, db.v, db:table, and the lists of what there is.
 --
 -- Each database keeps one handle per name, so that xtra sticks.  A transaction's database has
--- handles of its own, which start with the filters and the class of its root's.
+-- handles of its own, which have the filters and the class of its root's.
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
