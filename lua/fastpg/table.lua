@@ -154,7 +154,7 @@ metatable.__index = function(self, key)
   return get_or_raise(state_of(self), key)
 end
 
-metatable.__newindex = function(self, key)
+metatable.__newindex = function(_, key)
   errors.argument("a Table can't be assigned to (%s): use insert, update or upsert", type(key) == "string" and key or type(key))
 end
 
