@@ -409,6 +409,51 @@ case("dropping", function(t) return t.note:drop() end, "invalid_argument", funct
 case("dropping with cascade", function(t) return t.note:drop{ cascade = true } end, "invalid_argument",
   function(t) return #t.ledger == 1 end)
 
+-- claiming
+local function inside(fn)
+  return function(t) return t.db:transaction(function() return fn(t) end) end
+end
+case("claiming a foreign row", inside(function(t) return t.note:claim("tenant = 2") end), { nil },
+  inside(function(t) return t.note:claim("id = 1").body == "mine" end))
+case("claiming everything", inside(function(t) return #t.note:claim{ limit = 10 } end), { 2 },
+  inside(function(t) return t.note:claim{ order_by = "id desc" }.id == 2 end))
+case("claiming by a map", inside(function(t) return t.note:claim{ where = { tenant = 2 } } end), { nil },
+  inside(function(t) return t.note:claim{ where = { id = 2 } }.id == 2 end))
+case("claiming by SQL in a map", inside(function(t) return t.note:claim{ where = { id = sql "(select 3)" } } end), "invalid_argument",
+  inside(function(t) return t.note:claim{ where = { id = sql "1 + 1" } }.id == 2 end))
+case("claiming nil", inside(function(t) return t.note:claim(nil) end), "invalid_argument", inside(function(t) return t.note:claim().id ~= nil end))
+case("claiming by a fragment that closes", inside(function(t) return t.note:claim("true) or (true") end), "invalid_argument",
+  inside(function(t) return t.note:claim("true").tenant == 1 end))
+case("claiming with a sub-select", inside(function(t) return t.note:claim{ select = "(select x from vault)" } end), "invalid_argument",
+  inside(function(t) return t.note:claim{ select = "id, body" }.body ~= nil end))
+case("claiming one of the others' jobs", function(t)
+  return t.note:claim_one({ status_col = "body", pending = "secret", completed = "taken" }, function() end)
+end, { nil }, function(t)
+  return t.note:claim_one({ status_col = "body", pending = "mine", completed = "x" }, function() end).row.id == 1
+end)
+case("claiming one by a fragment", function(t)
+  return t.note:claim_one({ status_col = "body", pending = "mine", completed = "x", where = "true) or (true" }, function() end)
+end, "invalid_argument", function(t)
+  return t.note:claim_one({ status_col = "body", pending = "mine", completed = "x", where = "n = 10" }, function() end).row.id == 1
+end)
+case("claiming with the tenant as status", function(t)
+  return t.note:claim_one({ status_col = "tenant", pending = 2, completed = 1 }, function() end)
+end, "invalid_argument", function(t)
+  return t.note:claim_one({ status_col = "n", pending = 10, completed = 11 }, function() end).row.n == 10
+end)
+case("claiming with a sub-select as status", function(t)
+  return t.note:claim_one({ status_col = "body", pending = "mine", completed = sql "(select x from vault)" }, function() end)
+end, "invalid_argument", function(t)
+  return t.note:claim_one({ status_col = "body", pending = "mine", completed = sql "upper('x')" }, function() end).row.id == 1
+end)
+case("claiming a job and giving it away", function(t)
+  t.note:claim_one({ status_col = "body", pending = "mine", completed = "x" }, function(p) p.row.tenant = 2; t.note:update(p.row) end)
+  return t.note[1].tenant
+end, { 1 }, function(t)
+  t.note:claim_one({ status_col = "body", pending = "mine", completed = "x" }, function(p) p.row.n = 2; t.note:update(p.row) end)
+  return t.note[1].n == 2
+end)
+
 -- the filter itself
 case("scope over to another value", function(t) return #t.note:scope("tenant", 2)() end, { n = "either" },
   function(t) return #t.note:scope("tenant", 1)() == 2 end)
@@ -475,6 +520,10 @@ local CALLS = {
   { "upsert", function(t, f) return t:upsert{ id = 3, n = sql(f) } end },
   { "override", function(t, f) return t:update({ id = 1 }, nil, { n = sql(f) }) end },
   { "map", function(t, f) return t{ where = { n = sql(f) } } end },
+  { "claim", function(t, f) return db:transaction(function() return t:claim(f) end) end },
+  { "claim_one", function(t, f)
+    return t:claim_one({ status_col = "n", pending = 10, completed = 11, where = f }, function() end)
+  end },
 }
 
 -- ---- running --------------------------------------------------------------------------------
@@ -484,10 +533,10 @@ local ways = {
     db.t.note:xtra{ tenant = 1 }
     db.t.ledger:xtra{ tenant = 1 }
     db.t.place:xtra("tenant", 1)
-    return fn{ note = db.t.note, ledger = db.t.ledger, place = db.t.place }
+    return fn{ db = db, note = db.t.note, ledger = db.t.ledger, place = db.t.place }
   end,
   scope = function(fn)
-    return fn{ note = db.t.note:scope("tenant", 1), ledger = db.t.ledger:scope{ tenant = 1 }, place = db.t.place:scope{ tenant = 1 } }
+    return fn{ db = db, note = db.t.note:scope("tenant", 1), ledger = db.t.ledger:scope{ tenant = 1 }, place = db.t.place:scope{ tenant = 1 } }
   end,
   ["a transaction's handle"] = function(fn)
     local tx = db:begin()
@@ -495,14 +544,14 @@ local ways = {
     db.t.note:xtra{ tenant = 1 }
     db.t.ledger:xtra{ tenant = 1 }
     db.t.place:xtra{ tenant = 1 }
-    local ok, value = pcall(fn, { note = early, ledger = tx.t.ledger, place = tx.t.place })
+    local ok, value = pcall(fn, { db = tx, note = early, ledger = tx.t.ledger, place = tx.t.place })
     if ok then tx:commit() else tx:rollback() end
     if not ok then error(value, 0) end
     return value
   end,
   ["scope in a transaction"] = function(fn)
     return db:transaction(function(tx)
-      return fn{ note = tx.t.note:scope{ tenant = 1 }, ledger = tx.t.ledger:scope{ tenant = 1 }, place = db.t.place:scope{ tenant = 1 } }
+      return fn{ db = tx, note = tx.t.note:scope{ tenant = 1 }, ledger = tx.t.ledger:scope{ tenant = 1 }, place = db.t.place:scope{ tenant = 1 } }
     end)
   end,
 }
@@ -623,6 +672,25 @@ describe("attacks on filtered Tables:", function()
     -- a filter's own parameter in order_by or select tells what is known: the filter
     local ok, rows = pcall(t, { select = "$1::text as x" })
     assert.is_true(not ok or rows[1].x == "1")
+  end)
+
+  it("instances of a class", function()
+    db:execute [[create table paper (id int primary key, tenant int, body text); insert into paper values (1, 1, 'mine'), (2, 2, 'secret')]]
+    local t = db.t.paper:scope("tenant", 1)
+    local Paper = t:class()
+    assert.equal(Paper, db.t.paper.cls)
+    assert.equal("Paper(id=1, tenant=1, body='mine')", tostring(t[1]))
+    assert.equal(1, t:insert(Paper{ id = 3, tenant = 2, body = "x" }).tenant)
+    assert.equal(1, t:update(Paper{ id = 3, tenant = 2, body = "y" }).tenant)
+    assert.is_false((pcall(t.update, t, Paper{ id = 2, tenant = 1, body = "taken" })))
+    assert.is_false((pcall(t.upsert, t, Paper{ id = 2, tenant = 2, body = "taken" })))
+    assert.is_false((pcall(t.upserts, t, { Paper{ id = 2, body = "taken" } })))
+    assert.is_false((pcall(t.delete, t, Paper{ id = 2, tenant = 1 })))
+    assert.is_false((pcall(t.delete, t, db.t.paper[2])))
+    assert.equal(1, t:inserts{ Paper{ id = 4, tenant = 2 } }[1].tenant)
+    assert.equal(1, t:upsert(Paper{ id = 4, tenant = 2, body = "z" }).tenant)
+    assert.equal("Paper(id=2, tenant=2, body='secret')", tostring(db.t.paper[2]))
+    db.t.paper:drop()
   end)
 
   it("a filter on NULL is one", function()

@@ -60,10 +60,20 @@ function handle.refilter(st, what)
   if st.rel then check_filter(st, st.rel) end
 end
 
---- Calls a builder of the relation; a column it does not know is looked up once more before it is
---- an error.  (A builder that meets one has not touched its arguments.)
+-- A builder's arguments are the list it fills, then maps of values (and lists, which hold no SQL).
+local function check_values(n, _, ...)
+  for i = 1, n - 1 do
+    local map = select(i, ...)
+    if type(map) == "table" then filters.check_values(map) end
+  end
+end
+
+--- Calls a builder of the relation.  Every value that a statement gets comes through here, so this is
+--- where SQL in place of a value is checked on a filtered Table.  A column it does not know is looked
+--- up once more before it is an error.  (A builder that meets one has not touched its arguments.)
 function handle.build(st, method, ...)
   local rel = handle.resolve(st)
+  if st.filters then check_values(select("#", ...), ...) end
   local sql, n = rel.core[method](rel.core, ...)
   if sql then return sql, n end
   if type(n) == "string" then

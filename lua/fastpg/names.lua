@@ -3,7 +3,7 @@
 -- names: from names to Tables: db.t, db.v, db:table, and the lists of what there is.
 --
 -- Each database keeps one handle per name, so that xtra sticks.  A transaction's database has
--- handles of its own, which start with the filters and the class of its root's.
+-- handles of its own, which have the filters and the class of its root's.
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
@@ -40,10 +40,13 @@ local function make(db, key, name, schema, view)
   return Table.new(handle.inherit(handle.new_state(db, name, schema, view, base.link), base))
 end
 
+local function key_of(name, schema)
+  return (schema or "") .. "\0" .. name
+end
+
 -- The handle of a name, made without a look at the server.
 local function handle_of(db, name, schema, view)
-  local handles = handles_of(db)
-  local key = (schema or "") .. "\0" .. name
+  local handles, key = handles_of(db), key_of(name, schema)
   local t = handles[key]
   if not t then
     t = make(db, key, name, schema, view)
@@ -59,12 +62,15 @@ local function table_handle(db, name, schema, view)
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("the name of a schema expected, got %s", type(schema))
   end
-  local connected = db.root.pool and not db.root.closed
-  if connected and not db.catalog:relation(db, name, schema) then
-    db.catalog:missing(db, name, schema, view and "view" or "table") -- no handle is kept for it
+  if not db.root.pool or db.root.closed then return handle_of(db, name, schema, view) end
+  local t = handles_of(db)[key_of(name, schema)]
+  if not t then -- no handle is kept for a name that there is not
+    if not db.catalog:relation(db, name, schema) then
+      db.catalog:missing(db, name, schema, view and "view" or "table")
+    end
+    t = handle_of(db, name, schema, view)
   end
-  local t = handle_of(db, name, schema, view)
-  if connected then handle.resolve(core.table_state(t)) end
+  handle.resolve(core.table_state(t))
   return t
 end
 

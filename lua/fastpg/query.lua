@@ -6,7 +6,6 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
-local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
 local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
@@ -221,7 +220,6 @@ end
 function methods.update(self, record)
   local st = self.state
   if type(record) ~= "table" then errors.argument("update: a table of values expected, got %s", type(record)) end
-  if st.filters then filters.check_values(record) end
   local args = {}
   local set, n = handle.build(st, "assignments", args, record, st.filters)
   if set == "" then errors.argument("update: no column to set") end

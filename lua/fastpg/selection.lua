@@ -206,7 +206,6 @@ function selection.where(st, conds, args, n)
   for _, cond in ipairs(conds) do
     local text
     if cond.map then
-      if st.filters then filters.check_values(cond.map) end
       text, n = handle.build(st, "conditions", args, n, cond.map)
     else
       text, n = fragment_text(st, cond, args, n)

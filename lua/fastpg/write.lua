@@ -8,7 +8,6 @@
 local batch = require "fastpg.batch"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
-local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
 local options = require "fastpg.options"
 local rows = require "fastpg.rows"
@@ -22,22 +21,20 @@ local check_self = Table.check_self
 
 -- ---- arguments ------------------------------------------------------------------------------
 
-local function check_record(st, what, record)
+local function check_record(what, record)
   if type(record) ~= "table" then
     errors.argument("%s: a record (a table of columns and values) expected, got %s", what, type(record))
   end
   if rows.shape(record) and #record > 0 then
     errors.argument("%s: one record expected, got a list of rows: use %ss", what, what)
   end
-  if st.filters then filters.check_values(record) end
 end
 
-local function check_overrides(st, what, overrides)
+local function check_overrides(what, overrides)
   if overrides == nil then return end
   if type(overrides) ~= "table" then
     errors.argument("%s: overrides are a table of columns and values, got %s", what, type(overrides))
   end
-  if st.filters then filters.check_values(overrides) end
 end
 
 local INSERT_OPTIONS, UPSERT_OPTIONS = options.set("on_conflict"), options.set("on")
@@ -47,8 +44,8 @@ local INSERT_OPTIONS, UPSERT_OPTIONS = options.set("on_conflict"), options.set("
 -- Each builder gives (sql, args, n) and appends what finish needs to know.
 
 local function build_insert(st, args, record, overrides, opts)
-  check_record(st, "insert", record)
-  check_overrides(st, "insert", overrides)
+  check_record("insert", record)
+  check_overrides("insert", overrides)
   local nothing = false
   if opts and opts.on_conflict ~= nil then
     if opts.on_conflict ~= "nothing" then
@@ -90,8 +87,8 @@ local function record_key(st, rel, what, record, overrides)
 end
 
 local function build_update(st, args, record, key, overrides)
-  check_record(st, "update", record)
-  check_overrides(st, "update", overrides)
+  check_record("update", record)
+  check_overrides("update", overrides)
   local rel = handle.resolve(st)
   local given = key ~= nil
   key = given and Table.key_values(st, rel, key) or record_key(st, rel, "update", record, overrides)
@@ -126,8 +123,8 @@ local function conflict_columns(rel, opts)
 end
 
 local function build_upsert(st, args, record, overrides, opts)
-  check_record(st, "upsert", record)
-  check_overrides(st, "upsert", overrides)
+  check_record("upsert", record)
+  check_overrides("upsert", overrides)
   local conflict = conflict_columns(handle.resolve(st), opts)
   local sql, n = handle.build(st, "upsert", args, record, overrides, st.filters, conflict)
   return sql, n, conflict
