@@ -231,9 +231,10 @@ static int list_length(lua_State *L, const writer *w, int idx) {
   }
   if (n >= max) return (int)n;
   if (max != count)
-    fpg_refuse(L, &w->cx,
-               lua_pushfstring(L, "a list without holes for %s expected (fastpg.null stands for NULL)",
-                               w->type->name));
+    fpg_refuse(
+        L, &w->cx,
+        lua_pushfstring(L, "a list without holes for %s expected (fastpg.null stands for NULL)",
+                        w->type->name));
   return (int)max;
 }
 
@@ -300,8 +301,7 @@ static void write_level(lua_State *L, writer *w, int idx, int level) {
   luaL_checkstack(L, 8, "array");
   int n = list_length(L, w, idx);
   if (w->dims[level] < 0) w->dims[level] = n;
-  if (w->dims[level] != n)
-    ragged(L, w, lua_pushfstring(L, " (%d, here %d)", w->dims[level], n));
+  if (w->dims[level] != n) ragged(L, w, lua_pushfstring(L, " (%d, here %d)", w->dims[level], n));
   char delim = delimiter(w->type);
   fpg_buf_putc(L, w->out, '{');
   for (int i = 1; i <= n; i++) {

@@ -409,7 +409,11 @@ static int any_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int
                       fpg_buf *out) {
   if (lua_type(L, idx) == LUA_TTABLE) return fpg_array_encode(L, cx, &list_of_other, idx, out);
   if (lua_type(L, idx) == LUA_TBOOLEAN) return bool_encode_text(L, cx, type, idx, out);
-  return text_encode(L, cx, type, idx, out);
+  if (lua_type(L, idx) == LUA_TSTRING)
+    put_text(L, cx, type, idx, out);
+  else if (!put_number(L, idx, out) && !fpg_value_text(L, idx, out))
+    fpg_bad_value(L, cx, idx, "a string, a number, a boolean or a list");
+  return FPG_TEXT;
 }
 
 static int hex(char c) {

@@ -16,6 +16,7 @@ local fastpg = require "fastpg"
 
 local inf = math.huge
 local nan = inf - inf
+local minus_zero = -1 / inf -- PUC 5.1 keeps one constant for 0 and -0
 local big = 2 ^ 53
 local has_integers = math.type ~= nil
 
@@ -77,6 +78,9 @@ local zones = {
   "SET TimeZone = 'Pacific/Kiritimati'", "SET TimeZone = 'Pacific/Pago_Pago'", "SET TimeZone = 'Europe/Dublin'",
 }
 
+-- For types that must not depend on the zone.
+local two_zones = { zones[2], zones[3] }
+
 return {
   bool = {
     types = { "boolean" },
@@ -109,7 +113,7 @@ return {
     types = { "double precision" },
     text = function(v) return core.float_text(v) end,
     rows = {
-      { "0", 0 }, { "'-0'", -0.0 }, { "1", 1 }, { "-1.5", -1.5 }, { "0.1", 0.1 }, { "1e15", 1e15 }, { "1e14", 1e14 },
+      { "0", 0 }, { "'-0'", minus_zero }, { "1", 1 }, { "-1.5", -1.5 }, { "0.1", 0.1 }, { "1e15", 1e15 }, { "1e14", 1e14 },
       { "123456789012345", 123456789012345 }, { "1234567890123456", 1234567890123456 }, { "1e-4", 1e-4 }, { "1e-5", 1e-5 },
       { "1e100", 1e100 }, { "'NaN'", nan }, { "'Infinity'", inf }, { "'-Infinity'", -inf },
       { "'1.7976931348623157e308'", 1.7976931348623157e308 }, { "'2.2250738585072014e-308'", 2.2250738585072014e-308 },
@@ -123,7 +127,7 @@ return {
     types = { "real" },
     text = function(v) return core.float_text(v, true) end,
     rows = {
-      { "0", 0 }, { "'-0'", -0.0 }, { "1", 1 }, { "-1.5", -1.5 }, { "0.1" }, { "1e6", 1e6 }, { "123456", 123456 },
+      { "0", 0 }, { "'-0'", minus_zero }, { "1", 1 }, { "-1.5", -1.5 }, { "0.1" }, { "1e6", 1e6 }, { "123456", 123456 },
       { "1234567", 1234567 }, { "1e-4" }, { "1e-5" }, { "'NaN'", nan }, { "'Infinity'", inf }, { "'-Infinity'", -inf },
       { "'3.4028235e38'", 3.4028234663852886e38 }, { "'1.17549435e-38'", 1.1754943508222875e-38 },
       { "'1.4e-45'", 2 ^ -149 }, { "'1e-44'" }, { "16777217", 16777216 }, { "0.3" }, { "6.02e23" }, { "'8.5e-39'" },
@@ -173,7 +177,7 @@ return {
   },
   date = {
     types = { "date" },
-    settings = zones,
+    settings = two_zones,
     rows = {
       { "'2024-02-29'" }, { "'2000-01-01'" }, { "'1970-01-01'" }, { "'1999-12-31'" }, { "'0001-01-01'" }, { "'0001-12-31 BC'" },
       { "'4714-11-24 BC'" }, { "'5874897-12-31'" }, { "'infinity'" }, { "'-infinity'" }, { "'10000-01-01'" },
@@ -187,7 +191,7 @@ return {
   },
   timetz = {
     types = { "time with time zone" },
-    settings = zones,
+    settings = two_zones,
     rows = {
       { "'00:00:00+00'" }, { "'23:59:59.999999+05:30'" }, { "'24:00:00-12'" }, { "'12:00:00+15:59:59'" },
       { "'12:00:00-15:59:59'" }, { "'04:05:06.789-08'" }, { "'04:05:06.000001+00:00:01'" },
@@ -195,7 +199,7 @@ return {
   },
   timestamp = {
     types = { "timestamp" },
-    settings = zones,
+    settings = two_zones,
     rows = {
       { "'2024-02-29 12:34:56.789012'" }, { "'2000-01-01 00:00:00'" }, { "'1999-12-31 23:59:59.999999'" },
       { "'4714-11-24 00:00:00 BC'" }, { "'294276-12-31 23:59:59.999999'" }, { "'infinity'" }, { "'-infinity'" },
