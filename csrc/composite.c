@@ -10,8 +10,6 @@
  * binary form names its own types (as text they are text); its columns are f1, f2, …, and its data
  * a table that makes such a pair for each number of columns.
  */
-#include <stdio.h>
-
 #include "be.h"
 #include "typemap.h"
 
@@ -50,6 +48,21 @@ static int count_columns(const char *p, const char *end) {
   return n;
 }
 
+/* An anonymous record may hold types that were never looked up: the error carries the oid, so that
+ * the Lua side can look it up and read the result once more. */
+static void cannot_read(lua_State *L, const fpg_type *type, const fpg_type *field, uint32_t oid,
+                        int column) {
+  fpg_push_error(L, "feature_not_supported",
+                 "%s: column %d has a type without a binary form (%s): select it by itself, or cast "
+                 "it to text",
+                 type->name, column, field ? field->name : "unknown");
+  if (!field) {
+    fpg_push_int64(L, oid);
+    lua_setfield(L, -2, "unknown_type");
+  }
+  lua_error(L);
+}
+
 void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                  const char *p, size_t len) {
   const char *end = p + len;
@@ -68,12 +81,7 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
     if (size < -1 || (size > 0 && size > end - p)) fpg_bad_length(L, type, "more", len);
     if (size < 0) continue;
     const fpg_type *field = type->nfields ? type->fields[i] : fpg_typemap_find(cx->types, oid);
-    if (!field || !field->decode_binary) {
-      char text[16];
-      snprintf(text, sizeof text, "%u", (unsigned)oid);
-      fpg_raise(L, "feature_not_supported", "%s: column %d has a type (oid %s) without a binary form: select it by itself or cast it to text",
-                type->name, i + 1, text);
-    }
+    if (!field || !fpg_type_has_binary(field)) cannot_read(L, type, field, oid, i + 1);
     push_name(L, row, i);
     field->decode_binary(L, cx, field, p, (size_t)size);
     lua_rawset(L, row);

@@ -40,6 +40,7 @@ enum {
 typedef struct fpg_conn {
   PGconn *pg;
   PGresult *res;
+  PGresult *held; /* put aside while something else runs (conn:hold) */
   pid_t owner;
   int slots, syncs;
   int each;

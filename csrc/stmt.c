@@ -97,6 +97,19 @@ static int stmt_bind(lua_State *L) {
 
 fpg_stmt *fpg_check_stmt(lua_State *L, int idx) { return luaL_checkudata(L, idx, FPG_STMT_MT); }
 
+/* stmt:has_record() -> whether a column is an anonymous record, whose types only its values name */
+static int stmt_has_record(lua_State *L) {
+  enum { RECORD = 2249, RECORD_ARRAY = 2287 };
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  int found = 0;
+  for (int i = 0; i < st->ncols; i++) {
+    uint32_t oid = st->oids[st->nparams + i];
+    found |= oid == RECORD || oid == RECORD_ARRAY;
+  }
+  lua_pushboolean(L, found);
+  return 1;
+}
+
 /* stmt:shape() -> the table described in stmt.h */
 static int stmt_shape(lua_State *L) {
   fpg_check_stmt(L, 1);
@@ -125,6 +138,7 @@ static int stmt_param_type(lua_State *L) {
 
 static const luaL_Reg stmt_methods[] = {
     {"bind", stmt_bind},
+    {"has_record", stmt_has_record},
     {"shape", stmt_shape},
     {"info", stmt_info},
     {"param_type", stmt_param_type},

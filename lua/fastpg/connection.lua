@@ -235,6 +235,10 @@ function prepare(self, name, sql)
   local err = self:outcome()
   if not err then
     local st = c:make_statement(name)
+    if st:has_record() then
+      self.records = self.records or setmetatable({}, { __mode = "k" })
+      self.records[st] = true
+    end
     local unknown = st:bind(self.types and self.types.map)
     if not unknown or not self.types or c:transaction_status() == "inerror" then return st end
     return look_up_types(self, st, name, sql, unknown)
@@ -327,6 +331,30 @@ function Connection:send(method, st, ...)
   end
 end
 
+-- The values of an anonymous record may name types that nobody knew: looked up, and read again.
+local fetch_records
+
+local function end_fetch(self, st, fetch, target, last, ok, ...)
+  if ok then return ... end
+  local err = ...
+  local oid = errors.is_error(err) and err.unknown_type
+  if not oid or oid == last or self.c:transaction_status() == "inerror" then error(err, 0) end
+  self.c:hold()
+  self.types:look_up(self, { oid })
+  self.c:unhold()
+  return fetch_records(self, st, fetch, target, oid)
+end
+
+function fetch_records(self, st, fetch, target, last)
+  return end_fetch(self, st, fetch, target, last, pcall(fetch, self, st, target))
+end
+
+--- Fetches the result of a statement that has just ended.
+function Connection:fetch(st, fetch, target)
+  if self.records and self.records[st] then return fetch_records(self, st, fetch, target) end
+  return fetch(self, st, target)
+end
+
 --- Runs one statement with these arguments and fetches its result.
 ---@param fetch fun(conn: table, st: userdata, target: any): ...
 function Connection:run(sql, fetch, target, ...)
@@ -334,7 +362,7 @@ function Connection:run(sql, fetch, target, ...)
   self:send("send_query", st, ...)
   self:drive()
   local err = self:outcome()
-  if not err then return fetch(self, st, target) end
+  if not err then return self:fetch(st, fetch, target) end
   if self:may_retry(err) then return retry(self, self.run, sql, fetch, target, ...) end
   error(errors.annotate(err, sql), 0)
 end
@@ -345,7 +373,7 @@ function Connection:run_list(sql, fetch, target, list, n)
   self:send("send_list", st, list, n)
   self:drive()
   local err = self:outcome()
-  if not err then return fetch(self, st, target) end
+  if not err then return self:fetch(st, fetch, target) end
   if self:may_retry(err) then return retry(self, self.run_list, sql, fetch, target, list, n) end
   error(errors.annotate(err, sql), 0)
 end
