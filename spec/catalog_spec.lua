@@ -190,6 +190,16 @@ describe("the catalog:", function()
       db:execute "set search_path = public"
       assert.equal(1, #db.t.orders.cols)
       assert.equal('"sales"."orders"', tostring(db.t["sales.orders"]))
+      db:transaction(function()
+        db:execute "set local search_path = sales"
+        assert.equal(2, #db.t.orders.cols)
+      end)
+      assert.equal(1, #db.t.orders.cols)
+      pcall(db.transaction, db, { settings = { search_path = "sales" } }, function()
+        assert.equal(2, #db.t.orders.cols)
+        error("back")
+      end)
+      assert.equal(1, #db.t.orders.cols)
     end)
 
     it("a default of the connection's own", function()

@@ -166,7 +166,10 @@ function Connection:outcome()
     if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
     if events % 8 >= EVENT_ROLLBACK and self.ddl_in_transaction then self:note_ddl() end
     if events >= EVENT_SET then self:note_settings() end
-    if self.ddl_in_transaction and self.c:transaction_status() == "idle" then self.ddl_in_transaction = nil end
+    if self.c:transaction_status() == "idle" then
+      if self.path_in_transaction then self:note_ddl() end -- SET LOCAL ends with it
+      self.ddl_in_transaction, self.path_in_transaction = nil, nil
+    end
   end
   if self.overdue then return judge_overdue(self, err) end
   return err
@@ -396,7 +399,10 @@ function Connection:simple(sql)
   if err then error(errors.annotate(err, sql), 0) end
   local status = self.c:fetch_status()
   -- by the search_path names are found; the server reports it from version 18 on only
-  if sql:lower():find("search_path", 1, true) then self:note_ddl() end
+  if sql:lower():find("search_path", 1, true) then
+    self:note_ddl()
+    self.path_in_transaction = self.ddl_in_transaction
+  end
   return status
 end
 
