@@ -82,6 +82,22 @@ describe("every public name", function()
     assert.same({}, missing(names, page, "%s"))
   end)
 
+  it("of a file is where the way of a statement is told", function()
+    local page = read "doc/how-it-is-built.md"
+    local pipe = io.popen "ls lua/fastpg csrc"
+    local left_out = {}
+    for file in pipe:lines() do
+      local name = file:match "^([%w_]+)%.%w+$"
+      local family = name and name:match "^(%w+)_" -- `numeric*` stands for numeric_math too
+      if name and not page:find("%f[%w_]" .. name .. "%f[^%w_]") and not (family and page:find("`" .. family .. "*`", 1, true))
+      then
+        left_out[#left_out + 1] = file
+      end
+    end
+    pipe:close()
+    assert.same({}, left_out)
+  end)
+
   it("is no file that a program loads", function()
     assert.truthy(meta:find("^%-%-%-@meta fastpg\n"))
     assert.is_nil(package.loaded["fastpg.meta"])

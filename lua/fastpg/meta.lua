@@ -306,6 +306,9 @@ function Database:timeout(seconds, fn) end
 ---@return ...
 function Database:advisory_lock(key, fn) end
 ---@param name string
+---@param codec { encode: (fun(value: any): string)?, decode: (fun(text: string): any)?, schema: string? }
+function Database:set_type_codec(name, codec) end
+---@param name string
 ---@param schema string?
 ---@return fastpg.table
 function Database:table(name, schema) end
@@ -533,6 +536,16 @@ function fastpg.timestamp(...) end
 function fastpg.timestamptz(...) end
 ---@return fastpg.interval
 function fastpg.interval(...) end
+---@return fastpg.timestamptz
+function fastpg.now() end
+---@param lower any  a bound, or the text of a range
+---@param upper any?
+---@param bounds "[)"|"[]"|"(]"|"()"|nil
+---@return fastpg.range
+function fastpg.range(lower, upper, bounds) end
+---@param ranges fastpg.range[]|string
+---@return fastpg.multirange
+function fastpg.multirange(ranges) end
 ---@param name string
 ---@param fields (string|{ name: string, type: string })[]
 ---@param options { table: string?, schema: string? }?
