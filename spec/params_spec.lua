@@ -163,8 +163,8 @@ describe("text", function()
       refused("$1: text expected, got a string that is not UTF-8 " .. hint, "text", s)
     end
     refused("$1[2]: text expected, got a string with a zero byte " .. hint, "text[]", { "a", "\0" })
-    refused("$1: text expected, got a string that is not UTF-8 " .. hint, "param_mood", "\255")
-    refused("$1[1]: text expected, got a string that is not UTF-8 " .. hint, "param_mood[]", { "\255" })
+    refused("$1: param_mood expected, got a string that is not UTF-8 " .. hint, "param_mood", "\255")
+    refused("$1[1]: param_mood expected, got a string that is not UTF-8 " .. hint, "param_mood[]", { "\255" })
   end)
 
   it("is no boolean, table or function", function()
