@@ -25,11 +25,68 @@ static void mark_array(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
+/* ---- what a list can't say ------------------------------------------------------------------ */
+
+/* Lower bounds other than 1, and the number of dimensions where elements may be tables themselves,
+ * are kept beside the list, in a table with weak keys: list -> { lower = { … }, dims = n }. */
+static const char info_key = 0;
+
+static void push_infos(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &info_key);
+  if (!lua_isnil(L, -1)) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &info_key);
+}
+
+/* For the list on top of the stack, where there is something to keep. */
+static void keep_info(lua_State *L, const fpg_type *type, const int *lower, int ndim) {
+  int list = lua_gettop(L), odd = fpg_type_takes_lists(type->elem) && ndim > 1;
+  for (int i = 0; i < ndim; i++) odd |= lower[i] != 1;
+  if (!odd) return;
+  push_infos(L);
+  lua_pushvalue(L, list);
+  lua_createtable(L, 0, 2);
+  lua_createtable(L, ndim, 0);
+  for (int i = 0; i < ndim; i++) {
+    lua_pushinteger(L, lower[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "lower");
+  lua_pushinteger(L, ndim);
+  lua_setfield(L, -2, "dims");
+  lua_rawset(L, -3);
+  lua_settop(L, list);
+}
+
+/* core.array_info(list) -> { lower =, dims = } or nil; core.set_array_info(list, info) */
+static int core_array_info(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  push_infos(L);
+  lua_pushvalue(L, 1);
+  lua_rawget(L, -2);
+  return 1;
+}
+
+static int core_set_array_info(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  push_infos(L);
+  lua_insert(L, 1);
+  lua_rawset(L, 1);
+  return 0;
+}
+
 /* ---- binary ------------------------------------------------------------------------------- */
 
 typedef struct {
   const char *p, *end;
-  int dims[MAX_DIMENSIONS];
+  int dims[MAX_DIMENSIONS], lower[MAX_DIMENSIONS];
   int ndim;
   fpg_decode_fn *decode;
   const fpg_type *type, *elem;
@@ -67,7 +124,7 @@ static void read_level(lua_State *L, const fpg_ctx *cx, reader *r, int level) {
 
 void fpg_array_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                              size_t len) {
-  reader r = {p, p + len, {0}, 0, NULL, type, type->elem};
+  reader r = {.p = p, .end = p + len, .type = type, .elem = type->elem};
   r.ndim = read_i32(L, &r);
   read_i32(L, &r); /* has-nulls: each element says so itself */
   uint32_t oid = (uint32_t)read_i32(L, &r);
@@ -77,7 +134,7 @@ void fpg_array_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
   int64_t total = 1;
   for (int i = 0; i < r.ndim; i++) {
     r.dims[i] = read_i32(L, &r);
-    read_i32(L, &r); /* lower bound */
+    r.lower[i] = read_i32(L, &r);
     total *= r.dims[i];
     /* each element takes four bytes at least: a header that promises more is a lie */
     if (r.dims[i] < 0 || total > (r.end - r.p) / 4 + MAX_DIMENSIONS * 8)
@@ -88,6 +145,7 @@ void fpg_array_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
     mark_array(L);
   } else {
     read_level(L, cx, &r, 0);
+    keep_info(L, type, r.lower, r.ndim);
   }
   if (r.p != r.end) fpg_bad_length(L, type, "fewer", len);
 }
@@ -164,19 +222,39 @@ static void text_level(lua_State *L, const fpg_ctx *cx, text_reader *r, int dept
   r->p++;
 }
 
+/* [0:2][1:3]= in front of an array whose lower bounds are not all 1: how many there are. */
+static int read_bounds(lua_State *L, text_reader *r, int *lower) {
+  int n = 0;
+  for (; r->p < r->end && *r->p == '['; n++) {
+    if (n == MAX_DIMENSIONS) fpg_bad_text(L, r->type);
+    char *end;
+    lower[n] = (int)strtol(r->p + 1, &end, 10);
+    r->p = memchr(r->p, ']', (size_t)(r->end - r->p));
+    if (!r->p || *end != ':') fpg_bad_text(L, r->type);
+    r->p++;
+  }
+  if (n && (r->p >= r->end || *r->p++ != '=')) fpg_bad_text(L, r->type);
+  return n;
+}
+
+/* The braces an array begins with; an empty one has no dimension. */
+static int depth_of(const char *p, size_t len) {
+  int depth = 0;
+  while ((size_t)depth < len && depth < MAX_DIMENSIONS && p[depth] == '{') depth++;
+  return len == 2 ? 0 : depth;
+}
+
 void fpg_array_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                            size_t len) {
   text_reader r = {p, p + len, type, NULL, delimiter(type)};
-  if (len && *p == '[') { /* [0:2]={...}: lower bounds other than 1 */
-    r.p = memchr(p, '=', len);
-    if (!r.p) fpg_bad_text(L, type);
-    r.p++;
-  }
+  int lower[MAX_DIMENSIONS] = {1, 1, 1, 1, 1, 1}, ndim = read_bounds(L, &r, lower);
   r.word = fpg_buf_new(L);
   text_level(L, cx, &r, 1);
   if (r.p != r.end) fpg_bad_text(L, type);
   fpg_buf_free(L, r.word);
   lua_remove(L, -2);
+  if (!ndim) ndim = depth_of(p, len);
+  keep_info(L, type, lower, ndim);
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
@@ -189,15 +267,17 @@ typedef struct {
   fpg_ctx cx; /* its path is `path` below, for messages */
   int dims[MAX_DIMENSIONS], path[MAX_DIMENSIONS];
   int leaf_level;
+  int said_dims; /* by fastpg.array or by the server; 0: look at the tables */
   size_t elements;
 } writer;
 
-/* Whether the table at idx is a list of elements.  For json it is an element; so is one that has
- * names only, as { year = 2024, … } for a date. */
-static int is_list(lua_State *L, const writer *w, int idx) {
-  if (fpg_type_takes_tables(w->type->elem)) return 0;
+/* Whether the table at idx, at that level, is a list of elements.  For json and the like every table
+ * is an element unless more dimensions were said; so is one that has names only, as { year = 2024, … }
+ * for a date. */
+static int is_list(lua_State *L, const writer *w, int idx, int level) {
+  if (fpg_type_takes_lists(w->type->elem)) return level < w->said_dims;
   lua_pushnil(L);
-  if (!lua_next(L, idx)) return 1;
+  if (!lua_next(L, idx)) return !fpg_type_takes_tables(w->type->elem);
   int first = lua_type(L, -2);
   lua_rawgeti(L, idx, 1);
   int list = first == LUA_TNUMBER || !lua_isnil(L, -1);
@@ -280,7 +360,7 @@ static void write_level(lua_State *L, writer *w, int idx, int level);
 /* The value on top: an element, NULL, or a list that is one level deeper. */
 static void write_child(lua_State *L, writer *w, int level) {
   int idx = lua_gettop(L);
-  if (lua_type(L, idx) == LUA_TTABLE && is_list(L, w, idx)) {
+  if (lua_type(L, idx) == LUA_TTABLE && is_list(L, w, idx, level + 1)) {
     if (w->leaf_level == level + 1) ragged(L, w, ", here is a list among elements");
     write_level(L, w, idx, level + 1);
     return;
@@ -316,6 +396,47 @@ static void write_level(lua_State *L, writer *w, int idx, int level) {
   fpg_buf_putc(L, w->out, '}');
 }
 
+/* What was said of the list at idx; the lower bounds stay on the stack, nil where there are none. */
+static void push_said(lua_State *L, writer *w, int idx) {
+  push_infos(L);
+  lua_pushvalue(L, idx);
+  lua_rawget(L, -2);
+  if (lua_type(L, -1) != LUA_TTABLE) {
+    lua_pop(L, 2);
+    lua_pushnil(L);
+    return;
+  }
+  lua_getfield(L, -1, "dims");
+  w->said_dims = (int)lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  lua_getfield(L, -1, "lower");
+  lua_insert(L, -3);
+  lua_pop(L, 2);
+}
+
+/* [0:2][1:3]= for what was written behind `start`. */
+static void put_bounds(lua_State *L, writer *w, size_t start) {
+  size_t len = w->out->len - start;
+  fpg_buf *head = fpg_buf_new(L);
+  for (int i = 0; i < MAX_DIMENSIONS && w->dims[i] >= 0; i++) {
+    int64_t lower = 1;
+    lua_rawgeti(L, -2, i + 1);
+    fpg_to_int64(L, -1, &lower);
+    lua_pop(L, 1);
+    fpg_buf_putc(L, head, '[');
+    fpg_buf_putint(L, head, lower);
+    fpg_buf_putc(L, head, ':');
+    fpg_buf_putint(L, head, lower + w->dims[i] - 1);
+    fpg_buf_putc(L, head, ']');
+  }
+  fpg_buf_putc(L, head, '=');
+  fpg_buf_grow(L, w->out, head->len);
+  memmove(w->out->data + start + head->len, w->out->data + start, len);
+  memcpy(w->out->data + start, head->data, head->len);
+  fpg_buf_free(L, head);
+  lua_pop(L, 1);
+}
+
 int fpg_array_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
   if (lua_type(L, idx) != LUA_TTABLE)
     fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a list for %s", type->name));
@@ -324,10 +445,22 @@ int fpg_array_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int 
   w.cx.path = w.path;
   w.cx.depth = 0;
   for (int i = 0; i < MAX_DIMENSIONS; i++) w.dims[i] = -1;
+  luaL_checkstack(L, 8, "array");
+  push_said(L, &w, idx);
   write_level(L, &w, idx, 0);
   if (!w.elements) { /* {{},{}} has no form but {} */
     out->len = start;
     fpg_buf_put(L, out, "{}", 2);
+  } else if (!lua_isnil(L, -1)) {
+    put_bounds(L, &w, start);
   }
+  lua_pop(L, 1);
   return FPG_TEXT;
+}
+
+void fpg_open_array(lua_State *L) {
+  lua_pushcfunction(L, core_array_info);
+  lua_setfield(L, -2, "array_info");
+  lua_pushcfunction(L, core_set_array_info);
+  lua_setfield(L, -2, "set_array_info");
 }

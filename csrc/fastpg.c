@@ -32,6 +32,7 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_value(L);
   fpg_open_json(L);
   fpg_open_error(L);
+  fpg_open_array(L);
   fpg_open_typemap(L);
   fpg_open_stmt(L);
   fpg_open_conn(L);

@@ -596,6 +596,11 @@ static int has_binary(const fpg_type *type, int depth) {
   return 1;
 }
 
+int fpg_type_takes_lists(const fpg_type *type) {
+  return type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
+         type->encode == fpg_multirange_encode;
+}
+
 int fpg_type_takes_tables(const fpg_type *type) {
   return type->nfields > 0 || type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
          type->encode == fpg_range_encode || type->encode == fpg_multirange_encode;

@@ -13,6 +13,9 @@ const fpg_type *fpg_type_find(uint32_t oid);
 /* Whether values of the type can be read in binary: for an array, what its elements say. */
 int fpg_type_has_binary(const fpg_type *type);
 
+/* The same for a table that is a list: in an array it is one more dimension only where that was said. */
+int fpg_type_takes_lists(const fpg_type *type);
+
 /* For types the server alone understands: text both ways. */
 fpg_decode_fn fpg_bytes_decode;
 fpg_encode_fn fpg_any_encode;
@@ -26,6 +29,7 @@ extern const fpg_type fpg_type_other;
 /* Arrays, in container.c: nested lists, fastpg.null for NULL. */
 fpg_decode_fn fpg_array_decode_binary, fpg_array_decode_text;
 fpg_encode_fn fpg_array_encode;
+void fpg_open_array(lua_State *L);
 
 /* Raises unless the bytes are text as the server takes it: UTF-8 without a zero byte. */
 void fpg_check_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *s,

@@ -6,6 +6,7 @@ require "fastpg.load"
 
 local class = require "fastpg.class"
 local codegen = require "fastpg.codegen"
+local arrays = require "fastpg.arrays"
 local conninfo = require "fastpg.conninfo"
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
@@ -48,6 +49,8 @@ local fastpg = {
   json_text = core.json_text,
   json_null = core.json_null,
   array_mt = core.array_mt,
+  array = arrays.array,
+  lower_bounds = arrays.lower_bounds,
   numeric = core.numeric,
   date = core.date,
   time = core.time,
