@@ -276,6 +276,7 @@ methods.rollback = transaction.rollback
 -- ---- running SQL ----------------------------------------------------------------------------
 
 local function query(self, how, sql, ...)
+  if type(self) ~= "table" then errors.argument("a database expected as self, got %s (call it as db:q)", type(self)) end
   return self:on_connection(statement.run, how, self.row_target, sql, ...)
 end
 
