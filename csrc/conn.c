@@ -285,8 +285,17 @@ static int check_sent(lua_State *L, fpg_conn *c, int ok) {
   return lua_error(L);
 }
 
+/* The first statement of a pipeline would inherit single-row mode from the one before (libpq 15). A
+ * call outside the pipeline ends that mode, and one without a text sends nothing. */
+static void leave_single_row(fpg_conn *c) {
+  if (c->single_row) PQsendQueryParams(c->pg, NULL, 0, NULL, NULL, NULL, NULL, FPG_TEXT);
+  c->single_row = 0;
+}
+
 static void enter_pipeline(lua_State *L, fpg_conn *c) {
-  if (PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF) check_sent(L, c, PQenterPipelineMode(c->pg));
+  if (PQpipelineStatus(c->pg) != PQ_PIPELINE_OFF) return;
+  leave_single_row(c);
+  check_sent(L, c, PQenterPipelineMode(c->pg));
 }
 
 /* conn:send_simple(sql): several statements, no parameters; the last result or the first error */
@@ -468,7 +477,7 @@ static int conn_flush(lua_State *L) {
 /* conn:stream(): the statement just sent comes row by row; step stops at each */
 static int conn_stream(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  c->streaming = PQsetSingleRowMode(c->pg);
+  c->streaming = c->single_row = PQsetSingleRowMode(c->pg);
   lua_pushboolean(L, c->streaming);
   return 1;
 }

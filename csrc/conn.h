@@ -45,6 +45,7 @@ typedef struct fpg_conn {
   int slots, syncs;
   int each;
   int streaming;     /* single-row mode: every row is a result of its own */
+  int single_row;    /* libpq may still be in that mode when the statement is over */
   int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
   int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
   int refused;       /* a COPY was refused: the operation is a failure whatever the server says */

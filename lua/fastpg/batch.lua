@@ -5,7 +5,8 @@
 -- Outside a transaction the server runs a pipeline up to its Sync as one transaction of its own.
 -- Inside one, a savepoint around the batch makes it all or nothing too.  A statement whose
 -- arguments can't be encoded is answered with one that fails on purpose, so that what was queued
--- before it is undone as well.  While sending, results that are there are read: neither side ever
+-- before it is undone as well.  (What `receive` makes of a result comes too late for that: a failure
+-- there is raised, and undoes nothing by itself.)  While sending, results that are there are read: neither side ever
 -- waits for the other with full buffers.
 --
 -- PostgreSQL manual: "Pipeline Mode" of libpq; "Pipelining" in the protocol.
@@ -30,7 +31,7 @@ local function collect(state)
   state.pending[state.read], state.tags[state.read] = nil, nil
   local err = state.conn:outcome()
   if err then
-    state.failure = state.failure or err
+    state.failure, state.undone = state.failure or err, true
   elseif not state.failure and st ~= COMMAND then
     local ok, problem = pcall(state.receive, state.conn, st, tag)
     if not ok then state.failure = problem end
@@ -118,8 +119,7 @@ local function run(conn, prepare, produce, receive, in_transaction)
     end
     finish(state)
   end
-  if not ok then return state.failure or problem end
-  return state.failure
+  return state.failure or not ok and problem or nil, state.undone
 end
 
 --- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
@@ -130,12 +130,12 @@ end
 ---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
 function batch.run(conn, prepare, produce, receive, guarded)
   local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
-  local failure = run(conn, prepare, produce, receive, in_transaction)
-  if failure and errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure) then
-    failure = run(conn, prepare, produce, receive, in_transaction)
+  local failure, undone = run(conn, prepare, produce, receive, in_transaction)
+  if errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure) then
+    failure, undone = run(conn, prepare, produce, receive, in_transaction)
   end
   if not failure then return end
-  if in_transaction and conn.c:usable() then
+  if in_transaction and undone and conn.c:usable() then
     conn:arm_recovery()
     conn:simple(UNDO)
   end

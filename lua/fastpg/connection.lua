@@ -98,7 +98,7 @@ end
 
 --- The time that a statement has from here on.
 function Connection:arm()
-  self.deadline = self.deadline_of()
+  self.deadline, self.overdue = self.deadline_of(), nil
 end
 
 --- Time to clean up after a failure, whatever the statement's own was.
@@ -145,17 +145,8 @@ function Connection:settle()
   while c:busy() do self:drive() end
 end
 
--- A statement that was over before the cancel reached the server is a success; whatever the call
--- does next is late already.
-local function judge_overdue(self, err)
-  local deadline = self.overdue
-  self.overdue = nil
-  if not err then
-    self.deadline = deadline
-  elseif err.sqlstate == "57014" then
-    return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
-  end
-  return err
+local function timeout_error()
+  return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
 end
 
 -- The error of a finished operation, after what it tells of the session was noted.
@@ -171,7 +162,11 @@ function Connection:outcome()
       self.ddl_in_transaction, self.path_in_transaction = nil, nil
     end
   end
-  if self.overdue then return judge_overdue(self, err) end
+  -- a result that was on its way before the cancel reached the server is a success
+  if err and self.overdue then
+    self.overdue = nil
+    if err.sqlstate == "57014" then return timeout_error() end
+  end
   return err
 end
 
@@ -236,7 +231,7 @@ function prepare(self, name, sql)
   if drop then self.dead = {} end
   self:drive()
   local err = self:outcome()
-  if not err then
+  if not err and not self.overdue then
     local st = c:make_statement(name)
     if st:has_record() then
       self.records = self.records or setmetatable({}, { __mode = "k" })
@@ -247,6 +242,7 @@ function prepare(self, name, sql)
     return look_up_types(self, st, name, sql, unknown)
   end
   self:settle()
+  err = err or timeout_error() -- it is late already, and has not begun
   if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
     -- what was to be deallocated is gone already, and the rest with it
     self:forget_all(false)

@@ -208,7 +208,7 @@ function methods.on_connection(self, fn, ...)
     conn = self:checkout()
     return release(conn, pcall(fn, conn, ...))
   end
-  conn.deadline = deadline_of(self.root)
+  conn:arm()
   if conn.abandoned then conn:clear() end
   return fn(conn, ...)
 end

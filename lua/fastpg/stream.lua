@@ -26,7 +26,7 @@ function Single:next_row()
   if self.ready then -- the first one was waited for at the start
     self.ready = false
   else
-    conn:arm()
+    if not conn.overdue then conn:arm() end
     conn:drive()
     local err = conn:outcome()
     if err then error(errors.annotate(err, self.sql), 0) end
@@ -134,13 +134,15 @@ local function close(self)
   if not ok then error(err, 0) end
 end
 
+local function next_row(self, source)
+  if not is_owned(self) then self.owner:connection() end -- raises
+  return source:next_row()
+end
+
 Stream.__call = function(self)
   local source = self.source
   if not source then return nil end
-  local ok, row = pcall(function()
-    if not is_owned(self) then self.owner:connection() end -- raises
-    return source:next_row()
-  end)
+  local ok, row = pcall(next_row, self, source)
   if ok and row ~= nil then return row end
   if ok then
     close(self)

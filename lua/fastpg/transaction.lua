@@ -72,14 +72,15 @@ local function roll_back(conn)
   if not conn:reset() then conn:close() end -- and the server rolls back by itself
 end
 
--- A failure before or at BEGIN leaves nothing open.
+-- A failure at BEGIN leaves nothing open.
 local function start(conn, command)
+  local busy = conn.c:busy()
   local ok, err = pcall(conn.simple, conn, command)
   if ok then
     conn.in_transaction = true
     return
   end
-  roll_back(conn)
+  if not busy then roll_back(conn) end -- else it did not begin
   error(err, 0)
 end
 
