@@ -104,7 +104,7 @@ static int core_connect(lua_State *L) {
   memset(c, 0, sizeof *c);
   luaL_setmetatable(L, FPG_CONN_MT);
   int self = lua_gettop(L);
-  lua_createtable(L, 2, 0); /* anchors of the two arenas */
+  lua_createtable(L, 3, 0); /* anchors of the two arenas and the holder */
   c->buf = fpg_buf_new(L);
   lua_rawseti(L, -2, 1);
   c->argv = fpg_buf_new(L);
@@ -298,11 +298,18 @@ static void enter_pipeline(lua_State *L, fpg_conn *c) {
   check_sent(L, c, PQenterPipelineMode(c->pg));
 }
 
+/* What is no continuation of a pipeline that a prepared, not yet run, unnamed statement left open. */
+static void begin_new(lua_State *L, fpg_conn *c) {
+  if (c->open_pipeline)
+    fpg_raise(L, "connection_busy", "another statement is being sent on this connection");
+  fpg_conn_begin(L, c);
+}
+
 /* conn:send_simple(sql): several statements, no parameters; the last result or the first error */
 static int conn_send_simple(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   const char *sql = luaL_checkstring(L, 2);
-  fpg_conn_begin(L, c);
+  begin_new(L, c);
   c->each = 0;
   check_sent(L, c, PQsendQuery(c->pg, sql));
   c->slots = c->fresh = 1;
@@ -338,7 +345,7 @@ static void send_deallocate(lua_State *L, fpg_conn *c, int list) {
 static int conn_send_prepare(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   const char *name = luaL_checkstring(L, 2), *sql = luaL_checkstring(L, 3);
-  fpg_conn_begin(L, c);
+  begin_new(L, c);
   c->each = 0;
   enter_pipeline(L, c);
   if (lua_istable(L, 4)) send_deallocate(L, c, 4);

@@ -16,7 +16,7 @@
  * runs until nothing is outstanding and keeps the first error or the last result.
  *
  * Invariants: res is owned here and cleared before anything new is sent · buf and argv are reused
- * by every statement · a connection made in another process is never spoken to (`owner`).
+ * by every statement · the user value is the list of what c holds: buf, argv, holder · a connection made in another process is never spoken to (`owner`).
  */
 #ifndef FASTPG_CONN_H
 #define FASTPG_CONN_H
@@ -52,8 +52,9 @@ typedef struct fpg_conn {
   int fresh;         /* a single statement was sent and the socket not looked at since */
   int events;        /* FPG_EVENT_* */
   double clock;
-  fpg_buf *buf;  /* bytes of the parameters */
-  fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared */
+  fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
+  fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared; likewise */
+  struct fpg_holder *holder; /* of the result being decoded */
 } fpg_conn;
 
 /* The connection at idx; raises "closed" when it is closed or belongs to another process. */
@@ -62,13 +63,16 @@ fpg_conn *fpg_check_conn(lua_State *L, int idx);
 /* Clears what the last operation left; raises when it is still under way. */
 void fpg_conn_begin(lua_State *L, fpg_conn *c);
 
-/* params.c: encodes the arguments into c->buf and c->argv.  `list` is the index of a table that
+/* params.c: encodes the arguments; the connection is at index 1 of the stack.  `list` is the index of a table that
  * holds n arguments, or 0 when they are on the stack from `first` on. */
 typedef struct {
   const char *const *values;
   const int *lengths, *formats;
 } fpg_args;
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
+
+/* Pushes the session's TimeZone, "UTC" where it is not known. */
+const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
 
 void fpg_open_conn(lua_State *L);
 void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */

@@ -7,6 +7,9 @@
  * copied: the caller's stack (or list) anchors it until it is sent.
  *
  *   argv:  [ const char *value × n ][ int length × n ][ int format × n ]
+ *
+ * Encoding may run Lua code (a codec of the user's, a finalizer), and that code another statement on
+ * this connection: meanwhile the arenas are taken out of it, and made anew where they are missing.
  */
 #include "conn.h"
 
@@ -18,18 +21,41 @@ static void check_count(lua_State *L, const fpg_stmt *st, int n) {
             n < st->nparams ? "few" : "many", st->nparams, n);
 }
 
+/* Pushes an arena and takes it out of the connection, whose anchors are at that index. */
+static fpg_buf *take_arena(lua_State *L, fpg_buf **held, int anchors, int i) {
+  fpg_buf *b = *held;
+  if (!b) return fpg_buf_new(L);
+  lua_rawgeti(L, anchors, i);
+  *held = NULL;
+  b->len = 0;
+  if (b->cap > KEEP_BYTES) fpg_buf_free(L, b);
+  return b;
+}
+
+static void put_back(lua_State *L, fpg_buf **held, fpg_buf *b, int anchors, int i) {
+  lua_pushvalue(L, anchors + i);
+  lua_rawseti(L, anchors, i);
+  *held = b;
+}
+
+/* Pushes the session's TimeZone: libpq's own text of it is gone after a SET. */
+const char *fpg_push_timezone(lua_State *L, const fpg_conn *c) {
+  const char *zone = PQparameterStatus(c->pg, "TimeZone");
+  lua_pushstring(L, zone ? zone : "UTC");
+  return lua_tostring(L, -1);
+}
+
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first,
                          int n) {
   check_count(L, st, n);
-  if (c->buf->cap > KEEP_BYTES) fpg_buf_free(L, c->buf);
-  c->buf->len = c->argv->len = 0;
-  size_t count = (size_t)n;
-  fpg_buf_grow(L, c->argv, count * (sizeof(char *) + 2 * sizeof(int)) + 1);
-  const char **values = (const char **)(void *)c->argv->data;
+  int top = lua_gettop(L), anchors = top + 1;
+  luaL_checkstack(L, 16, "arguments");
+  fpg_getuservalue(L, 1);
+  fpg_buf *buf = take_arena(L, &c->buf, anchors, 1), *argv = take_arena(L, &c->argv, anchors, 2);
+  fpg_buf_grow(L, argv, (size_t)n * (sizeof(char *) + 2 * sizeof(int)) + 1);
+  const char **values = (const char **)(void *)argv->data;
   int *lengths = (int *)(void *)(values + n), *formats = lengths + n;
-  const char *tz = PQparameterStatus(c->pg, "TimeZone");
-  fpg_ctx cx = {.timezone = tz ? tz : "UTC", .types = st->types};
-  luaL_checkstack(L, 8, "arguments");
+  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .types = st->types};
   for (int i = 0; i < n; i++) {
     int idx = first + i;
     if (list) {
@@ -41,18 +67,18 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
     lengths[i] = -1; /* NULL */
     formats[i] = FPG_TEXT;
     if (!fpg_is_null(L, idx)) {
-      size_t at = c->buf->len, len = 0;
+      size_t at = buf->len, len = 0;
       const char *direct = NULL;
-      formats[i] = fpg_encode_param(L, &cx, st->params[i], idx, c->buf, &direct, &len);
-      if (!direct) len = c->buf->len - at;
+      formats[i] = fpg_encode_param(L, &cx, st->params[i], idx, buf, &direct, &len);
+      if (!direct) len = buf->len - at;
       if (len > INT32_MAX) fpg_raise(L, "invalid_argument", "$%d: value over 2 GB", i + 1);
-      if (!direct) fpg_buf_putc(L, c->buf, 0); /* libpq finds the end of a text value by strlen */
+      if (!direct) fpg_buf_putc(L, buf, 0); /* libpq finds the end of a text value by strlen */
       values[i] = direct;
       lengths[i] = (int)len;
     }
     if (list) lua_pop(L, 1);
   }
-  const char *p = c->buf->data;
+  const char *p = buf->data;
   for (int i = 0; i < n; i++) {
     if (lengths[i] < 0 || values[i]) continue;
     values[i] = p;
@@ -60,5 +86,8 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   }
   for (int i = 0; i < n; i++)
     if (lengths[i] < 0) lengths[i] = 0;
+  put_back(L, &c->buf, buf, anchors, 1);
+  put_back(L, &c->argv, argv, anchors, 2);
+  lua_settop(L, top);
   return (fpg_args){values, lengths, formats};
 }

@@ -4,8 +4,11 @@
  *
  * A row is a plain table with the column names as keys.  The names are Lua strings already (the
  * statement's shape holds them); they are put on the stack once for all rows, so that a cell costs
- * one push, one decode and one rawset.  The result stays owned by the connection while this runs,
- * so an error in the middle leaks nothing.
+ * one push, one decode and one rawset.
+ *
+ * Decoding may run Lua code (a codec of the user's, a finalizer), and that code another statement on
+ * this connection.  So the result is taken out of the connection first: a holder on the stack owns it
+ * until it is decoded, or until the holder is collected after an error.
  */
 #include <limits.h>
 
@@ -13,20 +16,58 @@
 #include "error.h"
 #include "json.h"
 
-/* The finished result, or raises what went wrong. */
-static const PGresult *get_result(lua_State *L, fpg_conn *c) {
+#define HOLDER_MT "fastpg.result"
+
+struct fpg_holder {
+  PGresult *res;
+};
+
+static int holder_gc(lua_State *L) {
+  struct fpg_holder *h = lua_touserdata(L, 1);
+  PQclear(h->res);
+  h->res = NULL;
+  return 0;
+}
+
+/* Pushes an empty holder: the connection's own, or a new one when that is in use. */
+static struct fpg_holder *push_holder(lua_State *L, fpg_conn *c) {
+  fpg_getuservalue(L, 1);
+  if (c->holder && !c->holder->res) {
+    lua_rawgeti(L, -1, 3);
+  } else {
+    struct fpg_holder *h = fpg_newuserdata(L, sizeof *h);
+    h->res = NULL;
+    luaL_setmetatable(L, HOLDER_MT);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, 3);
+    c->holder = h;
+  }
+  lua_remove(L, -2);
+  return c->holder;
+}
+
+/* Pushes the holder of the finished result, or raises what went wrong. */
+static struct fpg_holder *take_result(lua_State *L, fpg_conn *c) {
   if (!c->res) fpg_raise(L, "connection_busy", "there is no result to fetch");
   switch (PQresultStatus(c->res)) {
     case PGRES_TUPLES_OK:
     case PGRES_SINGLE_TUPLE:
     case PGRES_COMMAND_OK:
-    case PGRES_EMPTY_QUERY: return c->res;
+    case PGRES_EMPTY_QUERY: break;
     case PGRES_PIPELINE_ABORTED:
       fpg_raise(L, "pipeline_aborted", "an earlier statement of the pipeline failed");
       break;
     default: fpg_push_result_error(L, c->pg, c->res); lua_error(L);
   }
-  return NULL;
+  struct fpg_holder *h = push_holder(L, c);
+  h->res = c->res;
+  c->res = NULL;
+  return h;
+}
+
+static void release(struct fpg_holder *h) {
+  PQclear(h->res);
+  h->res = NULL;
 }
 
 static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
@@ -35,9 +76,9 @@ static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
               st->ncols, PQnfields(res));
 }
 
-static fpg_ctx context(fpg_conn *c, const fpg_stmt *st) {
-  const char *tz = PQparameterStatus(c->pg, "TimeZone");
-  return (fpg_ctx){.timezone = tz ? tz : "UTC", .types = st->types};
+/* Pushes what the context refers to. */
+static fpg_ctx context(lua_State *L, const fpg_conn *c, const fpg_stmt *st) {
+  return (fpg_ctx){.timezone = fpg_push_timezone(L, c), .types = st->types};
 }
 
 /* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
@@ -83,22 +124,21 @@ static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const 
 static int conn_fetch_rows(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt(L, 2);
-  const PGresult *res = get_result(L, c);
-  check_shape(L, st, res);
-  int n = PQntuples(res);
-  fpg_ctx cx = context(c, st);
   lua_settop(L, 4);
+  struct fpg_holder *h = take_result(L, c);
+  check_shape(L, st, h->res);
+  int n = PQntuples(h->res);
+  fpg_ctx cx = context(L, c, st);
   int names = push_names(L, 2, st->ncols);
   lua_createtable(L, n, 0);
   int list = lua_gettop(L);
   for (int i = 0; i < n; i++) {
-    push_row(L, &cx, st, res, i, names, 3);
+    push_row(L, &cx, st, h->res, i, names, 3);
     lua_rawseti(L, list, i + 1);
   }
   lua_pushvalue(L, 4);
   lua_setmetatable(L, list);
-  PQclear(c->res);
-  c->res = NULL;
+  release(h);
   return 1;
 }
 
@@ -106,19 +146,18 @@ static int conn_fetch_rows(lua_State *L) {
 static int conn_fetch_row(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt(L, 2);
-  const PGresult *res = get_result(L, c);
-  check_shape(L, st, res);
-  int n = PQntuples(res);
   lua_settop(L, 3);
+  struct fpg_holder *h = take_result(L, c);
+  check_shape(L, st, h->res);
+  int n = PQntuples(h->res);
   if (n == 0) {
     lua_pushnil(L);
   } else {
-    fpg_ctx cx = context(c, st);
-    push_row(L, &cx, st, res, 0, push_names(L, 2, st->ncols), 3);
+    fpg_ctx cx = context(L, c, st);
+    push_row(L, &cx, st, h->res, 0, push_names(L, 2, st->ncols), 3);
   }
   lua_pushinteger(L, n);
-  PQclear(c->res);
-  c->res = NULL;
+  release(h);
   return 2;
 }
 
@@ -126,15 +165,14 @@ static int conn_fetch_row(lua_State *L) {
 static int conn_fetch_item(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt(L, 2);
-  const PGresult *res = get_result(L, c);
-  check_shape(L, st, res);
-  int n = PQntuples(res);
-  fpg_ctx cx = context(c, st);
-  if (!n || !st->ncols || !push_cell(L, &cx, st, res, 0, 0)) lua_pushnil(L);
+  struct fpg_holder *h = take_result(L, c);
+  check_shape(L, st, h->res);
+  int n = PQntuples(h->res);
+  fpg_ctx cx = context(L, c, st);
+  if (!n || !st->ncols || !push_cell(L, &cx, st, h->res, 0, 0)) lua_pushnil(L);
   lua_pushinteger(L, n);
   lua_pushinteger(L, st->ncols);
-  PQclear(c->res);
-  c->res = NULL;
+  release(h);
   return 3;
 }
 
@@ -143,16 +181,16 @@ static int conn_fetch_item(lua_State *L) {
 static int conn_fetch_arrays(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt(L, 2);
-  const PGresult *res = get_result(L, c);
-  check_shape(L, st, res);
-  int n = PQntuples(res);
-  fpg_ctx cx = context(c, st);
   lua_settop(L, 3);
-  lua_createtable(L, n, 1);
+  struct fpg_holder *h = take_result(L, c);
+  check_shape(L, st, h->res);
+  int n = PQntuples(h->res);
+  fpg_ctx cx = context(L, c, st);
+  lua_createtable(L, n, 0);
   for (int i = 0; i < n; i++) {
     lua_createtable(L, st->ncols, 1);
     for (int j = 0; j < st->ncols; j++) {
-      if (!push_cell(L, &cx, st, res, i, j)) lua_pushlightuserdata(L, NULL);
+      if (!push_cell(L, &cx, st, h->res, i, j)) lua_pushlightuserdata(L, NULL);
       lua_rawseti(L, -2, j + 1);
     }
     lua_pushinteger(L, st->ncols);
@@ -163,17 +201,16 @@ static int conn_fetch_arrays(lua_State *L) {
   }
   lua_pushvalue(L, 3);
   lua_setmetatable(L, -2);
-  PQclear(c->res);
-  c->res = NULL;
+  release(h);
   return 1;
 }
 
 /* conn:fetch_status() -> the command tag ("INSERT 0 1"), the number of rows it names or nil */
 static int conn_fetch_status(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  get_result(L, c);
-  lua_pushstring(L, PQcmdStatus(c->res));
-  const char *rows = PQcmdTuples(c->res);
+  struct fpg_holder *h = take_result(L, c);
+  lua_pushstring(L, PQcmdStatus(h->res));
+  const char *rows = PQcmdTuples(h->res);
   if (*rows) {
     lua_pushstring(L, rows);
     fpg_push_int64(L, (int64_t)lua_tonumber(L, -1));
@@ -181,8 +218,7 @@ static int conn_fetch_status(lua_State *L) {
   } else {
     lua_pushnil(L);
   }
-  PQclear(c->res);
-  c->res = NULL;
+  release(h);
   return 2;
 }
 
@@ -226,6 +262,10 @@ static const luaL_Reg methods[] = {
 };
 
 void fpg_open_result(lua_State *L, int table) {
+  luaL_newmetatable(L, HOLDER_MT);
+  lua_pushcfunction(L, holder_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
   lua_pushvalue(L, table);
   luaL_setfuncs(L, methods, 0);
   lua_pop(L, 1);

@@ -1,0 +1,135 @@
+-- SPDX-License-Identifier: MIT
+--
+-- stress: every step of a statement, for every codec, with an allocator that fails at each of its
+-- allocations in turn, and with a collector that never rests.  What is left must work.
+
+local fastpg = require "fastpg"
+local pg = require "spec.support.pg"
+local alloc, why_not = require("spec.support.alloc")()
+
+local null = fastpg.null
+
+-- { what, SQL, arguments }: the codecs both ways, in both forms.
+local statements = {
+  { "integers", "SELECT $1::int, $2::bigint, $3::smallint, $4::oid", 1, 2, 3, 4 },
+  { "floats and booleans", "SELECT $1::float8, $2::float4, $3::bool", 1.5, 0.25, true },
+  { "text and bytes", "SELECT $1::text, $2::bytea, $3::uuid, $4::text", ("x"):rep(300), "\1bytes\127", "00000000-0000-0000-0000-000000000001", 5 },
+  { "numeric", "SELECT $1::numeric, $2::numeric", fastpg.numeric "12345678901234567890.5", 7 },
+  { "dates and times", "SELECT $1::date, $2::timestamptz, $3::interval, $4::timetz, $5::timestamp", fastpg.date "2024-02-29",
+    fastpg.timestamptz "2024-02-29 12:00:00+00", fastpg.interval "1 mon 2 days", "10:00+01", { year = 2024, month = 1, day = 2 } },
+  { "json", "SELECT $1::jsonb, $2::json", { a = { 1, null, "x", { b = {} } } }, "text" },
+  { "arrays", "SELECT $1::int[], $2::text[], $3::jsonb[]", { 1, null, 3 }, { { 'a"', "b" }, { "c", null } }, { { 1 }, { a = 2 } } },
+  { "ranges and rows", "SELECT $1::int4range, $2::stress_row, ARRAY[$2::stress_row, NULL], ROW(1, 'x')", "[1,5)", { a = 1, b = "x" } },
+  { "text form", "SELECT 'x'::xml, 1.5::float8, 1.50::numeric, ARRAY[1, 2], '{\"a\": [1]}'::jsonb, '\\x4142'::bytea, '(1,x)'::stress_row, now(), '1 day'::interval" },
+}
+
+local unpack = table.unpack or unpack
+local function run(db, s) return db:q(s[2], unpack(s, 3, #s)) end
+
+local function is_memory_error(err)
+  if type(err) == "table" then err = err.message end
+  return type(err) == "string" and err:find("not enough memory", 1, true) ~= nil
+end
+
+-- fn with each of its allocations failing; `after` says whether all is well then.
+local function exhaust(what, fn, after)
+  fn()
+  for _, once in ipairs{ true, false } do
+    local n, reached, ok, err = 0, true, nil, nil
+    while reached do
+      n = n + 1
+      assert(n < 50000, what .. ": no end")
+      reached, ok, err = alloc.try(n, once, fn)
+      if not ok and not is_memory_error(err) then
+        error(("%s, allocation %d%s: %s"):format(what, n, once and "" or " and all after it", tostring(err)), 0)
+      end
+      local well, problem = pcall(after)
+      if not well then
+        error(("%s, after allocation %d%s failed: %s"):format(what, n, once and "" or " and all after it", tostring(problem)), 0)
+      end
+    end
+    assert.is_true(ok)
+  end
+end
+
+describe("with an allocator that fails", function()
+  if not alloc then
+    it("(no such allocator)", function() pending(why_not) end)
+    return
+  end
+  local db = pg.db()
+  db:execute "CREATE TYPE stress_row AS (a int, b text)"
+
+  for _, s in ipairs(statements) do
+    it("at any allocation, a statement ends or fails as one: " .. s[1], function()
+      exhaust(s[1], function() run(db, s) end, function() assert.equal(1, db:item("SELECT 1")) end)
+    end)
+  end
+
+  it("statements are prepared or not", function()
+    local n = 0
+    exhaust("prepare", function()
+      n = n + 1
+      db:q(("SELECT $1::int AS a_%d, 'x'"):format(n), n)
+    end, function() assert.equal(1, db:item("SELECT 1")) end)
+  end)
+
+  it("types are looked up or not", function()
+    exhaust("look-up", function()
+      db:refresh()
+      run(db, statements[8])
+    end, function() assert.equal(1, db:item("SELECT 1")) end)
+  end)
+
+  it("statements without a cache leave nothing open", function()
+    local uncached = pg.db{ statement_cache_size = 0 }
+    exhaust("uncached", function() uncached:q("SELECT $1::int[], $2::text", { 1, 2 }, "x") end,
+      function() assert.equal(1, uncached:item("SELECT 1")) end)
+    uncached:close()
+  end)
+
+  it("a transaction is whole or not there", function()
+    db:execute "CREATE TABLE IF NOT EXISTS stress_tx (a int)"
+    exhaust("transaction", function()
+      db:transaction(function(tx)
+        tx:execute("INSERT INTO stress_tx VALUES ($1)", 1)
+        tx:execute("INSERT INTO stress_tx VALUES ($1)", 2)
+      end)
+    end, function() assert.equal(0, db:item("SELECT count(*) % 2 FROM stress_tx")) end)
+  end)
+
+  it("connections are made or not", function()
+    local info = pg.conninfo()
+    exhaust("connect", function()
+      local other = fastpg.connect(info)
+      other:close()
+    end, function() end)
+    collectgarbage()
+    collectgarbage()
+    assert.equal(1, db:item("SELECT 1"))
+  end)
+end)
+
+describe("with a collector that never rests", function()
+  it("values are whole", function()
+    local db = pg.db()
+    db:execute "DROP TYPE IF EXISTS stress_row; CREATE TYPE stress_row AS (a int, b text)"
+    local generational = _VERSION == "Lua 5.4"
+    local pause, mul = collectgarbage("setpause", 0), collectgarbage("setstepmul", 100000)
+    for _, s in ipairs(statements) do
+      local first = fastpg.to_json(run(db, s)):gsub('"now".-,', "")
+      for _ = 1, 5 do assert.equal(#first, #fastpg.to_json(run(db, s)):gsub('"now".-,', "")) end
+    end
+    local rows = db:q("SELECT i, i::numeric AS n, ARRAY[i, NULL] AS a, '2024-01-01'::date + i AS d FROM generate_series(1, 300) i")
+    collectgarbage("setpause", pause)
+    collectgarbage("setstepmul", mul)
+    if generational then collectgarbage("incremental") end
+    for i, row in ipairs(rows) do
+      assert.equal(i, row.i)
+      assert.equal(tostring(i), tostring(row.n))
+      assert.equal(i, row.a[1])
+      assert.equal("fastpg.date", getmetatable(row.d))
+    end
+    db:close()
+  end)
+end)
