@@ -22,14 +22,18 @@ static const struct {
   int numbers;      /* in the binary form; 0: as many as there are points */
   const char *size; /* of the binary form, for messages */
   const char *table;
+  fpg_encode_fn *encode;
 } shapes[] = {
-    [POINT] = {"fastpg.point", "(#x,#y)", 2, "16", "x and y"},
-    [LINE] = {"fastpg.line", "{#a,#b,#c}", 3, "24", "a, b and c"},
-    [LSEG] = {"fastpg.lseg", "[@p1,@p2]", 4, "32", "the points p1 and p2"},
-    [BOX] = {"fastpg.box", "@high,@low", 4, "32", "the points high and low"},
-    [CIRCLE] = {"fastpg.circle", "<@center,#radius>", 3, "24", "center, a point, and radius"},
-    [PATH] = {"fastpg.path", "(*points)", 0, "5 and 16 per point", "points, a list, and closed"},
-    [POLYGON] = {"fastpg.polygon", "(*points)", 0, "4 and 16 per point", "points, a list"},
+    [POINT] = {"fastpg.point", "(#x,#y)", 2, "16", "x and y", fpg_point_encode},
+    [LINE] = {"fastpg.line", "{#a,#b,#c}", 3, "24", "a, b and c", fpg_line_encode},
+    [LSEG] = {"fastpg.lseg", "[@p1,@p2]", 4, "32", "the points p1 and p2", fpg_lseg_encode},
+    [BOX] = {"fastpg.box", "@high,@low", 4, "32", "the points high and low", fpg_box_encode},
+    [CIRCLE] = {"fastpg.circle", "<@center,#radius>", 3, "24", "center, a point, and radius",
+                fpg_circle_encode},
+    [PATH] = {"fastpg.path", "(*points)", 0, "5 and 16 per point", "points, a list, and closed",
+              fpg_path_encode},
+    [POLYGON] = {"fastpg.polygon", "(*points)", 0, "4 and 16 per point", "points, a list",
+                 fpg_polygon_encode},
 };
 
 /* A part of a pattern. */
@@ -302,6 +306,12 @@ CODEC(box, BOX)
 CODEC(circle, CIRCLE)
 CODEC(path, PATH)
 CODEC(polygon, POLYGON)
+
+int fpg_type_is_geometric(const fpg_type *type) {
+  for (size_t kind = 0; kind < sizeof shapes / sizeof shapes[0]; kind++)
+    if (type->encode == shapes[kind].encode) return 1;
+  return 0;
+}
 
 void fpg_open_geo(lua_State *L) {
   for (int kind = 0; kind < (int)(sizeof shapes / sizeof shapes[0]); kind++) {

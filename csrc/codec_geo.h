@@ -17,6 +17,8 @@ fpg_decode_fn fpg_polygon_decode_binary, fpg_polygon_decode_text;
 fpg_encode_fn fpg_point_encode, fpg_line_encode, fpg_lseg_encode, fpg_box_encode;
 fpg_encode_fn fpg_circle_encode, fpg_path_encode, fpg_polygon_encode;
 
+int fpg_type_is_geometric(const fpg_type *type);
+
 /* Makes the metatables of such values. */
 void fpg_open_geo(lua_State *L);
 

@@ -610,13 +610,13 @@ static int has_binary(const fpg_type *type, int depth) {
 
 int fpg_type_takes_lists(const fpg_type *type) {
   return type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
-         type->encode == fpg_multirange_encode;
+         type->encode == fpg_multirange_encode || type->encode == fpg_hstore_encode;
 }
 
 int fpg_type_takes_tables(const fpg_type *type) {
   return type->nfields > 0 || type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
          type->encode == fpg_range_encode || type->encode == fpg_multirange_encode ||
-         type->encode == fpg_hstore_encode;
+         type->encode == fpg_hstore_encode || fpg_type_is_geometric(type);
 }
 
 int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }

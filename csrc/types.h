@@ -23,8 +23,7 @@ fpg_encode_fn fpg_any_encode;
 /* The double that a float8's text is; false when it is none of the server's. */
 int fpg_float_of_text(const char *p, size_t len, double *out);
 
-/* Whether any Lua table can be one value of the type: in an array it is an element then.  (Of other
- * types a table with names only is an element, as a point, and a list a dimension.) */
+/* Whether a Lua table can be one value of the type: in an array it is an element then. */
 int fpg_type_takes_tables(const fpg_type *type);
 
 /* What an oid that no row knows is read and written as: the server's text. */
