@@ -58,6 +58,9 @@ int fpg_refuse(lua_State *L, const fpg_ctx *cx, const char *message);
 /* Raises "$2: integer expected, got number 1.5" (without the "$2: " outside a parameter). */
 int fpg_bad_value(lua_State *L, const fpg_ctx *cx, int idx, const char *expected);
 
+/* Raises "inet: malformed binary value" where the length is right. */
+int fpg_bad_binary(lua_State *L, const fpg_type *type);
+
 /* Raises "date: invalid text" for text of a server that cannot be read; never shows the text. */
 int fpg_bad_text(lua_State *L, const fpg_type *type);
 

@@ -15,17 +15,13 @@
 #include "be.h"
 #include "value.h"
 
-static int bad_binary(lua_State *L, const fpg_type *type) {
-  return fpg_raise(L, "invalid_binary_representation", "%s: malformed binary value", type->name);
-}
-
 /* ---- numeric ------------------------------------------------------------------------------ */
 
 void fpg_numeric_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                                size_t len) {
   (void)cx;
   if (len < 8 || len > 8 + 2 * 65535) fpg_bad_length(L, type, "8 or more", len);
-  if (!fpg_num_read(fpg_new_numeric(L, (len - 8) / 2), p, len)) bad_binary(L, type);
+  if (!fpg_num_read(fpg_new_numeric(L, (len - 8) / 2), p, len)) fpg_bad_binary(L, type);
 }
 
 void fpg_numeric_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
@@ -111,7 +107,7 @@ static void decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                           size_t len, int kind) {
   fpg_any v;
   if (len != wire[kind].len) fpg_bad_length(L, type, wire[kind].bytes, len);
-  if (!read_binary(L, cx, kind, p, &v)) bad_binary(L, type);
+  if (!read_binary(L, cx, kind, p, &v)) fpg_bad_binary(L, type);
   fpg_push_any(L, kind, &v);
 }
 

@@ -11,14 +11,18 @@
 #include <stdlib.h>
 
 #include "be.h"
+#include "codec_geo.h"
 #include "json.h"
 #include "types.h"
 
 #define MAX_DIMENSIONS 6 /* MAXDIM of PostgreSQL's c.h */
 
-enum { BYTEA = 17, BOX = 603 };
+enum { BYTEA = 17 };
 
-static char delimiter(const fpg_type *type) { return type->elem->oid == BOX ? ';' : ','; }
+/* (A domain over boxes has an oid of its own.) */
+static char delimiter(const fpg_type *type) {
+  return type->elem->decode_text == fpg_box_decode_text ? ';' : ',';
+}
 
 static void mark_array(lua_State *L) {
   fpg_push_array_mt(L);

@@ -8,7 +8,9 @@
  */
 #include "typemap.h"
 
+#include "codec_hstore.h"
 #include "codec_range.h"
+#include "codec_text.h"
 
 #define TYPEMAP_MT "fastpg.typemap"
 #define BUCKETS 64
@@ -80,6 +82,9 @@ static const struct {
      fpg_multirange_encode},
     {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
     {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode}, /* citext */
+    {"versioned", fpg_versioned_decode_binary, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
+    {"hstore", fpg_hstore_decode_binary, fpg_hstore_decode_text, fpg_hstore_encode,
+     fpg_hstore_encode},
     {"other", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
     {"user", NULL, fpg_user_decode_text, fpg_user_encode, fpg_user_encode},
 };

@@ -13,7 +13,11 @@
 #include <stdlib.h>
 
 #include "be.h"
+#include "codec_geo.h"
+#include "codec_hstore.h"
+#include "codec_net.h"
 #include "codec_range.h"
+#include "codec_text.h"
 #include "codec_value.h"
 #include "json.h"
 #include "value.h"
@@ -23,6 +27,10 @@
 int fpg_bad_length(lua_State *L, const fpg_type *type, const char *expected, size_t got) {
   return fpg_raise(L, "protocol_violation", "%s: expected %s bytes, got %d", type->name, expected,
                    (int)got);
+}
+
+int fpg_bad_binary(lua_State *L, const fpg_type *type) {
+  return fpg_raise(L, "invalid_binary_representation", "%s: malformed binary value", type->name);
 }
 
 int fpg_bad_text(lua_State *L, const fpg_type *type) {
@@ -268,15 +276,19 @@ static void float4_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   lua_pushnumber(L, (lua_Number)d);
 }
 
+int fpg_float_of_text(const char *p, size_t len, double *out) {
+  char plain[64];
+  if (special_float(p, len, out)) return 1;
+  if (!plain_float(p, len, plain)) return 0;
+  *out = strtod(plain, NULL);
+  return 1;
+}
+
 static void float8_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   (void)cx;
-  char plain[64];
   double d;
-  if (!special_float(p, len, &d)) {
-    if (!plain_float(p, len, plain)) fpg_bad_text(L, type);
-    d = strtod(plain, NULL);
-  }
+  if (!fpg_float_of_text(p, len, &d)) fpg_bad_text(L, type);
   lua_pushnumber(L, (lua_Number)d);
 }
 
@@ -598,12 +610,13 @@ static int has_binary(const fpg_type *type, int depth) {
 
 int fpg_type_takes_lists(const fpg_type *type) {
   return type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
-         type->encode == fpg_multirange_encode;
+         type->encode == fpg_multirange_encode || type->encode == fpg_hstore_encode;
 }
 
 int fpg_type_takes_tables(const fpg_type *type) {
   return type->nfields > 0 || type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
-         type->encode == fpg_range_encode || type->encode == fpg_multirange_encode;
+         type->encode == fpg_range_encode || type->encode == fpg_multirange_encode ||
+         type->encode == fpg_hstore_encode || fpg_type_is_geometric(type);
 }
 
 int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }

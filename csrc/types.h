@@ -20,6 +20,9 @@ int fpg_type_takes_lists(const fpg_type *type);
 fpg_decode_fn fpg_bytes_decode;
 fpg_encode_fn fpg_any_encode;
 
+/* The double that a float8's text is; false when it is none of the server's. */
+int fpg_float_of_text(const char *p, size_t len, double *out);
+
 /* Whether a Lua table can be one value of the type: in an array it is an element then. */
 int fpg_type_takes_tables(const fpg_type *type);
 

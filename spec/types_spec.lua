@@ -207,7 +207,13 @@ describe("an array", function()
   end)
 
   it("of boxes is split at semicolons", function()
-    assert.same({ "(3,4),(1,2)", "(7,8),(5,6)" }, db:item("SELECT '{(1,2),(3,4);(5,6),(7,8)}'::box[]"))
+    for _, column in ipairs{ "", ", 'x'::xml" } do
+      local boxes = db:first("SELECT '{(1,2),(3,4);(5,6),(7,8)}'::box[] AS v" .. column).v
+      assert.equal(2, #boxes)
+      assert.equal("(3,4),(1,2)", tostring(boxes[1]))
+      assert.equal("(7,8),(5,6)", tostring(boxes[2]))
+      assert.equal("{(3,4),(1,2);NULL;(7,8),(5,6)}", db:item("SELECT $1::box[]::text", { boxes[1], null, boxes[2] }))
+    end
     assert.equal("{(3,4),(1,2);NULL}", db:item("SELECT $1::box[]::text", { "(1,2),(3,4)", null }))
   end)
 

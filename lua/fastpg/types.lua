@@ -38,13 +38,16 @@ select t.oid, t.typname, n.nspname, t.typtype, t.typelem, t.typsubscript = 'pg_c
     and a.attnum > 0 and not a.attisdropped order by a.attnum),
   array(select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid and t.typrelid <> 0
     and a.attnum > 0 and not a.attisdropped order by a.attnum),
-  t.typcategory
+  t.typcategory, t.typsend::pg_catalog.oid <> 0
 from needed join pg_catalog.pg_type t using (oid) join pg_catalog.pg_namespace n on n.oid = t.typnamespace
 left join pg_catalog.pg_range r on r.rngtypid = t.oid
 left join pg_catalog.pg_range mr on mr.rngmultitypid = t.oid]]
 
--- Extension types by name that the core has a codec for.
-local EXTENSION_KINDS = { citext = "text" }
+-- Extension types by name that the core has a codec for: text in both forms; text behind a byte that
+-- is the version of its binary form; hstore.
+local EXTENSION_KINDS = {
+  citext = "text", ltree = "versioned", lquery = "versioned", ltxtquery = "versioned", hstore = "hstore",
+}
 
 function types.new(db)
   return setmetatable({ db = db, map = core.typemap(), codecs = {} }, Types)
@@ -149,7 +152,7 @@ local function define(self, t, by_oid)
   elseif t.is_array then
     def.kind, def.elem = "array", t.elem
   else
-    def.kind = EXTENSION_KINDS[t.name] or "other"
+    def.kind = t.has_send and EXTENSION_KINDS[t.name] or "other"
   end
   return def
 end
@@ -157,7 +160,7 @@ end
 local function describe(f)
   return {
     oid = f[1], name = f[2], schema = f[3], typtype = f[4], elem = f[5], is_array = f[6], base = f[7], sub = f[8],
-    delim = f[9], names = f[10], fields = f[11], category = f[12],
+    delim = f[9], names = f[10], fields = f[11], category = f[12], has_send = f[13],
   }
 end
 

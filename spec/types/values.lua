@@ -71,6 +71,15 @@ local function with(list, ...)
   return all
 end
 
+-- A value of a geometric type: it has the metatable of its type.
+local function geo(name, value)
+  return setmetatable(value, debug.getregistry()["fastpg." .. name])
+end
+
+local function xy(x, y)
+  return geo("point", { x = x + 0.0, y = y + 0.0 })
+end
+
 -- Zones with fractions of an hour, with summer time, at the far ends, and without a name.
 local zones = {
   "SET TimeZone = 'UTC'", "SET TimeZone = 'America/New_York'", "SET TimeZone = 'Asia/Kolkata'",
@@ -258,39 +267,136 @@ return {
     types = { "money" },
     rows = { { "'0'" }, { "'1.5'" }, { "'-1234567.89'" }, { "'92233720368547758.07'" } },
   },
-  strings_of_the_server = {
-    types = { "inet" },
-    rows = { { "'127.0.0.1'", "127.0.0.1" }, { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'::1'", "::1" }, { "'fe80::1/64'", "fe80::1/64" } },
+  inet = {
+    types = { "inet" }, equal = "$1::inet = %s", -- (a cast to text adds /32)
+    rows = {
+      { "'127.0.0.1'", "127.0.0.1" }, { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'0.0.0.0/0'", "0.0.0.0/0" },
+      { "'255.255.255.255/31'", "255.255.255.255/31" }, { "'::1'", "::1" }, { "'::'", "::" }, { "'fe80::1/64'", "fe80::1/64" },
+      { "'::/0'", "::/0" }, { "'1:0:0:2::3'", "1:0:0:2::3" }, { "'1::2:0:0:3:4'", "1::2:0:0:3:4" }, { "'1:0:2:3:4:5:6:7'", "1:0:2:3:4:5:6:7" },
+      { "'1:2:3:4:5:6:7::'", "1:2:3:4:5:6:7:0" }, { "'1:2:3:4:5:6::'", "1:2:3:4:5:6::" }, { "'::2:3:4:5:6:7:8'", "0:2:3:4:5:6:7:8" }, { "'::2'", "::2" }, { "'::1:0'", "::1:0" },
+      { "'::ffff:1.2.3.4/96'", "::ffff:1.2.3.4/96" }, { "'::1.2.3.4'", "::1.2.3.4" }, { "'0:0:0:0:ffff::'", "::ffff:0:0:0" },
+      { "'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
+    },
   },
-  cidr = { types = { "cidr" }, rows = { { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'::/0'", "::/0" } } },
-  macaddr = { types = { "macaddr" }, rows = { { "'08:00:2B:01:02:03'", "08:00:2b:01:02:03" } } },
+  cidr = {
+    types = { "cidr" },
+    rows = {
+      { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'::/0'", "::/0" }, { "'0/0'", "0.0.0.0/0" }, { "'1.2.3.4'", "1.2.3.4/32" },
+      { "'2001:db8::/32'", "2001:db8::/32" }, { "'::1'", "::1/128" }, { "'::ffff:0:0/96'" },
+    },
+  },
+  macaddr = { types = { "macaddr" }, rows = { { "'08:00:2B:01:02:03'", "08:00:2b:01:02:03" }, { "'ffffffffffff'" } } },
   macaddr8 = { types = { "macaddr8" }, rows = { { "'08:00:2b:01:02:03:04:05'", "08:00:2b:01:02:03:04:05" } } },
-  bit = { types = { "bit(5)" }, rows = { { "B'10101'", "10101" } } },
-  varbit = { types = { "bit varying" }, rows = { { "B''", "" }, { "B'1'", "1" }, { "repeat('10', 500)" } } },
-  geometry = { types = { "point" }, equal = "($1::point)::text = (%s)::text", rows = { { "'(1,-2.5)'", "(1,-2.5)" } } },
-  line = { types = { "line" }, rows = { { "'{1,-1,0}'", "{1,-1,0}" } } },
-  lseg = { types = { "lseg" }, rows = { { "'[(0,0),(1,1)]'", "[(0,0),(1,1)]" } } },
-  box = { types = { "box" }, rows = { { "'(1,2),(3,4)'", "(3,4),(1,2)" } } },
-  path = { types = { "path" }, rows = { { "'[(0,0),(1,1)]'", "[(0,0),(1,1)]" }, { "'((0,0),(1,1))'", "((0,0),(1,1))" } } },
-  polygon = { types = { "polygon" }, rows = { { "'((0,0),(1,1),(1,0))'", "((0,0),(1,1),(1,0))" } } },
-  circle = { types = { "circle" }, rows = { { "'<(0,0),2>'", "<(0,0),2>" } } },
-  search = { types = { "tsvector" }, rows = { { "'a fat cat:3'", "'a' 'cat':3 'fat'" }, { "''", "" } } },
-  tsquery = { types = { "tsquery" }, rows = { { "'fat & !rat'", "'fat' & !'rat'" } } },
+  bit = { types = { "bit(5)" }, rows = { { "B'10101'", "10101" }, { "B'00000'", "00000" } } },
+  varbit = {
+    types = { "bit varying" },
+    rows = {
+      { "B''", "" }, { "B'1'", "1" }, { "B'00000000'", "00000000" }, { "B'000000011'", "000000011" }, { "repeat('10', 500)" },
+      { "repeat('011', 100000)", ("011"):rep(100000) },
+    },
+  },
+  point = {
+    types = { "point" },
+    rows = {
+      { "'(1,-2.5)'", geo("point", { x = 1.0, y = -2.5 }) }, { "'(0,-0)'" }, { "'(NaN,Infinity)'" }, { "'(-Infinity,1e-300)'" },
+      { "'(0.1,1e300)'" }, { "'(123456789012345678,5e-324)'" },
+    },
+  },
+  line = {
+    types = { "line" },
+    rows = { { "'{1,-1,0}'", geo("line", { a = 1.0, b = -1.0, c = 0.0 }) }, { "'{0.1,2e-10,-3e50}'" } },
+  },
+  lseg = {
+    types = { "lseg" },
+    rows = { { "'[(0,0),(1,1.5)]'", geo("lseg", { p1 = xy(0, 0), p2 = xy(1, 1.5) }) }, { "'[(-1e300,NaN),(Infinity,-0)]'" } },
+  },
+  box = {
+    types = { "box" },
+    rows = {
+      { "'(1,2),(3,4)'", geo("box", { high = xy(3, 4), low = xy(1, 2) }) }, { "'(0,0),(0,0)'" },
+      { "'(Infinity,1),(-Infinity,0)'" },
+    },
+  },
+  path = {
+    types = { "path" },
+    rows = {
+      { "'[(0,0),(1,2)]'", geo("path", { closed = false, points = { xy(0, 0), xy(1, 2) } }) }, { "'((0,0),(1,1))'" },
+      { "'((1,2))'", geo("path", { closed = true, points = { xy(1, 2) } }) }, { "'[(1,2)]'" },
+      { "('[' || repeat('(1,-2.5),', 10000) || '(0,0)]')" },
+    },
+  },
+  polygon = {
+    types = { "polygon" },
+    rows = {
+      { "'((0,0),(1,1),(1,0))'" }, { "'((1,2))'", geo("polygon", { points = { xy(1, 2) } }) },
+      { "('(' || repeat('(0.1,-2.5),', 10000) || '(0,0))')" },
+    },
+  },
+  circle = {
+    types = { "circle" },
+    rows = {
+      { "'<(0,1),2.5>'", geo("circle", { center = xy(0, 1), radius = 2.5 }) }, { "'<(0,0),0>'" },
+      { "'<(-1e300,NaN),Infinity>'" },
+    },
+  },
+  tsvector = {
+    types = { "tsvector" },
+    rows = {
+      { "'a fat cat:3'", "'a' 'cat':3 'fat'" }, { "''", "" }, { "'a:1A,2B,3C,4D,16383 b:5*'" }, { "'x:1,1,2'" },
+      { "$$'it''s' 'back\\\\slash' 'a b' '''' 'é'$$" },
+      { "to_tsvector('english', 'The fat cats sat on a mat and ate a fat rat')" },
+      { "(SELECT string_agg('w' || i || ':' || (i % 16383 + 1) || 'B', ' ') FROM generate_series(1, 5000) i)" },
+    },
+  },
+  tsquery = {
+    types = { "tsquery" },
+    rows = {
+      { "'fat & !rat'", "'fat' & !'rat'" }, { "''", "" }, { "'a'", "'a'" }, { "'!a'" }, { "'!!a'" }, { "'!(a & b)'" },
+      { "'a & b | c & d'" }, { "'(a | b) & (c | d)'" }, { "'a & (b & c)'" }, { "'(a & b) & c'" }, { "'a | (b | c)'" },
+      { "'a <-> b'" }, { "'a <-> b <-> c'" }, { "'a <-> (b <-> c)'" }, { "'a <3> b & c'" }, { "'a <0> b'" }, { "'a <16384> b'" },
+      { "'(a & b) <-> c'" }, { "'a <-> (b & c)'" }, { "'!a <-> !b'" }, { "'!(a <-> b)'" }, { "'a <-> !(b | c)'" },
+      { "'(a <-> b) <2> (c <3> d | e)'" }, { "'a:A & b:*AB & c:ABCD & d:* & e:d'" },
+      { "$$'it''s' & 'back\\\\slash' & 'a b' & '''' & 'é'$$" },
+      { "to_tsquery('english', 'cats & (dogs | !birds) <-> fish')" },
+      { "(SELECT string_agg('w' || i, ' & ') FROM generate_series(1, 1000) i)" }, { "(repeat('!', 30) || 'x')" },
+      { "(repeat('(a | ', 1000) || 'x' || repeat(')', 1000))" },
+    },
+  },
   ranges = { types = { "int4range", "numrange" }, rows = { { "'[1,5)'" }, { "'empty'" }, { "'(,)'" }, { "'[3,)'" } } },
   tstzrange = { types = { "tstzrange" }, settings = zones, rows = { { "'[2024-01-01 00:00+00,2024-02-01 00:00+00)'" } } },
   multirange = { types = { "int4multirange" }, rows = { { "'{[1,3),[5,7)}'" }, { "'{}'" } } },
-  lsn = { types = { "pg_lsn" }, rows = { { "'16/B374D848'", "16/B374D848" } } },
+  lsn = { types = { "pg_lsn" }, rows = { { "'16/B374D848'", "16/B374D848" }, { "'0/0'", "0/0" }, { "'FFFFFFFF/FFFFFFFF'" } } },
   reg = { types = { "regclass" }, rows = { { "'pg_class'", "pg_class" } } },
   regtype = { types = { "regtype" }, rows = { { "'int4'", "integer" } } },
-  tid = { types = { "tid" }, rows = { { "'(1,2)'", "(1,2)" } } },
-  xid8 = { types = { "xid8" }, rows = { { "'18446744073709551615'", "18446744073709551615" } } },
+  tid = { types = { "tid" }, rows = { { "'(1,2)'", "(1,2)" }, { "'(4294967295,65535)'", "(4294967295,65535)" } } },
+  xid = { types = { "xid", "cid" }, rows = { { "'3'", "3" }, { "'4294967295'", "4294967295" } } },
+  xid8 = { types = { "xid8" }, rows = { { "'18446744073709551615'", "18446744073709551615" }, { "'0'", "0" } } },
   vectors = { types = { "int2vector", "oidvector" }, rows = { { "'1 2 3'", "1 2 3" }, { "''", "" } } },
-  jsonpath = { types = { "jsonpath" }, rows = { { "'$.\"a\"[*]'", '$."a"[*]' } } },
+  int2vector = { types = { "int2vector" }, rows = { { "'-32768 0 32767'", "-32768 0 32767" } } },
+  oidvector = { types = { "oidvector" }, rows = { { "'4294967295'", "4294967295" } } },
+  snapshot = {
+    types = { "pg_snapshot", "txid_snapshot" },
+    rows = { { "'10:20:10,14,15'", "10:20:10,14,15" }, { "'1:1:'", "1:1:" }, { "'9223372036854775806:9223372036854775807:'" } },
+  },
+  refcursor = { types = { "refcursor" }, rows = with(strings) },
+  jsonpath = { types = { "jsonpath" }, rows = { { "'$.\"a\"[*]'", '$."a"[*]' }, { "'strict $.a ? (@ > 1.5)'" } } },
 
   -- types of a database
   enum = { types = { "mood" }, rows = { { "'happy'", "happy" }, { "'so \"so\"'", 'so "so"' } } },
   domain = { types = { "positive" }, rows = { { "1", 1 }, { "2147483647", 2147483647 } } },
   composite = { types = { "pair" }, equal = "$1::pair = %s", rows = { { "row(1,'a b')" }, { "row(NULL,'')" } } },
-  hstore = { types = { "hstore" }, extension = "hstore", rows = { { "'a=>1'", '"a"=>"1"' } } },
+  hstore = {
+    types = { "hstore" }, extension = "hstore", equal = "$1::hstore = (%s)",
+    rows = {
+      { "'a=>1'", { a = "1" } }, { "''", {} },
+      { "'a=>NULL, b=>\"NULL\", c=>\"\"'", { a = fastpg.null, b = "NULL", c = "" } },
+      { [[$$"it's"=>"\"q\"", "\\"=>"\\\\\"", ""=>"x", ", "=>"=>", "é 漢"=>"$$ || E'\n"']],
+        { ["it's"] = '"q"', ["\\"] = '\\\\"', [""] = "x", [", "] = "=>", ["é 漢"] = "\n" } },
+      { "(SELECT hstore(array_agg('k' || i), array_agg(repeat('\\\"', i))) FROM generate_series(1, 300) i)" },
+    },
+  },
+  ltree = { types = { "ltree" }, extension = "ltree", rows = { { "'a.b_c.D9'", "a.b_c.D9" }, { "''", "" } } },
+  lquery = { types = { "lquery" }, extension = "ltree", rows = { { "'a.*{1,3}.!b|c@%'" } } },
+  ltxtquery = { types = { "ltxtquery" }, extension = "ltree", rows = { { "'a & !b | c*@%'" } } },
   citext = { types = { "citext" }, extension = "citext", rows = { { "'Ab'", "Ab" } } },
 }

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * codec_net.h: the text of network addresses.
+ */
+#ifndef FASTPG_CODEC_NET_H
+#define FASTPG_CODEC_NET_H
+
+#include "types.h"
+
+fpg_decode_fn fpg_inet_decode_binary, fpg_macaddr_decode_binary;
+
+#endif
