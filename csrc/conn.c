@@ -433,23 +433,6 @@ static int conn_send_batch(lua_State *L) {
   return 0;
 }
 
-/* conn:hold(): puts the finished result aside; conn:unhold(): takes it back */
-static int conn_hold(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  PQclear(c->held);
-  c->held = c->res;
-  c->res = NULL;
-  return 0;
-}
-
-static int conn_unhold(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  forget_result(c);
-  c->res = c->held;
-  c->held = NULL;
-  return 0;
-}
-
 /* conn:touch(stmt): counts as used now, so that it is not the next to be evicted */
 static int conn_touch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -662,8 +645,6 @@ static const luaL_Reg conn_methods[] = {
     {"send_list", conn_send_list},
     {"batch", conn_batch},
     {"send_batch", conn_send_batch},
-    {"hold", conn_hold},
-    {"unhold", conn_unhold},
     {"touch", conn_touch},
     {"send_command", conn_send_command},
     {"send_parse", conn_send_parse},

@@ -250,7 +250,29 @@ static int conn_command(lua_State *L) {
   return 1;
 }
 
+/* conn:hold(): puts the result aside whose decoding has just failed; conn:unhold(): makes it the
+ * finished result again.  Between the two another statement can run. */
+static int conn_hold(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (!c->holder || !c->holder->res)
+    return fpg_raise(L, "connection_busy", "there is no result to hold");
+  PQclear(c->held);
+  c->held = c->holder->res;
+  c->holder->res = NULL;
+  return 0;
+}
+
+static int conn_unhold(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  PQclear(c->res);
+  c->res = c->held;
+  c->held = NULL;
+  return 0;
+}
+
 static const luaL_Reg methods[] = {
+    {"hold", conn_hold},
+    {"unhold", conn_unhold},
     {"fetch_rows", conn_fetch_rows},
     {"fetch_row", conn_fetch_row},
     {"fetch_item", conn_fetch_item},
