@@ -1,0 +1,284 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Tables as job queues: claim and claim_one.
+
+local fastpg = require "fastpg"
+local pg = require "spec.support.pg"
+
+local function error_of(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok, "an error was expected")
+  return err
+end
+
+local function assert_error(name, pattern, fn, ...)
+  local err = error_of(fn, ...)
+  assert.is_true(fastpg.is(err, name), tostring(err))
+  if pattern then assert.is_truthy(err.message:find(pattern, 1, true), err.message) end
+  return err
+end
+
+describe("claim", function()
+  local db, other, job
+  setup(function()
+    db, other = pg.db(), pg.db{ command_timeout = 5 }
+    db:execute("create table job (id int primary key, status text not null default 'pending', tenant int not null default 1)")
+    job = db.t.job
+  end)
+  before_each(function() db:execute("truncate job; insert into job (id) select generate_series(1, 5)") end)
+  teardown(function()
+    db:close()
+    other:close()
+  end)
+
+  it("is an error outside a transaction", function()
+    assert_error("no_active_sql_transaction", "use db:transaction, or claim_one", job.claim, job)
+    db:acquire(function() assert_error("no_active_sql_transaction", nil, job.claim, job) end)
+    local tx = db:begin()
+    assert.are.equal(1, tx.t.job:claim{ order_by = "id" }.id)
+    tx:rollback()
+  end)
+
+  it("gives the row or nil, with a limit a list, and skips what others hold", function()
+    local theirs = other.t.job
+    db:transaction(function()
+      assert.are.equal(1, job:claim{ order_by = "id" }.id)
+      assert.are.equal(2, job:claim{ order_by = { "id" }, where = "id > ?", args = { 1 } }.id)
+      assert.are.equal(1, job:claim("id = ?", 1).id) -- our own lock
+      other:transaction(function()
+        assert.are.equal(3, theirs:claim{ order_by = "id" }.id)
+        local rows = theirs:claim{ order_by = "id", limit = 10 }
+        assert.are.equal(3, #rows)
+        assert.are.equal(5, rows[3].id)
+        assert.is_nil(theirs:claim{ where = { id = 1 } })
+        assert.are.equal(0, #theirs:claim{ where = { id = { 1, 2 } }, limit = 2 })
+        assert.is_nil(job:claim{ where = { id = 3 } })
+      end)
+      assert.are.equal("job", fastpg.db_of(job:claim{ limit = 2 }[1]) and job.name)
+    end)
+    db:transaction(function() assert.are.equal(5, #job:claim{ limit = 9 }) end)
+  end)
+
+  it("respects filters", function()
+    db:execute("update job set tenant = 2 where id > 3")
+    local scoped = job:scope{ tenant = 2 }
+    db:transaction(function()
+      assert.are.equal(4, scoped:claim{ order_by = "id" }.id)
+      assert.are.equal(2, #scoped:claim{ limit = 9 })
+      assert.is_nil(scoped:claim{ where = { id = 1 } })
+      assert_error("invalid_argument", nil, scoped.claim, scoped, { where = "true) or (true" })
+    end)
+  end)
+
+  it("checks its options", function()
+    db:transaction(function()
+      assert_error("invalid_argument", 'did you mean "limit"', job.claim, job, { limt = 1 })
+      assert_error("invalid_argument", "where = {", job.claim, job, { id = 1 })
+      assert_error("invalid_argument", "from 1", job.claim, job, { limit = 0 })
+      assert_error("invalid_argument", "no argument at all", job.claim, job, nil)
+      assert_error("invalid_argument", nil, job.claim, job, { with_pk = true })
+    end)
+  end)
+end)
+
+describe("claim_one", function()
+  local db, job
+  setup(function()
+    db = pg.db()
+    db:execute[[
+      create table work (a int, b text, state text, note text, primary key (a, b));
+      create table task (id int primary key, status text not null default 'pending', tenant int not null default 1,
+        result text);
+      create table done (id int)]]
+    job = db.t.task
+  end)
+  before_each(function()
+    db:execute[[truncate task, work, done; insert into task (id) select generate_series(1, 3);
+      insert into work select g, 'x', 'new' from generate_series(1, 2) g]]
+  end)
+  teardown(function() db:close() end)
+
+  local function status(id) return db:item("select status from task where id = ?", id) end
+
+  it("works off the queue and marks what was done", function()
+    local seen = {}
+    for i = 1, 3 do
+      local p = job:claim_one({ order_by = "id" }, function(p)
+        seen[#seen + 1] = p.row.id
+        assert.are.equal("pending", p.row.status)
+        p.db:execute("insert into done values (?)", p.row.id)
+        db:execute("update task set result = 'r' where id = ?", p.row.id)
+        p.row.id = 99 -- the function's own copy
+      end)
+      assert.is_false(p.failed)
+      assert.is_nil(p.error)
+      assert.are.equal("completed", status(i))
+    end
+    assert.are.same({ 1, 2, 3 }, seen)
+    assert.are.equal(3, db:item("select count(*) from done"))
+    local called = false
+    assert.is_nil(job:claim_one({}, function() called = true end))
+    assert.is_nil(job:claim_one(function() called = true end))
+    assert.is_false(called)
+  end)
+
+  it("keeps an error of the function and undoes its work", function()
+    local mine = setmetatable({}, { __tostring = function() return "my own error" end })
+    local function fails() error(mine) end
+    local p = job:claim_one({ order_by = "id" }, function(p)
+      p.db:execute("insert into done values (1)")
+      fails()
+    end)
+    assert.is_true(p.failed)
+    assert.are.equal(mine, p.error)
+    assert.is_truthy(p.traceback:find("my own error", 1, true))
+    assert.is_truthy(p.traceback:find("claim_spec.lua", 1, true))
+    assert.are.equal("failed", status(1))
+    assert.are.equal(0, db:item("select count(*) from done"))
+  end)
+
+  it("a server error inside rolls back the work and still marks the job", function()
+    local p = job:claim_one({ order_by = "id" }, function(p)
+      p.db:execute("insert into done values (1)")
+      p.db:q("select 1/0")
+    end)
+    assert.is_true(p.failed)
+    assert.is_true(fastpg.is(p.error, "division_by_zero"))
+    assert.are.equal("failed", status(1))
+    assert.are.equal(0, db:item("select count(*) from done"))
+    p = job:claim_one({ order_by = "id" }, function(q)
+      q.db:execute("insert into done values (2)")
+      pcall(q.db.q, q.db, "select 1/0") -- swallowed: the work is lost all the same
+    end)
+    assert.is_true(p.failed)
+    assert.is_true(fastpg.is(p.error, "in_failed_sql_transaction"))
+    assert.is_string(p.traceback)
+    assert.are.equal("failed", status(2))
+  end)
+
+  it("p.retry leaves the status as it was", function()
+    local p = job:claim_one({ order_by = "id" }, function(p)
+      p.db:execute("insert into done values (1)")
+      p.retry = true
+    end)
+    assert.is_false(p.failed)
+    assert.are.equal("pending", status(1))
+    assert.are.equal(1, db:item("select count(*) from done"))
+    p = job:claim_one({ order_by = "id" }, function(q)
+      q.retry = true
+      error("later")
+    end)
+    assert.is_true(p.failed)
+    assert.are.equal("pending", status(1))
+  end)
+
+  it("has its own names of column and states, and compound keys", function()
+    local work = db.t.work
+    local opts = { status_col = "state", pending = "new", completed = "ok", failed = "bad", order_by = { "a desc" } }
+    work:claim_one(opts, function(p) assert.are.equal(2, p.row.a) end)
+    work:claim_one(opts, function() error("x") end)
+    assert.are.same({ "bad", "ok" }, db:item("select array_agg(state order by a) from work"))
+    db:execute("update work set state = null")
+    opts = { status_col = "state", pending = fastpg.null, completed = "ok", where = "a = ?", args = { 1 } }
+    assert.are.equal(1, work:claim_one(opts, function() end).row.a)
+    assert.is_nil(work:claim_one(opts, function() end))
+    assert.are.same({ "ok", fastpg.null }, db:item("select array_agg(state order by a) from work"))
+  end)
+
+  it("takes where, and respects filters", function()
+    db:execute("update task set tenant = 2 where id = 2")
+    local scoped = job:scope{ tenant = 2 }
+    assert.are.equal(3, job:claim_one({ where = { id = 3 } }, function() end).row.id)
+    assert.is_nil(job:claim_one({ where = "id = :id or id = ?", args = { 2 + 1, id = 3 } }, function() end))
+    assert.are.equal(2, scoped:claim_one({}, function() end).row.id)
+    assert.is_nil(scoped:claim_one({}, function() end))
+    assert.are.equal("pending", status(1))
+    local by_status = job:scope{ status = "pending" }
+    assert_error("invalid_argument", "is filtered", by_status.claim_one, by_status, {}, function() end)
+  end)
+
+  it("a job that its function deletes is gone", function()
+    local p = job:claim_one({ order_by = "id" }, function(p) db.t.task:delete(p.row.id) end)
+    assert.is_false(p.failed)
+    assert.are.equal(2, job:count())
+  end)
+
+  it("nests in a transaction and works through tx", function()
+    pcall(db.transaction, db, function(tx)
+      assert.are.equal(1, tx.t.task:claim_one({ order_by = "id" }, function() end).row.id)
+      assert.are.equal("completed", status(1))
+      error("back")
+    end)
+    assert.are.equal("pending", status(1))
+  end)
+
+  it("what is wrong with the call surfaces", function()
+    local work = db.t.work
+    assert_error("undefined_column", 'status', work.claim_one, work, {}, function() end)
+    assert_error("undefined_column", nil, job.claim_one, job, { status_col = "stats" }, function() end)
+    assert_error("invalid_argument", "a function expected, got nil", job.claim_one, job, {})
+    assert_error("invalid_argument", 'did you mean "completed"', job.claim_one, job, { complete = "x" }, function() end)
+    assert_error("undefined_column", nil, job.claim_one, job, { where = "nonsense = 1" }, function() end)
+    assert_error("not_null_violation", nil, job.claim_one, job, { completed = fastpg.null }, function() end)
+    db:execute("create temp table keyless (status text)")
+    local keyless = db.t.keyless
+    assert_error("invalid_argument", "no primary key", keyless.claim_one, keyless, {}, function() end)
+    assert.are.equal("pending", status(1))
+  end)
+
+  it("a worker that is lost leaves its job to others", function()
+    local worker = pg.db()
+    local err = error_of(worker.t.task.claim_one, worker.t.task, { order_by = "id" }, function(p)
+      db:execute("select pg_terminate_backend(?)", worker.pid)
+      p.db:q("select 1")
+    end)
+    assert.is_true(fastpg.is(err, "connection"), tostring(err))
+    for _ = 1, 100 do
+      local p = job:claim_one({ where = { id = 1 } }, function() end)
+      if p then break end
+      db:execute("select pg_sleep(0.02)")
+    end
+    assert.are.equal("completed", status(1))
+    worker:close()
+  end)
+
+  it("two processes share a queue: each job is done exactly once", function()
+    db:execute("truncate task; insert into task (id) select generate_series(1, 60); create table if not exists log (id int, worker int)")
+    local c = pg.conninfo()
+    local script = os.tmpname()
+    local f = assert(io.open(script, "w"))
+    f:write(([[
+      local db = require("fastpg").connect{ host = %q, port = %d, user = %q, database = %q }
+      local n = 0
+      repeat
+        local p = db.t.task:claim_one({ order_by = "id" }, function(p)
+          n = n + 1
+          p.db:execute("insert into log values (?, pg_backend_pid())", p.row.id)
+          p.db:execute("select pg_sleep(0.002)")
+          if p.row.id %% 10 == 0 then error("each tenth fails") end
+          if p.row.id %% 7 == 0 and db:item("select count(*) from log where id = ?", p.row.id) < 2 then p.retry = true end
+        end)
+      until p == nil
+      print(n)
+    ]]):format(c.host, c.port, c.user, c.database))
+    f:close()
+    local lua = os.getenv("FPG_TEST_LUA") or (rawget(_G, "arg") or {})[-1] or "lua"
+    local workers = {}
+    for i = 1, 2 do workers[i] = assert(io.popen(lua .. " " .. script .. " 2>&1")) end
+    local counts = {}
+    for i, pipe in ipairs(workers) do
+      local out = pipe:read("*a")
+      pipe:close()
+      counts[i] = assert(tonumber(out), out)
+    end
+    os.remove(script)
+    assert.are.equal(0, job:count("status = 'pending'"))
+    assert.are.equal(6, job:count("status = 'failed'"))
+    assert.are.equal(54, job:count("status = 'completed'"))
+    -- what failed was undone; multiples of 7 were done twice, by retry
+    assert.are.equal(54 + 8, db:item("select count(*) from log"))
+    assert.are.equal(54, db:item("select count(distinct id) from log"))
+    assert.are.equal(60 + 8, counts[1] + counts[2])
+    assert.is_true(counts[1] > 0 and counts[2] > 0, counts[1] .. " and " .. counts[2])
+  end)
+end)
