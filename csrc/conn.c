@@ -498,7 +498,9 @@ static int conn_usable(lua_State *L) {
 static int conn_alive(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   struct pollfd p = {PQsocket(c->pg), POLLIN, 0};
-  if (poll(&p, 1, 0) > 0) PQconsumeInput(c->pg);
+  /* the server's last words may come before the end of the stream */
+  for (int i = 0; i < 100 && PQstatus(c->pg) == CONNECTION_OK && poll(&p, 1, 0) > 0; i++)
+    PQconsumeInput(c->pg);
   lua_pushboolean(L, PQstatus(c->pg) == CONNECTION_OK);
   return 1;
 }

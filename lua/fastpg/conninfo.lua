@@ -78,6 +78,7 @@ local function read_table(config, what, given, allowed)
       elseif type(value) ~= "string" then
         errors.argument("%s: %s must be a string or a number, got %s", what, name, type(value))
       end
+      if value:find("\0", 1, true) then errors.argument("%s: %s contains a NUL byte", what, name) end
       config.params[name] = value
     else
       unknown(what, name, allowed)
@@ -85,9 +86,14 @@ local function read_table(config, what, given, allowed)
   end
 end
 
+-- As libpq reads a dbname: a bare name is a database, anything else key=value pairs or a URI.
+local function is_conninfo(text)
+  return text:find("=", 1, true) or text:find("^postgres://") or text:find("^postgresql://") or not text:find("%S")
+end
+
 local function read_text(config, what, text)
-  -- a bare name is a database, as libpq's own dbname would have it
-  if not text:find("=", 1, true) and not text:find("^postgres") and text:find("%S") then
+  if text:find("\0", 1, true) then errors.argument("%s: the connection string contains a NUL byte", what) end
+  if not is_conninfo(text) then
     config.params.dbname = text
     return
   end
@@ -98,6 +104,19 @@ local function read_text(config, what, text)
       config.params[name] = value
     end
   end
+end
+
+-- { database = "postgresql://…" }: what it says, unless the table itself says otherwise.
+local function expand_dbname(config, what)
+  local text = config.params.dbname
+  if not text or not is_conninfo(text) then return end
+  local given, timeout = config.params, config.connect_timeout
+  config.params = {}
+  read_text(config, what, text)
+  for name, value in pairs(given) do
+    if name ~= "dbname" then config.params[name] = value end
+  end
+  if timeout then config.connect_timeout = timeout end
 end
 
 --- Reads what connect, create_pool or db:connect were given.
@@ -120,6 +139,7 @@ function conninfo.read(what, target, extra, pool)
     if type(extra) ~= "table" then errors.argument("%s: a table of options expected, got %s", what, type(extra)) end
     read_table(config, what, extra, allowed)
   end
+  expand_dbname(config, what)
   wait.check(config.loop, what)
   config.statement_cache_size = config.statement_cache_size or 100
   if config.connect_timeout == nil then
@@ -156,7 +176,8 @@ function conninfo.uri(params)
   local host = params.host or params.hostaddr or defaults.host or ""
   local port = params.port or defaults.port or "5432"
   local dbname = params.dbname or defaults.dbname or user or ""
-  return ("postgresql://%s%s/%s"):format(user and escape(user) .. "@" or "", hosts(host, tostring(port)), escape(dbname))
+  user = user and escape(user) .. "@" or ""
+  return ("postgresql://%s%s/%s"):format(user, hosts(host, tostring(port)), escape(dbname))
 end
 
 return conninfo
