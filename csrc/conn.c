@@ -512,6 +512,15 @@ static int conn_busy(lua_State *L) {
   return 1;
 }
 
+/* conn:idle() -> whether it is usable, nothing is under way and no transaction is open */
+static int conn_idle(lua_State *L) {
+  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  lua_pushboolean(L, c->pg && c->owner == process_id() && PQstatus(c->pg) == CONNECTION_OK &&
+                         !c->slots && !c->syncs && !c->open_pipeline &&
+                         PQtransactionStatus(c->pg) == PQTRANS_IDLE);
+  return 1;
+}
+
 static int conn_info(lua_State *L) {
   fpg_conn *c = get_conn(L, 1);
   lua_createtable(L, 0, 6);
@@ -659,6 +668,7 @@ static const luaL_Reg conn_methods[] = {
     {"usable", conn_usable},
     {"alive", conn_alive},
     {"busy", conn_busy},
+    {"idle", conn_idle},
     {"info", conn_info},
     {"parameter", conn_parameter},
     {"cancel", conn_cancel},

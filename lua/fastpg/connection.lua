@@ -121,7 +121,7 @@ end
 --- Waits for the socket, as `step` wants it, as long as the deadline allows.
 function Connection:await(want)
   local deadline = self.deadline
-  if not self.wait(self.fd, want, remaining(deadline)) and deadline and core.clock() >= deadline then
+  if not self.wait(self.fd, want, deadline and remaining(deadline)) and deadline and core.clock() >= deadline then
     time_out(self)
   end
 end
@@ -424,13 +424,12 @@ function Connection:reset()
   self:arm_recovery()
   local ok = c:usable() and pcall(clean, self)
   self.deadline, self.overdue, self.in_transaction = nil, nil, false
-  return ok and c:usable() and not c:busy() and c:transaction_status() == "idle"
+  return ok and c:idle()
 end
 
 --- Whether statements left something behind that the next user must not find.
 function Connection:is_clean()
-  local c = self.c
-  return c:usable() and not c:busy() and c:transaction_status() == "idle"
+  return self.c:idle()
 end
 
 function Connection:close()

@@ -8,6 +8,7 @@
 
 local batch = require "fastpg.batch"
 local conninfo = require "fastpg.conninfo"
+local Connection = require "fastpg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local ambient = require "fastpg.ambient"
@@ -203,9 +204,9 @@ end
 
 --- Runs fn(conn, ...) on the connection that it belongs on.
 function methods.on_connection(self, fn, ...)
-  local conn = self:bound_connection()
+  local conn = methods.bound_connection(self)
   if not conn then
-    conn = self:checkout()
+    conn = methods.checkout(self)
     return release(conn, pcall(fn, conn, ...))
   end
   conn:arm()
@@ -214,12 +215,11 @@ function methods.on_connection(self, fn, ...)
 end
 
 -- Statements that fastpg built: the text is final, the arguments are counted.
-local function run(conn, sql, fetch_how, target, ...) return conn:run(sql, fetch_how, target, ...) end
-local function run_list(conn, sql, fetch_how, target, list, n) return conn:run_list(sql, fetch_how, target, list, n) end
-
-function methods.run(self, sql, how, target, ...) return self:on_connection(run, sql, how, target, ...) end
+function methods.run(self, sql, how, target, ...)
+  return methods.on_connection(self, Connection.run, sql, how, target, ...)
+end
 function methods.run_list(self, sql, how, target, list, n)
-  return self:on_connection(run_list, sql, how, target, list, n)
+  return methods.on_connection(self, Connection.run_list, sql, how, target, list, n)
 end
 
 -- ---- bound databases ------------------------------------------------------------------------
@@ -277,7 +277,7 @@ methods.rollback = transaction.rollback
 
 local function query(self, how, sql, ...)
   if type(self) ~= "table" then errors.argument("a database expected as self, got %s (call it as db:q)", type(self)) end
-  return self:on_connection(statement.run, how, self.row_target, sql, ...)
+  return methods.on_connection(self, statement.run, how, self.row_target, sql, ...)
 end
 
 --- All rows, as a list.

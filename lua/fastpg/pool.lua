@@ -109,10 +109,13 @@ end
 ---@return boolean  whether a transaction was open that fastpg did not begin
 function Pool:checkin(conn)
   if conn.discarded then return false end
-  local status = conn.c:usable() and conn.c:transaction_status()
-  local left_open = not conn.in_transaction and (status == "intrans" or status == "inerror")
+  local clean, left_open = conn:is_clean() and not conn.in_transaction, false
+  if not clean and not conn.in_transaction then
+    local status = conn.c:usable() and conn.c:transaction_status()
+    left_open = status == "intrans" or status == "inerror"
+  end
   conn.deadline, conn.overdue, conn.abandoned = nil, nil, nil
-  if self.closed or not (conn:is_clean() and not conn.in_transaction or conn:reset()) then
+  if self.closed or not (clean or conn:reset()) then
     self:discard(conn)
     return left_open
   end
