@@ -89,7 +89,7 @@ run_specs = tools/deps.sh build run server test $(1) && \
 
 # The interpreter is not instrumented, so the sanitizer's library is put before it. Leaks are looked
 # for under PUC Lua only: LeakSanitizer cannot see into LuaJIT's own heap.
-SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANITIZE = -DFPG_TESTING -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 asan: ## the specs on Lua 5.4 and LuaJIT under AddressSanitizer and UBSan
 	@tools/deps.sh build run server test $(TEST_LUAS)
 	@for lua in $(TEST_LUAS); do \

@@ -21,6 +21,7 @@ typedef struct fpg_ctx {
   int param;            /* the number of the parameter being encoded, 0 otherwise */
   const int *path;      /* of an element of an array: its position, one number per dimension */
   int depth;            /* how many */
+  int nesting;          /* of a value being decoded: how many composites it is inside of */
   const fpg_typemap *types; /* the database's own types, or NULL */
 } fpg_ctx;
 

@@ -13,6 +13,8 @@
 #include "be.h"
 #include "typemap.h"
 
+enum { MAX_NESTING = 200 }; /* a record may hold records; what no table has is not followed */
+
 /* ---- reading ------------------------------------------------------------------------------ */
 
 /* Pushes the new row and the names of its n columns: two values. */
@@ -36,6 +38,14 @@ static int begin_row(lua_State *L, const fpg_type *type, int n) {
 static void push_name(lua_State *L, int row, int i) { lua_rawgeti(L, row + 1, i + 1); }
 
 static void end_row(lua_State *L, int row) { lua_settop(L, row); }
+
+/* The context of the columns of a row. */
+static fpg_ctx inside(lua_State *L, const fpg_ctx *cx, const fpg_type *type) {
+  fpg_ctx inner = *cx;
+  if (++inner.nesting > MAX_NESTING)
+    fpg_raise(L, "protocol_violation", "%s: nested too deeply", type->name);
+  return inner;
+}
 
 /* How many columns a text has: only a record does not know. */
 static int count_columns(const char *p, const char *end) {
@@ -72,6 +82,7 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
   if (n < 0 || n > (end - p) / 8 || (type->nfields && n != type->nfields))
     fpg_raise(L, "protocol_violation", "%s: %d columns expected, got %d (was the type altered? db:refresh() forgets it)",
               type->name, type->nfields, n);
+  fpg_ctx inner = inside(L, cx, type);
   int row = begin_row(L, type, n);
   for (int i = 0; i < n; i++) {
     if (end - p < 8) fpg_bad_length(L, type, "more", len);
@@ -83,7 +94,7 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
     const fpg_type *field = type->nfields ? type->fields[i] : fpg_typemap_find(cx->types, oid);
     if (!field || !fpg_type_has_binary(field)) cannot_read(L, type, field, oid, i + 1);
     push_name(L, row, i);
-    field->decode_binary(L, cx, field, p, (size_t)size);
+    field->decode_binary(L, &inner, field, p, (size_t)size);
     lua_rawset(L, row);
     p += size;
   }
@@ -119,6 +130,7 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   const char *end = p + len;
   if (len < 2 || *p != '(') fpg_bad_text(L, type);
   p++;
+  fpg_ctx inner = inside(L, cx, type);
   int row = begin_row(L, type, type->nfields ? type->nfields : count_columns(p, end)), n = 0;
   fpg_buf *word = fpg_buf_new(L);
   int empty = p + 1 == end && *p == ')' && type->nfields == 0;
@@ -129,7 +141,7 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
       size_t size = word->len;
       fpg_buf_putc(L, word, 0);
       push_name(L, row, n);
-      field->decode_text(L, cx, field, word->data, size);
+      field->decode_text(L, &inner, field, word->data, size);
       lua_rawset(L, row);
     }
     n++;

@@ -580,8 +580,25 @@ static int conn_close(lua_State *L) {
 
 /* ---- conninfo ----------------------------------------------------------------------------- */
 
-static void add_options(lua_State *L, PQconninfoOption *options) {
-  for (PQconninfoOption *o = options; o && o->keyword; o++) {
+#define OPTIONS_MT "fastpg.conninfo"
+
+static int options_gc(lua_State *L) {
+  PQconninfoOption **box = lua_touserdata(L, 1);
+  PQconninfoFree(*box);
+  *box = NULL;
+  return 0;
+}
+
+/* Pushes what will own libpq's list of options. */
+static PQconninfoOption **push_options(lua_State *L) {
+  PQconninfoOption **box = fpg_newuserdata(L, sizeof *box);
+  *box = NULL;
+  luaL_setmetatable(L, OPTIONS_MT);
+  return box;
+}
+
+static void add_options(lua_State *L, const PQconninfoOption *options) {
+  for (const PQconninfoOption *o = options; o && o->keyword; o++) {
     if (!o->val) continue;
     lua_pushstring(L, o->val);
     lua_setfield(L, -2, o->keyword);
@@ -591,30 +608,31 @@ static void add_options(lua_State *L, PQconninfoOption *options) {
 /* core.conninfo_parse(text) -> { keyword = value } of a conninfo string or URI; raises on bad ones */
 static int core_conninfo_parse(lua_State *L) {
   char *message = NULL;
+  const char *text = luaL_checkstring(L, 1);
+  PQconninfoOption **box = push_options(L);
   lua_newtable(L);
-  PQconninfoOption *options = PQconninfoParse(luaL_checkstring(L, 1), &message);
-  if (!options) {
+  *box = PQconninfoParse(text, &message);
+  if (!*box) {
     /* libpq's message can quote a piece of the string, and with it a password: keep it back */
     PQfreemem(message);
     return fpg_raise(L, "invalid_argument",
                      "the connection string can't be parsed: write key=value pairs or postgresql://…");
   }
-  add_options(L, options);
-  PQconninfoFree(options);
+  add_options(L, *box);
   return 1;
 }
 
 /* core.conninfo_defaults() -> what the environment and libpq give; nil keyword list second */
 static int core_conninfo_defaults(lua_State *L) {
-  PQconninfoOption *options = PQconndefaults();
+  PQconninfoOption **box = push_options(L);
   lua_newtable(L);
-  add_options(L, options);
+  *box = PQconndefaults();
+  add_options(L, *box);
   lua_newtable(L);
-  for (PQconninfoOption *o = options; o && o->keyword; o++) {
+  for (const PQconninfoOption *o = *box; o && o->keyword; o++) {
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, o->keyword);
   }
-  PQconninfoFree(options);
   return 2;
 }
 
@@ -687,6 +705,10 @@ static const luaL_Reg core_functions[] = {
 
 void fpg_open_conn(lua_State *L) {
   watch_forks(L);
+  luaL_newmetatable(L, OPTIONS_MT);
+  lua_pushcfunction(L, options_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
   luaL_newmetatable(L, FPG_CONN_MT);
   lua_pushliteral(L, FPG_CONN_MT);
   lua_setfield(L, -2, "__name");

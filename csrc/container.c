@@ -8,8 +8,6 @@
  * boxes the server puts a semicolon.
  * Written as text always, which the server reads for every element type.
  */
-#include <stdlib.h>
-
 #include "be.h"
 #include "codec_geo.h"
 #include "json.h"
@@ -226,15 +224,25 @@ static void text_level(lua_State *L, const fpg_ctx *cx, text_reader *r, int dept
   r->p++;
 }
 
+/* The digits before the colon of a bound, "[-2:" without its bracket; false when there are none. */
+static int read_bound(const char *p, const char *end, int *bound) {
+  int64_t v = 0;
+  int negative = p < end && *p == '-';
+  const char *first = p += negative;
+  for (; p < end && *p >= '0' && *p <= '9' && p - first < 10; p++) v = v * 10 + (*p - '0');
+  if (p == first || p == end || *p != ':' || v > (int64_t)INT32_MAX + negative) return 0;
+  *bound = (int)(negative ? -v : v);
+  return 1;
+}
+
 /* [0:2][1:3]= in front of an array whose lower bounds are not all 1: how many there are. */
 static int read_bounds(lua_State *L, text_reader *r, int *lower) {
   int n = 0;
   for (; r->p < r->end && *r->p == '['; n++) {
     if (n == MAX_DIMENSIONS) fpg_bad_text(L, r->type);
-    char *end;
-    lower[n] = (int)strtol(r->p + 1, &end, 10);
+    if (!read_bound(r->p + 1, r->end, &lower[n])) fpg_bad_text(L, r->type);
     r->p = memchr(r->p, ']', (size_t)(r->end - r->p));
-    if (!r->p || *end != ':') fpg_bad_text(L, r->type);
+    if (!r->p) fpg_bad_text(L, r->type);
     r->p++;
   }
   if (n && (r->p >= r->end || *r->p++ != '=')) fpg_bad_text(L, r->type);

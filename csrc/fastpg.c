@@ -10,6 +10,7 @@
 #include "relation.h"
 #include "sqltext.h"
 #include "stmt.h"
+#include "testing.h"
 #include "typemap.h"
 #include "value.h"
 
@@ -40,5 +41,6 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_conn(L);
   fpg_open_relation(L);
   fpg_open_sql(L);
+  fpg_open_testing(L);
   return 1;
 }

@@ -3,8 +3,8 @@
 -- alloc.lua: builds and loads alloc.c for the running Lua; nil and why where that can't be done.
 
 local function build()
-  local lua = os.getenv "FPG_TEST_LUA"
-  if not lua then return nil, "FPG_TEST_LUA does not say which Lua this is (make test sets it)" end
+  local lua = os.getenv "FPG_TEST_NAME"
+  if not lua then return nil, "FPG_TEST_NAME does not say which Lua this is (make test sets it)" end
   local path = ("build/%s/spec/alloc.so"):format(lua)
   local command = ([[mkdir -p build/%s/spec && eval "${CC:-cc} -O1 -g -shared -fPIC $(tools/config.sh lua-cflags %s | tr '\n' ' ') spec/support/alloc.c -o %s"]])
     :format(lua, lua, path)
