@@ -161,14 +161,13 @@ static void decode_text(lua_State *L, const fpg_type *type, const char *p, size_
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-/* False for a table that is none of the type; as a parameter (with cx) that raises. */
+/* False: the part on top is none of the type's.  As a parameter (with cx) that raises. */
 static int refuse(lua_State *L, const fpg_ctx *cx, const char *what, const part *part, int kind) {
   if (!cx) return 0;
+  int idx = lua_gettop(L);
   lua_pushlstring(L, part->name, part->len);
-  const char *name = lua_tostring(L, -1);
-  fpg_bad_value(L, cx, lua_gettop(L) - 1,
-                lua_pushfstring(L, "%s for %s of a %s", what, name, shapes[kind].name + 7));
-  return 0;
+  return fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s for %s of a %s", what, lua_tostring(L, -1),
+                                                   shapes[kind].name + 7));
 }
 
 /* Appends the number on top. */
