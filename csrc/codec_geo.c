@@ -166,7 +166,8 @@ static int refuse(lua_State *L, const fpg_ctx *cx, const char *what, const part 
   if (!cx) return 0;
   int idx = lua_gettop(L);
   lua_pushlstring(L, part->name, part->len);
-  return fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s for %s of a %s", what, lua_tostring(L, -1),
+  const char *name = lua_tostring(L, -1);
+  return fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s for %s of a %s", what, name,
                                                    shapes[kind].name + 7));
 }
 
@@ -250,7 +251,7 @@ static int encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx
 
 /* ---- values ------------------------------------------------------------------------------- */
 
-/* Pushes a buffer with the text of the table at idx; NULL when it was changed into something else. */
+/* Pushes a buffer with the text of the table at idx; NULL when it is none of the kind. */
 static fpg_buf *text_of(lua_State *L, int idx, int kind) {
   int top = lua_gettop(L);
   luaL_checkstack(L, 20, "geometry");

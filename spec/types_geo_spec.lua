@@ -123,6 +123,18 @@ describe("hstore", function()
     assert.equal("", db:item("SELECT $1::hstore::text", {}))
   end)
 
+  it("prints as the server does", function()
+    local sql = [[SELECT 'bb=>1, a=>NULL, c=>"", ab=>"\"\\ x", ""=>y'::hstore]]
+    local v = db:item(sql)
+    assert.equal(db:item(sql .. "::text"), tostring(v))
+    assert.equal([[<Record v=""=>"y", "a"=>NULL>]], tostring(db:first [[SELECT 'a=>NULL, ""=>y'::hstore AS v]]))
+    assert.equal("", tostring(db:item "SELECT ''::hstore"))
+    v.x = 1
+    assert.truthy(tostring(v):find("^fastpg.hstore: "))
+    assert.equal('{"a":null}', fastpg.to_json(db:item "SELECT 'a=>NULL'::hstore"))
+    assert.equal("{}", fastpg.to_json(db:item "SELECT ''::hstore"))
+  end)
+
   it("in an array is an element, even an empty one", function()
     for _, column in ipairs{ "", ", 'x'::xml" } do
       local list = db:first([[SELECT ARRAY['a=>"b,c"'::hstore, NULL, ''] AS v]] .. column).v
