@@ -161,14 +161,14 @@ static void decode_text(lua_State *L, const fpg_type *type, const char *p, size_
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-/* False for a table that is none of the type; as a parameter (with cx) that raises. */
+/* False: the part on top is none of the type's.  As a parameter (with cx) that raises. */
 static int refuse(lua_State *L, const fpg_ctx *cx, const char *what, const part *part, int kind) {
   if (!cx) return 0;
+  int idx = lua_gettop(L);
   lua_pushlstring(L, part->name, part->len);
   const char *name = lua_tostring(L, -1);
-  fpg_bad_value(L, cx, lua_gettop(L) - 1,
-                lua_pushfstring(L, "%s for %s of a %s", what, name, shapes[kind].name + 7));
-  return 0;
+  return fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s for %s of a %s", what, name,
+                                                   shapes[kind].name + 7));
 }
 
 /* Appends the number on top. */
@@ -251,7 +251,7 @@ static int encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx
 
 /* ---- values ------------------------------------------------------------------------------- */
 
-/* Pushes a buffer with the text of the table at idx; NULL when it was changed into something else. */
+/* Pushes a buffer with the text of the table at idx; NULL when it is none of the kind. */
 static fpg_buf *text_of(lua_State *L, int idx, int kind) {
   int top = lua_gettop(L);
   luaL_checkstack(L, 20, "geometry");

@@ -5,11 +5,17 @@
  * Binary (hstore_send): int32 pairs, then int32 length and bytes of each key and of its value; a
  * length of -1 is NULL.
  * Text (hstore_out): "a"=>"1", "b"=>NULL; in quotes a backslash escapes.
+ *
+ * The table's metatable prints it so, in the server's order: short keys first, then by their bytes.
  */
 #include "codec_hstore.h"
 
+#include <stdlib.h>
+
 #include "be.h"
 #include "value.h"
+
+#define HSTORE_MT "fastpg.hstore"
 
 enum { TEXT = 25 };
 
@@ -42,6 +48,7 @@ void fpg_hstore_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *t
     lua_rawset(L, -3);
   }
   if (p != end) fpg_bad_length(L, type, "fewer", len);
+  luaL_setmetatable(L, HSTORE_MT);
 }
 
 static int starts(const char *p, const char *end, const char *with, size_t len) {
@@ -87,27 +94,32 @@ void fpg_hstore_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *typ
   }
   fpg_buf_free(L, word);
   lua_settop(L, table);
+  luaL_setmetatable(L, HSTORE_MT);
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-/* Appends the text at idx (a string, a number, a value object) in quotes. */
-static void put_quoted(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, fpg_buf *word) {
+static void put_quoted(lua_State *L, fpg_buf *out, const char *p, size_t len) {
+  fpg_buf_putc(L, out, '"');
+  for (size_t i = 0; i < len; i++) {
+    if (p[i] == '"' || p[i] == '\\') fpg_buf_putc(L, out, '\\');
+    fpg_buf_putc(L, out, p[i]);
+  }
+  fpg_buf_putc(L, out, '"');
+}
+
+/* Appends the text at idx (a string, a number, a value object). */
+static void put_text(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, fpg_buf *word) {
   const fpg_type *text = fpg_type_find(TEXT);
   word->len = 0;
   text->encode_text(L, cx, text, idx, word);
-  fpg_buf_putc(L, out, '"');
-  for (size_t i = 0; i < word->len; i++) {
-    if (word->data[i] == '"' || word->data[i] == '\\') fpg_buf_putc(L, out, '\\');
-    fpg_buf_putc(L, out, word->data[i]);
-  }
-  fpg_buf_putc(L, out, '"');
+  put_quoted(L, out, word->data ? word->data : "", word->len);
 }
 
 static void put_pair(lua_State *L, const fpg_ctx *cx, int key, fpg_buf *out, fpg_buf *word) {
   int value = key + 1, t = lua_type(L, value);
   if (lua_type(L, key) != LUA_TSTRING) fpg_bad_value(L, cx, key, "a string as key of an hstore");
-  put_quoted(L, cx, key, out, word);
+  put_text(L, cx, key, out, word);
   fpg_buf_puts(L, out, "=>");
   if (fpg_is_null(L, value)) {
     fpg_buf_puts(L, out, "NULL");
@@ -115,7 +127,7 @@ static void put_pair(lua_State *L, const fpg_ctx *cx, int key, fpg_buf *out, fpg
   }
   if (t != LUA_TSTRING && t != LUA_TNUMBER && t != FPG_TCDATA && !fpg_value_kind(L, value))
     fpg_bad_value(L, cx, value, "a string, a number or fastpg.null as value of an hstore");
-  put_quoted(L, cx, value, out, word);
+  put_text(L, cx, value, out, word);
 }
 
 int fpg_hstore_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
@@ -141,4 +153,63 @@ int fpg_hstore_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int
   fpg_buf_free(L, word);
   lua_settop(L, top);
   return FPG_TEXT;
+}
+
+/* ---- values ------------------------------------------------------------------------------- */
+
+typedef struct {
+  const char *key, *value; /* of Lua strings in the table; value NULL: NULL */
+  size_t key_len, value_len;
+} pair;
+
+static int before(const void *a, const void *b) {
+  const pair *x = a, *y = b;
+  if (x->key_len != y->key_len) return x->key_len < y->key_len ? -1 : 1;
+  return memcmp(x->key, y->key, x->key_len);
+}
+
+/* The pairs of the table at 1; false when something else than strings is in it. */
+static int read_pairs(lua_State *L, fpg_buf *pairs) {
+  lua_pushnil(L);
+  while (lua_next(L, 1)) {
+    pair p = {0};
+    if (lua_type(L, -2) != LUA_TSTRING) return 0;
+    p.key = lua_tolstring(L, -2, &p.key_len);
+    if (lua_type(L, -1) == LUA_TSTRING) p.value = lua_tolstring(L, -1, &p.value_len);
+    else if (!fpg_is_null(L, -1)) return 0;
+    fpg_buf_put(L, pairs, &p, sizeof p);
+    lua_pop(L, 1);
+  }
+  return 1;
+}
+
+static int hstore_tostring(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  fpg_buf *pairs = fpg_buf_new(L), *out = fpg_buf_new(L);
+  if (!read_pairs(L, pairs)) {
+    lua_pushfstring(L, HSTORE_MT ": %p", lua_topointer(L, 1));
+    return 1;
+  }
+  size_t n = pairs->len / sizeof(pair);
+  pair *p = (pair *)(void *)pairs->data;
+  if (n) qsort(p, n, sizeof *p, before);
+  for (size_t i = 0; i < n; i++) {
+    if (i) fpg_buf_puts(L, out, ", ");
+    put_quoted(L, out, p[i].key, p[i].key_len);
+    fpg_buf_puts(L, out, "=>");
+    if (p[i].value) put_quoted(L, out, p[i].value, p[i].value_len);
+    else fpg_buf_puts(L, out, "NULL");
+  }
+  lua_pushlstring(L, out->data ? out->data : "", out->len);
+  return 1;
+}
+
+void fpg_open_hstore(lua_State *L) {
+  luaL_newmetatable(L, HSTORE_MT);
+  lua_pushliteral(L, HSTORE_MT);
+  lua_setfield(L, -2, "__name");
+  lua_pushcfunction(L, hstore_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pop(L, 1);
 }

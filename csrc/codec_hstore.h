@@ -10,4 +10,7 @@
 fpg_decode_fn fpg_hstore_decode_binary, fpg_hstore_decode_text;
 fpg_encode_fn fpg_hstore_encode;
 
+/* Makes the metatable of such values. */
+void fpg_open_hstore(lua_State *L);
+
 #endif

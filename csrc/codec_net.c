@@ -2,8 +2,8 @@
  *
  * codec_net.c: network addresses, as the server prints them.
  *
- * Binary (inet_send, cidr_send): a byte each of family (2: IPv4, 3: IPv6), bits of the mask, whether
- * it is a cidr, bytes of the address (4, 16), then these.  A cidr is printed with its mask always,
+ * Binary (inet_send, cidr_send): a byte each of family (2: IPv4, 3: IPv6), bits of the mask,
+ * whether it is a cidr, bytes of the address (4, 16), then these.  A cidr is printed with its mask always,
  * an inet only with one that is not whole.  macaddr, macaddr8: the 6 or 8 bytes.
  */
 #include "codec_net.h"

@@ -64,6 +64,7 @@ void fpg_tsvector_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type 
   int n = be_i32(p);
   p += 4;
   if (n < 0 || (size_t)n > (len - 4) / 3) fpg_bad_length(L, type, "more", len);
+  luaL_checkstack(L, 6, "tsvector");
   fpg_buf *out = fpg_buf_new(L);
   for (int i = 0; i < n; i++) {
     if (i) fpg_buf_putc(L, out, ' ');

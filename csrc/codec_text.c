@@ -29,6 +29,7 @@ void fpg_bit_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type
   int32_t bits = be_i32(p);
   p += 4;
   if (bits < 0 || len - 4 != ((size_t)bits + 7) / 8) fpg_bad_length(L, type, "other", len);
+  luaL_checkstack(L, 6, "text");
   fpg_buf *text = fpg_buf_new(L);
   char *t = fpg_buf_grow(L, text, (size_t)bits);
   for (int32_t i = 0; i < bits; i++)
@@ -83,6 +84,7 @@ static void vector(lua_State *L, const fpg_type *type, const char *p, size_t len
   int n = dimensions ? be_i32(p + 12) : 0;
   if (n < 0 || len - header != (size_t)n * (4 + size)) fpg_bad_length(L, type, "other", len);
   p += header;
+  luaL_checkstack(L, 6, "text");
   fpg_buf *text = fpg_buf_new(L);
   for (int i = 0; i < n; i++, p += 4 + size) {
     if (be_u32(p) != size) fpg_bad_binary(L, type);
@@ -111,6 +113,7 @@ void fpg_snapshot_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type 
   if (len < 20) fpg_bad_length(L, type, "at least 20", len);
   int n = be_i32(p);
   if (n < 0 || len - 20 != (size_t)n * 8) fpg_bad_length(L, type, "other", len);
+  luaL_checkstack(L, 6, "text");
   fpg_buf *text = fpg_buf_new(L);
   p += 4;
   for (int i = 0; i < n + 2; i++, p += 8) {

@@ -15,11 +15,11 @@
 
 #define MAX_DIMENSIONS 6 /* MAXDIM of PostgreSQL's c.h */
 
-enum { BYTEA = 17 };
+enum { BYTEA = 17, BOX = 603 };
 
-/* (A domain over boxes has an oid of its own.) */
+/* (A domain over boxes has an oid of its own, a box with a codec of the user's another reader.) */
 static char delimiter(const fpg_type *type) {
-  return type->elem->decode_text == fpg_box_decode_text ? ';' : ',';
+  return type->elem->oid == BOX || type->elem->decode_text == fpg_box_decode_text ? ';' : ',';
 }
 
 static void mark_array(lua_State *L) {

@@ -3,6 +3,7 @@
  * fastpg.c: luaopen_fastpg_core, which opens every part of the core into one table.
  */
 #include "codec_geo.h"
+#include "codec_hstore.h"
 #include "conn.h"
 #include "error.h"
 #include "json.h"
@@ -36,6 +37,7 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_error(L);
   fpg_open_array(L);
   fpg_open_geo(L);
+  fpg_open_hstore(L);
   fpg_open_typemap(L);
   fpg_open_stmt(L);
   fpg_open_conn(L);

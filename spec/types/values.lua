@@ -71,7 +71,7 @@ local function with(list, ...)
   return all
 end
 
--- A value of a geometric type: it has the metatable of its type.
+-- A value that has the metatable of its type.
 local function geo(name, value)
   return setmetatable(value, debug.getregistry()["fastpg." .. name])
 end
@@ -79,6 +79,8 @@ end
 local function xy(x, y)
   return geo("point", { x = x + 0.0, y = y + 0.0 })
 end
+
+local function hstore(value) return geo("hstore", value) end
 
 -- Zones with fractions of an hour, with summer time, at the far ends, and without a name.
 local zones = {
@@ -273,7 +275,7 @@ return {
       { "'127.0.0.1'", "127.0.0.1" }, { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'0.0.0.0/0'", "0.0.0.0/0" },
       { "'255.255.255.255/31'", "255.255.255.255/31" }, { "'::1'", "::1" }, { "'::'", "::" }, { "'fe80::1/64'", "fe80::1/64" },
       { "'::/0'", "::/0" }, { "'1:0:0:2::3'", "1:0:0:2::3" }, { "'1::2:0:0:3:4'", "1::2:0:0:3:4" }, { "'1:0:2:3:4:5:6:7'", "1:0:2:3:4:5:6:7" },
-      { "'1:2:3:4:5:6:7::'", "1:2:3:4:5:6:7:0" }, { "'1:2:3:4:5:6::'", "1:2:3:4:5:6::" }, { "'::2:3:4:5:6:7:8'", "0:2:3:4:5:6:7:8" }, { "'::2'", "::2" }, { "'::1:0'", "::1:0" },
+      { "'1:2:3:4:5:6:7::'", "1:2:3:4:5:6:7:0" }, { "'1:2:3:4:5:6::'", "1:2:3:4:5:6::" }, { "'::2:3:4:5:6:7:8'", "0:2:3:4:5:6:7:8" }, { "'::2'", "::2" }, { "'::1:0'", "::0.1.0.0" },
       { "'::ffff:1.2.3.4/96'", "::ffff:1.2.3.4/96" }, { "'::1.2.3.4'", "::1.2.3.4" }, { "'0:0:0:0:ffff::'", "::ffff:0:0:0" },
       { "'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
     },
@@ -386,12 +388,12 @@ return {
   domain = { types = { "positive" }, rows = { { "1", 1 }, { "2147483647", 2147483647 } } },
   composite = { types = { "pair" }, equal = "$1::pair = %s", rows = { { "row(1,'a b')" }, { "row(NULL,'')" } } },
   hstore = {
-    types = { "hstore" }, extension = "hstore", equal = "$1::hstore = (%s)",
+    types = { "hstore" }, extension = "hstore",
     rows = {
-      { "'a=>1'", { a = "1" } }, { "''", {} },
-      { "'a=>NULL, b=>\"NULL\", c=>\"\"'", { a = fastpg.null, b = "NULL", c = "" } },
+      { "'a=>1'", hstore{ a = "1" } }, { "''", hstore{} },
+      { "'a=>NULL, b=>\"NULL\", c=>\"\"'", hstore{ a = fastpg.null, b = "NULL", c = "" } },
       { [[$$"it's"=>"\"q\"", "\\"=>"\\\\\"", ""=>"x", ", "=>"=>", "é 漢"=>"$$ || E'\n"']],
-        { ["it's"] = '"q"', ["\\"] = '\\\\"', [""] = "x", [", "] = "=>", ["é 漢"] = "\n" } },
+        hstore{ ["it's"] = '"q"', ["\\"] = '\\\\"', [""] = "x", [", "] = "=>", ["é 漢"] = "\n" } },
       { "(SELECT hstore(array_agg('k' || i), array_agg(repeat('\\\"', i))) FROM generate_series(1, 300) i)" },
     },
   },
