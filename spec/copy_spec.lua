@@ -585,7 +585,7 @@ describe("COPY of much", function()
       n = n + 1
       return { id = n, body = "x" }
     end)
-    assert.equal(0, quick:item "select count(*)::int from doc")
+    assert.equal(0, db:item "select count(*)::int from doc")
     quick:close()
   end)
 
