@@ -60,6 +60,8 @@ static void conn_finish(fpg_conn *c) {
   forget_result(c);
   PQclear(c->held);
   c->held = NULL;
+  PQfreemem(c->copy_row);
+  c->copy_row = NULL;
   if (c->owner != process_id()) drop_inherited(c);
   PQfinish(c->pg);
   c->pg = NULL;
@@ -87,9 +89,10 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
   if (c->slots || c->syncs)
     fpg_raise(L, "connection_busy", c->streaming
                   ? "a db:each is being read on this connection: use a transaction around both, or db:q"
-                  : "another statement is under way on this connection");
+              : c->copy ? "a COPY is under way on this connection"
+                        : "another statement is under way on this connection");
   forget_result(c);
-  c->refused = 0;
+  c->refused = c->copy = 0;
   drop_notifications(c);
 }
 
@@ -183,8 +186,8 @@ static void keep_result(fpg_conn *c, PGresult *res) {
   c->res = res;
 }
 
-/* COPY through a plain statement would never end: the server is told that no rows come, and what
- * it sends is dropped.  `outcome` reports the refusal. */
+/* COPY through a plain statement (or one that was abandoned half-way) would never end: the server is
+ * told that no rows come, and what it sends is dropped.  `outcome` reports the refusal. */
 static void refuse_copy(fpg_conn *c, ExecStatusType status) {
   c->refused = 1;
   if (status == PGRES_COPY_OUT)
@@ -208,7 +211,7 @@ static int drain_copy(fpg_conn *c) {
 /* Nothing more will come: the socket is gone. */
 static int lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
-  c->streaming = c->open_pipeline = c->draining = 0;
+  c->streaming = c->open_pipeline = c->draining = c->copy = 0;
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
     forget_result(c);
     PGresult *res = PQgetResult(c->pg);
@@ -265,6 +268,11 @@ static int conn_step(lua_State *L) {
       case PGRES_COPY_OUT:
       case PGRES_COPY_BOTH:
         PQclear(res);
+        if (c->copy == FPG_COPY_ASKED && status != PGRES_COPY_BOTH) {
+          c->copy = status == PGRES_COPY_IN ? FPG_COPY_IN : FPG_COPY_OUT;
+          return done(L);
+        }
+        c->copy = FPG_COPY_NONE;
         refuse_copy(c, status);
         break;
       case PGRES_SINGLE_TUPLE:
@@ -717,6 +725,7 @@ void fpg_open_conn(lua_State *L) {
   lua_newtable(L);
   luaL_setfuncs(L, conn_methods, 0);
   fpg_open_result(L, lua_gettop(L));
+  fpg_open_copy(L, lua_gettop(L));
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   luaL_setfuncs(L, core_functions, 0);

@@ -37,6 +37,9 @@ enum {
   FPG_EVENT_SET = 8       /* settings of the session may be others */
 };
 
+/* COPY: asked for by send_copy, then under way in one of two directions (copy.c). */
+enum { FPG_COPY_NONE, FPG_COPY_ASKED, FPG_COPY_IN, FPG_COPY_OUT };
+
 typedef struct fpg_conn {
   PGconn *pg;
   PGresult *res;
@@ -51,6 +54,8 @@ typedef struct fpg_conn {
   int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
   int fresh;         /* a single statement was sent and the socket not looked at since */
   int events;        /* FPG_EVENT_* */
+  int copy;          /* FPG_COPY_* */
+  char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
   double clock;
   fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
   fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared; likewise */
@@ -76,5 +81,6 @@ const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
 
 void fpg_open_conn(lua_State *L);
 void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */
+void fpg_open_copy(lua_State *L, int methods);   /* adds copy_* to it */
 
 #endif

@@ -20,7 +20,7 @@
 #include "sqltext.h"
 #include "types.h"
 
-#define SQL_MT "fastpg.sql"
+#define SQL_MT FPG_SQL_MT
 
 /* ---- fragments ---------------------------------------------------------------------------- */
 

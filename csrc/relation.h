@@ -14,6 +14,7 @@
 #include "lx.h"
 
 #define FPG_REL_MT "fastpg.relation"
+#define FPG_SQL_MT "fastpg.sql" /* a fragment of SQL where a value would be data */
 
 enum {
   FPG_COL_ARRAY = 1,     /* the column's type is an array */

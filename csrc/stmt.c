@@ -136,12 +136,22 @@ static int stmt_param_type(lua_State *L) {
   return 1;
 }
 
+/* stmt:binary_values(i) -> of which values parameter i has a binary form (fpg_type_binary_values) */
+static int stmt_binary_values(lua_State *L) {
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  int64_t i;
+  if (!fpg_to_int64(L, 2, &i) || i < 1 || i > st->nparams) return 0;
+  lua_pushstring(L, fpg_type_binary_values(st->params[i - 1]));
+  return 1;
+}
+
 static const luaL_Reg stmt_methods[] = {
     {"bind", stmt_bind},
     {"has_record", stmt_has_record},
     {"shape", stmt_shape},
     {"info", stmt_info},
     {"param_type", stmt_param_type},
+    {"binary_values", stmt_binary_values},
     {NULL, NULL},
 };
 

@@ -37,11 +37,12 @@ int fpg_bad_text(lua_State *L, const fpg_type *type) {
   return fpg_raise(L, "protocol_violation", "%s: the server's text can't be read", type->name);
 }
 
-/* Pushes "$2: ", of an element of an array "$2[3][1]: ", outside a parameter "". */
+/* Pushes "$2: ", of an element of an array "$2[3][1]: ", outside a parameter "" or "[3][1]: ". */
 static const char *push_place(lua_State *L, const fpg_ctx *cx) {
-  if (!cx->param) return lua_pushfstring(L, "%s", "");
+  if (!cx->param && !cx->depth) return lua_pushfstring(L, "%s", "");
   luaL_checkstack(L, cx->depth + 4, "arguments");
-  lua_pushfstring(L, "$%d", cx->param);
+  if (cx->param) lua_pushfstring(L, "$%d", cx->param);
+  else lua_pushliteral(L, "");
   for (int i = 0; i < cx->depth; i++) lua_pushfstring(L, "[%d]", cx->path[i]);
   lua_pushliteral(L, ": ");
   lua_concat(L, cx->depth + 2);
@@ -640,4 +641,46 @@ int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int 
   if (type->encode == bytea_encode) return FPG_BINARY;
   fpg_check_text(L, cx, type, *direct, *direct_len);
   return FPG_TEXT;
+}
+
+/* ---- COPY --------------------------------------------------------------------------------- */
+
+/* Whether a string is the value's text: not for json, where it is a JSON string, and for bytea. */
+static int is_plain_text(lua_State *L, const fpg_type *type, int idx) {
+  return lua_type(L, idx) == LUA_TSTRING && type->encode != fpg_json_encode &&
+         type->encode != bytea_encode;
+}
+
+void fpg_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+  if (is_plain_text(L, type, idx))
+    put_text(L, cx, type, idx, out);
+  else
+    type->encode_text(L, cx, type, idx, out);
+}
+
+/* Types whose binary form is the text itself (of bytea: the bytes): they are read so, too.  That of
+ * jsonb has a version before it. */
+static int text_is_binary(const fpg_type *type) {
+  fpg_decode_fn *read = type->decode_binary;
+  return read == bytes_decode || read == fpg_bytes_decode ||
+         (type->encode == fpg_json_encode &&
+          (read == fpg_json_decode || read == fpg_jsonb_decode_binary));
+}
+
+int fpg_encode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                      fpg_buf *out) {
+  int as_text = text_is_binary(type);
+  if (is_plain_text(L, type, idx)) {
+    if (as_text) put_text(L, cx, type, idx, out);
+    return as_text;
+  }
+  if (type->decode_binary == fpg_jsonb_decode_binary) fpg_buf_putc(L, out, 1);
+  return type->encode(L, cx, type, idx, out) == FPG_BINARY || as_text;
+}
+
+/* (Where `encode` and `encode_text` are one function it writes text.) */
+const char *fpg_type_binary_values(const fpg_type *type) {
+  if (text_is_binary(type)) return "any";
+  if (type->encode == type->encode_text) return NULL;
+  return type->encode == float4_encode || type->encode == float8_encode ? "numbers" : "values";
 }

@@ -43,6 +43,17 @@ void fpg_check_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                      const char **direct, size_t *direct_len);
 
+/* Writes the value at idx as text, by the same rules as a parameter. */
+void fpg_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out);
+
+/* Writes it in the type's binary form, as COPY needs it, where no field may choose.  False when this
+ * value has none here: nothing of use was appended then. */
+int fpg_encode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out);
+
+/* Of which values fpg_encode_binary is certain: "any", "values" (all but strings), "numbers" (Lua's
+ * own), or NULL: of none. */
+const char *fpg_type_binary_values(const fpg_type *type);
+
 static inline int fpg_is_null(lua_State *L, int idx) {
   int t = lua_type(L, idx);
   return t <= LUA_TNIL || (t == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx));

@@ -126,6 +126,14 @@ function Connection:await(want)
   end
 end
 
+--- For those who seldom wait: looks whether the time is over.
+---@return boolean  false: it is, and the server was asked to stop
+function Connection:in_time()
+  local deadline = self.deadline
+  if deadline and core.clock() >= deadline then time_out(self) end
+  return not self.overdue
+end
+
 --- Steps until a result is ready, a Sync was reached ("sync") or nothing is outstanding.
 function Connection:drive()
   local c = self.c

@@ -527,6 +527,7 @@ require("fastpg.names").extend(methods, properties)
 require("fastpg.linking").extend(methods)
 require("fastpg.ddl").extend(methods)
 require("fastpg.codegen").extend(methods)
+require("fastpg.copy").extend(methods)
 
 Database.methods, Database.properties = methods, properties
 return Database
