@@ -65,6 +65,17 @@ local function unknown(what, name, allowed)
   errors.argument('%s: unknown option "%s"%s', what, tostring(name), suggest.phrase(tostring(name), known))
 end
 
+local function read_keyword(config, what, name, value)
+  if name == "database" then name = "dbname" end
+  if type(value) == "number" and value % 1 == 0 then
+    value = ("%d"):format(value)
+  elseif type(value) ~= "string" then
+    errors.argument("%s: %s must be a string or a whole number, got %s", what, name,
+      type(value) == "number" and value or type(value))
+  end
+  config.params[name] = value
+end
+
 local function read_table(config, what, given, allowed)
   for name, value in pairs(given) do
     local mine
@@ -72,31 +83,70 @@ local function read_table(config, what, given, allowed)
     if mine then
       take(config, what, mine, name, value)
     elseif libpq_keywords()[name] then
-      if name == "database" then name = "dbname" end
-      if type(value) == "number" then
-        value = ("%d"):format(value)
-      elseif type(value) ~= "string" then
-        errors.argument("%s: %s must be a string or a number, got %s", what, name, type(value))
-      end
-      config.params[name] = value
+      read_keyword(config, what, name, value)
     else
       unknown(what, name, allowed)
     end
   end
 end
 
+-- libpq's messages quote the text, and with it pieces of a password: what is wrong with one is said
+-- here, and of the text at most a name that is nearly a keyword.
+local function explain(what, text)
+  if not text:find("^postgres%w*://") then
+    for name in text:gmatch("([%a_]+)%s*=") do
+      if connection_options[name] and name ~= "connect_timeout" or pool_options[name] then
+        errors.argument("%s: %s is fastpg's own: give it in a table of options", what, name)
+      end
+      local near = not libpq_keywords()[name] and suggest.phrase(name, libpq_keywords()) or ""
+      if near ~= "" then errors.argument('%s: unknown option "%s"%s', what, name, near) end
+    end
+  end
+  errors.argument("%s: the connection string can't be parsed: write key=value pairs or postgresql://…", what)
+end
+
+-- A "@" or "/" of a password would end it early, and its rest would be a host, port or database, which
+-- messages show.
+local function check_uri(what, text)
+  local authority, path = text:match("^%w+://([^/?]*)([^?]*)")
+  if path:find("@", 1, true) or authority:find("@.*@") then
+    errors.argument('%s: in a URI a name or password spells "@" as %%40, "/" as %%2F, ":" as %%3A', what)
+  end
+end
+
+local function is_uri(text) return text:find("^postgresql://") or text:find("^postgres://") end
+
 local function read_text(config, what, text)
-  -- a bare name is a database, as libpq's own dbname would have it
-  if not text:find("=", 1, true) and not text:find("^postgres") and text:find("%S") then
+  if text:find("%z") then errors.argument("%s: the connection string has a NUL byte", what) end
+  if not text:find("=", 1, true) and not is_uri(text) and text:find("%S") then
+    -- a bare name is a database; what looks like a misspelled URI must not end in a message as one
+    if text:find("[%s:/@]") then explain(what, text) end
     config.params.dbname = text
     return
   end
-  for name, value in pairs(core.conninfo_parse(text)) do
+  if is_uri(text) then check_uri(what, text) end
+  local keywords_given = core.conninfo_parse(text)
+  if not keywords_given then explain(what, text) end
+  for name, value in pairs(keywords_given) do
     if name == "connect_timeout" then
       take(config, what, connection_options, name, tonumber(value) or 0)
     else
       config.params[name] = value
     end
+  end
+end
+
+-- What libpq would only find out later, with a message that shows the value.
+local function check_params(what, params)
+  local dbname = params.dbname or ""
+  if dbname:find("^%w+://") or libpq_keywords()[dbname:match("^%s*([%a_]+)%s*=")] then
+    errors.argument("%s: database is a name: a connection string is the first argument, options the second", what)
+  end
+  for name, value in pairs(params) do
+    if value:find("%z") then errors.argument("%s: %s has a NUL byte", what, name) end
+  end
+  for port in ((params.port or "") .. ","):gmatch("([^,]*),") do
+    if not port:find("^%s*%d*%s*$") then errors.argument("%s: port must be a number", what) end
   end
 end
 
@@ -120,6 +170,7 @@ function conninfo.read(what, target, extra, pool)
     if type(extra) ~= "table" then errors.argument("%s: a table of options expected, got %s", what, type(extra)) end
     read_table(config, what, extra, allowed)
   end
+  check_params(what, config.params)
   wait.check(config.loop, what)
   config.statement_cache_size = config.statement_cache_size or 100
   if config.connect_timeout == nil then
