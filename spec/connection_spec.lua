@@ -348,7 +348,7 @@ describe("a connection ends", function()
       function() return artist[1] end, function() artist:insert{ id = 1 } end, function() return artist() end,
       function() db:transaction(function() end) end, function() return db:begin() end,
       function() return db.t.other() end, function() db:prepare "SELECT 1" end,
-      function() for _ in db:each "SELECT 1" do break end end,
+      function() return db:each "SELECT 1" end,
     } do
       local ok, err = pcall(fn)
       assert.is_false(ok, "item " .. i)
