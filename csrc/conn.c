@@ -126,7 +126,7 @@ static int core_connect(lua_State *L) {
   }
   keywords[n] = values[n] = NULL;
   c->owner = process_id();
-  c->pg = PQconnectStartParams(keywords, values, 1);
+  c->pg = PQconnectStartParams(keywords, values, 0); /* a dbname is a name, not a conninfo */
   if (!c->pg) return luaL_error(L, "not enough memory");
   PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
   lua_settop(L, self);
@@ -313,10 +313,18 @@ static void begin_new(lua_State *L, fpg_conn *c) {
   fpg_conn_begin(L, c);
 }
 
+/* libpq would end the text at a NUL. */
+static const char *check_sql(lua_State *L, int idx) {
+  size_t len;
+  const char *sql = luaL_checklstring(L, idx, &len);
+  if (strlen(sql) != len) fpg_raise(L, "invalid_argument", "the SQL text has a NUL byte");
+  return sql;
+}
+
 /* conn:send_simple(sql): several statements, no parameters; the last result or the first error */
 static int conn_send_simple(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  const char *sql = luaL_checkstring(L, 2);
+  const char *sql = check_sql(L, 2);
   begin_new(L, c);
   c->each = 0;
   check_sent(L, c, PQsendQuery(c->pg, sql));
@@ -352,7 +360,7 @@ static void send_deallocate(lua_State *L, fpg_conn *c, int list) {
  * that the statement runs in the same transaction of a pooler (send_query closes it). */
 static int conn_send_prepare(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  const char *name = luaL_checkstring(L, 2), *sql = luaL_checkstring(L, 3);
+  const char *name = luaL_checkstring(L, 2), *sql = check_sql(L, 3);
   begin_new(L, c);
   c->each = 0;
   enter_pipeline(L, c);
@@ -613,8 +621,10 @@ static void add_options(lua_State *L, const PQconninfoOption *options) {
   }
 }
 
-/* core.conninfo_parse(text) -> { keyword = value } of a conninfo string or URI; raises on bad ones */
+/* core.conninfo_parse(text) -> { keyword = value } of a conninfo string or URI, or nil.  Not why:
+ * libpq's message can quote a piece of the string, and with it a password. */
 static int core_conninfo_parse(lua_State *L) {
+<<<<<<< HEAD
   char *message = NULL;
   const char *text = luaL_checkstring(L, 1);
   PQconninfoOption **box = push_options(L);
@@ -627,6 +637,13 @@ static int core_conninfo_parse(lua_State *L) {
                      "the connection string can't be parsed: write key=value pairs or postgresql://…");
   }
   add_options(L, *box);
+=======
+  lua_newtable(L);
+  PQconninfoOption *options = PQconninfoParse(luaL_checkstring(L, 1), NULL);
+  if (!options) return 0;
+  add_options(L, options);
+  PQconninfoFree(options);
+>>>>>>> specs
   return 1;
 }
 

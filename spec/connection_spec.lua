@@ -1,342 +1,598 @@
 -- SPDX-License-Identifier: MIT
 --
--- Connecting: what may be said, what is printed of it, how it ends.
+-- connections: every way to name a server, what is refused and how, and how one ends.
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
 
-local is_luajit = rawget(_G, "jit") ~= nil
+local lua = os.getenv "FPG_TEST_LUA"
+local server = pg.conninfo()
+local watcher = pg.db()
 
-local function error_of(fn, ...)
+local function uri(params) return fastpg.uri(params or { user = server.user, host = server.host, port = server.port, dbname = server.database }) end
+
+local function merged(...)
+  local all = {}
+  for i = 1, select("#", ...) do
+    for k, v in pairs((select(i, ...))) do all[k] = v end
+  end
+  return all
+end
+
+local function keywords(more)
+  return ("host='%s' port=%d user=%s dbname=%s %s"):format(server.host, server.port, server.user, server.database, more or "")
+end
+
+local function failure(fn, ...)
   local ok, err = pcall(fn, ...)
-  assert.is_false(ok, "an error was expected")
+  if ok then error("no error was raised", 2) end
+  assert.equal("table", type(err), tostring(err))
+  assert.truthy(err.name)
+  assert.equal(tostring(err), (tostring(err):gsub("\n", "")))
   return err
 end
 
-local function escape(text)
-  return (text:gsub("[^%w%-%._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+local function database_of(db)
+  local name = db:item("SELECT current_database()")
+  db:close()
+  return name
 end
 
--- Runs Lua code in a process of its own, with these environment variables: what it prints.
-local function run_lua(code, environment)
-  local script = os.tmpname()
-  local f = assert(io.open(script, "w"))
-  f:write(code)
-  f:close()
-  local parts = { "env" }
-  for name, value in pairs(environment or {}) do parts[#parts + 1] = ("%s='%s'"):format(name, value) end
-  parts[#parts + 1] = os.getenv("FPG_TEST_LUA") or (rawget(_G, "arg") or {})[-1] or "lua"
-  parts[#parts + 1] = script .. " 2>&1"
-  local pipe = assert(io.popen(table.concat(parts, " ")))
-  local out = pipe:read("*a")
-  pipe:close()
-  os.remove(script)
-  return (out:gsub("%s+$", ""))
-end
-
-describe("connect", function()
-  local c, uri
-  setup(function()
-    c = pg.conninfo()
-    uri = ("postgresql://%s@%s:%d/%s"):format(escape(c.user), escape(c.host), c.port, escape(c.database))
-  end)
-
-  local function check(db)
-    assert.are.equal(c.database, db:item("select current_database()"))
-    assert.are.equal(uri, tostring(db))
-    db:close()
+-- How many server processes belong to connections of that application_name, when it has settled.
+local function backends(name, expected)
+  local n
+  for _ = 1, 100 do
+    n = watcher:item("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)
+    if n == expected then break end
+    watcher:item("SELECT pg_sleep(0.02)")
   end
+  return n
+end
 
-  it("takes strings, URIs and tables", function()
-    check(fastpg.connect(("host=%s port=%d user=%s dbname=%s"):format(c.host, c.port, c.user, c.database)))
-    check(fastpg.connect(uri))
-    check(fastpg.connect((uri:gsub("^postgresql", "postgres"))))
-    check(fastpg.connect(c))
-    check(fastpg.connect{ host = c.host, port = tostring(c.port), user = c.user, dbname = c.database })
-    check(fastpg.connect(uri, { statement_cache_size = 5 }))
-    check(fastpg.connect{ database = uri })
-    check(fastpg.connect{ database = uri .. "_not", dbname = uri })
+local function temporary(text)
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  f:write(text)
+  f:close()
+  return path
+end
+
+-- What a Lua of its own prints, with these environment variables.
+local function child(variables, script, ...)
+  local path = temporary(script)
+  local words = {}
+  for k, v in pairs(variables) do words[#words + 1] = ("%s='%s'"):format(k, v) end
+  words[#words + 1] = lua .. " " .. path
+  for i = 1, select("#", ...) do words[#words + 1] = "'" .. (select(i, ...)) .. "'" end
+  local pipe = io.popen(table.concat(words, " ") .. " 2>&1")
+  local out = pipe:read "*a"
+  pipe:close()
+  os.remove(path)
+  return (out:gsub("\n$", ""))
+end
+
+describe("a server is named", function()
+  it("by a string of keywords", function()
+    assert.equal(server.database, database_of(fastpg.connect(keywords())))
   end)
 
-  it("what connects is what is printed", function()
-    local db = fastpg.connect(c)
-    check(fastpg.connect(tostring(db)))
-    assert.are.equal("x " .. uri, "x " .. db)
+  it("by a URI", function()
+    assert.equal(server.database, database_of(fastpg.connect(uri())))
+    assert.equal(server.database, database_of(fastpg.connect((uri():gsub("^postgresql:", "postgres:")))))
+    local db = fastpg.connect(uri() .. "?application_name=by%20uri")
+    assert.equal("by uri", db:parameter "application_name")
     db:close()
   end)
 
-  it("a table beside a URI in it says the last word", function()
-    local db = fastpg.connect{ database = uri .. "?application_name=first", application_name = "second" }
-    assert.are.equal("second", db:item("show application_name"))
+  it("by a table", function()
+    assert.equal(server.database, database_of(fastpg.connect(server)))
+    local named = merged(server, { dbname = server.database })
+    named.database = nil
+    assert.equal(server.database, database_of(fastpg.connect(named)))
+    local other = merged(server, { port = tostring(server.port), application_name = "by table" })
+    local db = fastpg.connect(other)
+    assert.equal("by table", db:parameter "application_name")
     db:close()
   end)
 
-  it("takes the environment and service files", function()
-    local file = os.tmpname()
-    local f = assert(io.open(file, "w"))
-    f:write(("[mine]\nhost=%s\nport=%d\nuser=%s\ndbname=%s\n"):format(c.host, c.port, c.user, c.database))
-    f:close()
-    local ask = [[local db = require("fastpg").connect(%s) print(db) print(db:item("select current_database()"))]]
-    local wanted = uri .. "\n" .. c.database
-    assert.are.equal(wanted, run_lua(ask:format('"service=mine"'), { PGSERVICEFILE = file }))
-    assert.are.equal(wanted, run_lua(ask:format('{ service = "mine" }'), { PGSERVICEFILE = file }))
-    assert.are.equal(wanted, run_lua(ask:format(""), { PGSERVICEFILE = file, PGSERVICE = "mine" }))
-    assert.are.equal(wanted, run_lua(ask:format(""),
-      { PGHOST = c.host, PGPORT = c.port, PGUSER = c.user, PGDATABASE = c.database }))
-    assert.are.equal(wanted, run_lua(ask:format(("%q"):format(c.database)),
-      { PGHOST = c.host, PGPORT = c.port, PGUSER = c.user, PGDATABASE = "other", PGCLIENTENCODING = "LATIN1" }))
-    os.remove(file)
-  end)
-
-  it("a bare name is a database, also one that begins like a URI", function()
-    local out = run_lua([[print(require("fastpg").connect("postgres"):item("select current_database()"))]],
-      { PGHOST = c.host, PGPORT = c.port, PGUSER = c.user })
-    assert.are.equal("postgres", out)
-  end)
-
-  it("names itself, and lets itself be named", function()
-    local db = fastpg.connect(c)
-    assert.are.equal("fastpg", db:item("show application_name"))
+  it("by a string or table and a table of options over it", function()
+    local db = fastpg.connect(keywords "application_name=first", { application_name = "second", strict = false })
+    assert.equal("second", db:parameter "application_name")
+    assert.is_nil(db:first("SELECT 1 AS a").b)
     db:close()
-    db = fastpg.connect{ host = c.host, port = c.port, user = c.user, database = c.database, application_name = "x" }
-    assert.are.equal("x", db:item("show application_name"))
-    db:close()
+    assert.equal("postgres", database_of(fastpg.connect(server, { database = "postgres" })))
+    assert.equal("postgres", database_of(fastpg.connect(keywords(), { dbname = "postgres" })))
   end)
 
-  it("runs init, whose database is good for that time only", function()
-    local kept
-    local db = pg.db{ init = function(inner)
-      kept = inner
-      inner:execute("set application_name = 'init'")
+  it("by a database's name alone, the rest from the environment", function()
+    local environment = { PGHOST = server.host, PGPORT = server.port, PGUSER = server.user }
+    for _, name in ipairs{ server.database, "postgres" } do
+      assert.equal(name, child(environment, [[
+        print(require("fastpg").connect(arg[1]):item("SELECT current_database()"))]], name))
+    end
+  end)
+
+  it("by the environment alone", function()
+    assert.equal(server.database .. "|env|" .. uri(), child({
+      PGHOST = server.host, PGPORT = server.port, PGUSER = server.user, PGDATABASE = server.database, PGAPPNAME = "env",
+    }, [[
+      local db = require("fastpg").connect()
+      print(db:item("SELECT current_database()") .. "|" .. db:parameter "application_name" .. "|" .. tostring(db))]]))
+  end)
+
+  it("by a service file", function()
+    local path = temporary(("[mine]\nhost=%s\nport=%d\nuser=%s\ndbname=%s\n"):format(server.host, server.port,
+      server.user, server.database))
+    local script = [[
+      local fastpg = require "fastpg"
+      local a, b = fastpg.connect "service=mine", fastpg.connect{ service = "mine" }
+      print(a:item("SELECT current_database()"), b:item("SELECT current_database()"), tostring(a) == tostring(b), a)
+      print(select(2, pcall(fastpg.connect, "service=other")).name)]]
+    assert.equal(("%s\t%s\ttrue\t%s\nconnection"):format(server.database, server.database, uri()),
+      child({ PGSERVICEFILE = path }, script))
+    os.remove(path)
+  end)
+
+  it("by a database name with every character", function()
+    local name = 'a=b "c" \'d\' \\e:f@g/h?i%20'
+    watcher:execute("CREATE DATABASE " .. fastpg.quote_ident(name))
+    local db = fastpg.connect(server, { database = name })
+    assert.equal(name, db:item("SELECT current_database()"))
+    local again = tostring(db)
+    db:close()
+    assert.equal(name, database_of(fastpg.connect(again)))
+    assert.equal(name, database_of(fastpg.connect(
+      keywords("dbname='" .. name:gsub("[\\']", "\\%0") .. "'"))))
+    watcher:execute("DROP DATABASE " .. fastpg.quote_ident(name))
+  end)
+end)
+
+describe("an option", function()
+  it("init runs on the new connection, whose database it is given", function()
+    local seen
+    local db = pg.db{ init = function(conn)
+      seen = conn
+      conn:execute("SET application_name = 'initialized'")
     end }
-    assert.are.equal("init", db:item("show application_name"))
-    assert.is_true(fastpg.is(error_of(kept.q, kept, "select 1"), "closed"))
+    assert.equal("initialized", db:parameter "application_name")
+    assert.equal("closed", failure(seen.item, seen, "SELECT 1").name)
     db:close()
   end)
 
-  it("tells of the server", function()
+  it("init that fails lets connect fail, with its own error", function()
+    local err = failure(pg.db, { application_name = "bad init", init = function(conn) conn:execute("SELECT 1/0") end })
+    assert.equal("division_by_zero", err.name)
+    local ok, plain = pcall(pg.db, { application_name = "bad init", init = function() error("mine", 0) end })
+    assert.is_false(ok)
+    assert.equal("mine", plain)
+    assert.equal(0, backends("bad init", 0))
+  end)
+
+  it("schema says where names are looked up", function()
+    watcher:execute("CREATE SCHEMA apart; CREATE TABLE apart.only_here(id int PRIMARY KEY); INSERT INTO apart.only_here VALUES (7)")
+    local db = pg.db{ schema = "apart" }
+    assert.equal(7, db.t.only_here[7].id)
+    assert.is_true(db:has "only_here")
+    assert.is_false(watcher:has "only_here")
+    db:close()
+  end)
+
+  it("that is unknown is named, and the near one", function()
+    local err = failure(fastpg.connect, { hots = "x" })
+    assert.equal("invalid_argument", err.name)
+    assert.equal('connect: unknown option "hots" (did you mean "host"?)', err.message)
+    assert.truthy(failure(fastpg.connect, nil, { statement_cache = 1 }).message:find("statement_cache_size", 1, true))
+    assert.truthy(failure(fastpg.connect, { max_size = 3 }).message:find 'unknown option "max_size"')
+    assert.truthy(failure(fastpg.create_pool, {}, { max_sise = 3 }).message:find '"max_size"')
+    assert.truthy(failure(fastpg.connect, "dbnam=x").message:find('unknown option "dbnam" (did you mean "dbname"?)', 1, true))
+    assert.truthy(failure(fastpg.connect, "command_timeout=3").message:find("table of options", 1, true))
+  end)
+
+  it("of a wrong type is named", function()
+    for name, value in pairs{ init = 1, strict = "yes", schema = 1, command_timeout = "5", connect_timeout = -1,
+      statement_cache_size = 1.5, host = true, user = {} } do
+      local err = failure(fastpg.connect, { [name] = value })
+      assert.equal("invalid_argument", err.name)
+      assert.truthy(err.message:find(name .. " must be", 1, true), err.message)
+      assert.truthy(err.where:find "connection_spec", err.where)
+    end
+    assert.equal("invalid_argument", failure(fastpg.connect, 1).name)
+    assert.equal("invalid_argument", failure(fastpg.connect, {}, "x").name)
+    assert.equal("invalid_argument", failure(fastpg.connect, { port = 1.5 }).name)
+    assert.equal("invalid_argument", failure(fastpg.connect, { "x" }).name)
+    assert.equal("invalid_argument", failure(fastpg.connect, { host = "a\0b" }).name)
+    assert.equal("invalid_argument", failure(fastpg.connect, "dbname=a\0b").name)
+  end)
+end)
+
+describe("settings", function()
+  it("that decide how values read are ours, whatever role and database say", function()
+    watcher:execute(([[
+      CREATE ROLE odd LOGIN;
+      ALTER ROLE odd SET DateStyle = 'SQL, DMY';
+      ALTER ROLE odd SET extra_float_digits = -15;
+      ALTER ROLE odd SET client_encoding = 'LATIN1';
+      ALTER ROLE odd IN DATABASE %s SET IntervalStyle = 'iso_8601']]):format(server.database))
+    local db = fastpg.connect(merged(server, { user = "odd" }))
+    assert.same({ "ISO, DMY", "postgres", "UTF8", "1" }, {
+      db:item("SHOW DateStyle"), db:item("SHOW IntervalStyle"), db:item("SHOW client_encoding"),
+      db:item("SHOW extra_float_digits"),
+    })
+    assert.equal("é", db:item("SELECT U&'\\00e9'"))
+    assert.equal("1 mon 00:00:01", db:item("SELECT interval '1 month 1 s'::text"))
+    assert.equal("0.30000000000000004", db:item("SELECT (0.1::float8 + 0.2::float8)::text"))
+    assert.equal("2024-02-01", tostring(db:item("SELECT date '1.2.2024'")))
+    db:close()
+    watcher:execute("DROP OWNED BY odd; ALTER ROLE odd RESET ALL; DROP ROLE odd")
+  end)
+
+  it("of the environment do not count either", function()
+    assert.equal("ISO, DMY|postgres|UTF8", child({
+      PGHOST = server.host, PGPORT = server.port, PGUSER = server.user, PGDATABASE = server.database,
+      PGDATESTYLE = "German", PGCLIENTENCODING = "LATIN1", PGOPTIONS = "-c intervalstyle=sql_standard",
+    }, [[
+      local db = require("fastpg").connect()
+      print(db:item("SHOW DateStyle") .. "|" .. db:item("SHOW IntervalStyle") .. "|" .. db:item("SHOW client_encoding"))]]))
+  end)
+
+  it("given as libpq's options stay", function()
+    local db = pg.db{ options = "-c work_mem=1MB" }
+    assert.equal("1MB", db:item("SHOW work_mem"))
+    db:close()
+  end)
+end)
+
+describe("a database tells", function()
+  it("what it is connected to", function()
     local db = pg.db()
+    assert.equal(watcher:item("SHOW server_version_num"), tostring(db.server_version))
+    assert.equal(db:item("SELECT pg_backend_pid()"), db.pid)
     assert.is_true(db:ping())
-    assert.are.equal(tonumber(db:item("show server_version_num")), db.server_version)
-    assert.are.equal(db:item("select pg_backend_pid()"), db.pid)
-    assert.are.equal("UTF8", db:parameter("client_encoding"))
-    assert.is_nil(db:parameter("no such"))
-    assert.is_true(fastpg.is(error_of(db.parameter, db), "invalid_argument"))
+    assert.equal("UTF8", db:parameter "client_encoding")
+    assert.is_nil(db:parameter "no_such_thing")
+    db:execute("SET TimeZone = 'Asia/Kolkata'")
+    assert.equal("Asia/Kolkata", db:parameter "TimeZone")
+    assert.equal("invalid_argument", failure(db.parameter, db).name)
     db:close()
-    assert.is_true(fastpg.is(error_of(db.ping, db), "closed"))
-    assert.is_true(fastpg.is(error_of(function() return db.pid end), "closed"))
   end)
 
-  it("may come later", function()
+  it("its URI, which connects again", function()
+    local db = pg.db()
+    assert.equal(("postgresql://%s@%s:%d/%s"):format(server.user, (server.host:gsub("/", "%%2F")),
+      server.port, server.database), tostring(db))
+    assert.equal(tostring(db), uri())
+    assert.equal(tostring(db) .. "!", db .. "!")
+    assert.equal(server.database, database_of(fastpg.connect(tostring(db))))
+    db:close()
+    assert.equal("Database (closed)", tostring(db))
+  end)
+
+  it("its URI over TCP, without the password", function()
+    assert.equal("postgresql://me@127.0.0.1:5432/chinook",
+      uri{ user = "me", host = "127.0.0.1", port = 5432, dbname = "chinook", password = "secret" })
+    assert.equal("postgresql://a%40b@[::1]:5433/x%2Fy", uri{ user = "a@b", host = "::1", port = "5433", dbname = "x/y" })
+    local pool = fastpg.create_pool{ user = "me", host = "127.0.0.1", port = 5432, database = "chinook", password = "secret" }
+    assert.equal("postgresql://me@127.0.0.1:5432/chinook", tostring(pool))
+    pool:close()
+    pool = fastpg.create_pool "postgresql://me:secret@127.0.0.1/chinook"
+    assert.equal("postgresql://me@127.0.0.1:5432/chinook", tostring(pool))
+    pool:close()
+  end)
+
+  it("a wrong name of a method, and the near one", function()
+    assert.truthy(failure(function() return watcher.exekute end).message:find("execute", 1, true))
+  end)
+end)
+
+describe("a database that is not connected", function()
+  it("says so", function()
     local db = fastpg.database()
-    assert.are.equal("Database (not connected)", tostring(db))
-    local err = error_of(db.q, db, "select 1")
-    assert.is_true(fastpg.is(err, "closed"))
-    assert.is_truthy(err.message:find("not connected", 1, true))
-    assert.is_true(fastpg.is(error_of(db.connect, db, { host = "/nowhere" }), "connection"))
-    assert.are.equal("Database (not connected)", tostring(db))
-    assert.are.equal(db, db:connect(c))
-    assert.are.equal(1, db:item("select 1"))
-    assert.is_truthy(error_of(db.connect, db, c).message:find("connected already", 1, true))
+    assert.equal("Database (not connected)", tostring(db))
+    for _, name in ipairs{ "q", "first", "qone", "item", "fetchval", "execute", "arrays", "each", "prepare" } do
+      local err = failure(db[name], db, "SELECT 1")
+      assert.equal("closed", err.name, name)
+      assert.truthy(err.message:find "not connected")
+      assert.truthy(err.where:find "connection_spec", name)
+    end
+    for _, name in ipairs{ "ping", "begin", "tables", "views" } do
+      assert.equal("closed", failure(db[name], db).name, name)
+    end
+    for _, name in ipairs{ "transaction", "acquire" } do
+      assert.equal("closed", failure(db[name], db, function() end).name, name)
+    end
+    assert.equal("closed", failure(db.pipeline, db, function(p) p:q "SELECT 1" end).name)
+    assert.equal("closed", failure(db.executemany, db, "SELECT 1", {}).name)
+    assert.equal("closed", failure(db.parameter, db, "TimeZone").name)
+    assert.equal("closed", failure(db.has, db, "x").name)
+    assert.equal("closed", failure(function() return db.pid end).name)
+    assert.equal("closed", failure(function() return db.server_version end).name)
+    local later = db.t.x -- a name alone needs no server
+    assert.equal("closed", failure(function() return later() end).name)
+    assert.equal("closed", failure(function() return db.t() end).name)
+    assert.equal("", tostring(db.t))
     db:close()
-    assert.are.equal("Database (closed)", tostring(db))
-    assert.is_true(fastpg.is(error_of(db.q, db, "select 1"), "closed"))
+    assert.equal("Database (not connected)", tostring(db))
+  end)
+
+  it("connects later, with the same arguments", function()
+    local db = fastpg.database()
+    assert.equal(db, db:connect(keywords(), { application_name = "later" }))
+    assert.equal("later", db:parameter "application_name")
+    assert.equal("invalid_argument", failure(db.connect, db, server).name)
     db:close()
-    db:connect(c)
-    assert.are.equal(1, db:item("select 1"))
+    db:connect(server)
+    assert.equal(1, db:item("SELECT 1"))
     db:close()
   end)
 
-  it("gives up on a listener that says nothing", function()
-    -- a server that accepts and is silent: a unix socket nobody reads
-    local python = os.execute("command -v python3 >/dev/null 2>&1")
-    if not (python == true or python == 0) then return pending("no python3 to listen") end
-    local mktemp = io.popen("mktemp -d")
-    local dir = mktemp:read("*l")
-    mktemp:close()
-    local listener = io.popen(([[exec python3 -c "
-import os, socket, time
-s = socket.socket(socket.AF_UNIX)
-s.bind('%s/.s.PGSQL.5432')
-s.listen(5)
-print(os.getpid(), flush=True)
-time.sleep(60)
-"]]):format(dir))
-    local listener_pid = assert(tonumber(listener:read("*l")))
-    finally(function()
-      os.execute(("kill %d; rm -rf '%s'"):format(listener_pid, dir))
-      listener:close()
-    end)
-    local start = os.time()
-    for _, call in ipairs{
-      function() fastpg.connect{ host = dir, connect_timeout = 0.2 } end,
-      function() fastpg.connect("host=" .. dir .. " connect_timeout=1") end,
-      function()
-        local db = fastpg.create_pool({ host = dir, command_timeout = 0.2 })
-        db:q("select 1")
-      end,
-      function()
-        local db = fastpg.create_pool{ host = dir }
-        db:timeout(0.2, function() db:q("select 1") end)
-      end,
-      function()
-        local db = fastpg.create_pool{ host = dir }
-        db:timeout(0.2, function() db:begin() end)
-      end,
-    } do
-      local err = error_of(call)
-      assert.is_true(fastpg.is(err, "timeout"), tostring(err))
-    end
-    assert.is_true(os.time() - start < 10)
-  end)
-
-  it("says what failed", function()
-    local err = error_of(fastpg.connect, { host = "/nowhere", port = 1, password = "s3cret" })
-    assert.are.equal("connection", err.name)
-    assert.is_truthy(err.message:find("/nowhere", 1, true))
-    err = error_of(pg.cluster().connect, pg.cluster(), { database = "no such database" })
-    assert.is_true(fastpg.is(err, "connection"))
-    assert.is_truthy(err.message:find("no such database", 1, true))
-  end)
-end)
-
-describe("a password", function()
-  local secret = "s3cr%et"
-  it("is never printed", function()
-    local c = pg.conninfo()
-    local base = { host = c.host, port = c.port, user = c.user, database = c.database }
-    local as_uri = ("postgresql://%s:%s@%s:%d/%s"):format(escape(c.user), escape(secret), escape(c.host), c.port, c.database)
-    for _, target in ipairs{
-      { host = c.host, port = c.port, user = c.user, database = c.database, password = secret },
-      ("host=%s port=%d user=%s dbname=%s password='%s'"):format(c.host, c.port, c.user, c.database, secret),
-      as_uri, { database = as_uri }, { dbname = as_uri },
-    } do
-      for _, make in ipairs{ fastpg.connect, fastpg.create_pool } do
-        local db = make(target)
-        assert.is_nil(tostring(db):find("s3cr", 1, true), tostring(db))
-        db:q("select 1")
-        assert.is_nil(tostring(db):find("s3cr", 1, true), tostring(db))
-        assert.is_nil(tostring(error_of(db.q, db, "selec")):find("s3cr", 1, true))
-        db:close()
-      end
-    end
-    base.password = secret
-    assert.is_nil(fastpg.uri(base):find("s3cr", 1, true))
-  end)
-
-  it("is in no error", function()
-    for _, target in ipairs{
-      "host=/nowhere password=s3cret", "host=/nowhere password=s3cret x", "host=/nowhere password='s3cret", "password=a s3cret=b",
-      "postgresql://u:s3cret@/nowhere:x:y/z?q", "postgresql://u:s3cret@[::1/z", "postgresql://u:s3cret%zz@h/db", "postgresql://u:s3cret@h:port/db",
-      { host = "/nowhere", password = "s3cret" }, { host = "/nowhere", password = { "s3cret" } },
-      { database = "postgresql://u:s3cret@[::1/z" }, { host = "/nowhere", password = "s3cret\0x" },
-      { host = "127.0.0.1", port = 1, password = "s3cret" }, { host = "/nowhere", pasword = "s3cret" },
-    } do
-      local err = error_of(fastpg.connect, target)
-      assert.is_truthy(err.name)
-      for _, field in pairs(err) do assert.is_nil(tostring(field):find("s3cret", 1, true), tostring(field)) end
-      assert.is_nil(tostring(err):find("s3cret", 1, true), tostring(err))
-    end
-  end)
-end)
-
-describe("options", function()
-  it("are checked", function()
-    for _, case in ipairs{
-      { { command_timeout = "x" }, "command_timeout must be a number of at least 0, got string" },
-      { { command_timeout = -1 }, "command_timeout must be a number of at least 0" },
-      { { statement_cache_size = 1.5 }, "statement_cache_size must be a whole number" },
-      { { init = "x" }, "init must be a function" },
-      { { schema = 5 }, "schema must be a string" },
-      { { strict = 1 }, "strict must be a boolean" },
-      { { host = true }, "host must be a string or a number, got boolean" },
-      { { loop = "lov" }, "unknown loop" },
-      { { [1] = "x" }, "unknown option" },
-      { 5, "a connection string or a table expected, got number" },
-      { { host = "a\0b" }, "NUL" }, { "host=a\0b", "NUL" },
-    } do
-      local err = error_of(fastpg.connect, case[1])
-      assert.is_true(fastpg.is(err, "invalid_argument"), tostring(err))
-      assert.is_truthy(err.message:find(case[2], 1, true), err.message)
-    end
-    assert.is_truthy(error_of(fastpg.connect, "dbname=x", 5).message:find("a table of options expected", 1, true))
+  it("stays so when the server refuses", function()
+    local db = fastpg.database()
+    assert.equal("connection", failure(db.connect, db, { host = "/nonexistent" }).name)
+    assert.equal("Database (not connected)", tostring(db))
+    db:connect(server)
+    assert.equal(1, db:item("SELECT 1"))
+    db:close()
   end)
 end)
 
 describe("a connection ends", function()
-  local watch
-  setup(function() watch = pg.db() end)
-  teardown(function() watch:close() end)
-
-  local function gone(pid)
-    for _ = 1, 200 do
-      if watch:item("select count(*) from pg_stat_activity where pid = $1", pid) == 0 then return true end
-      watch:execute("select pg_sleep(0.01)")
-    end
-    return false
-  end
-
-  it("when it is closed", function()
-    local db = pg.db()
-    local pid = db.pid
+  it("by close, as often as one likes", function()
+    local db = pg.db{ application_name = "to close" }
+    local artist = db:create_from_schema("closing", "id int PRIMARY KEY")
+    assert.equal(1, backends("to close", 1))
     db:close()
-    assert.is_true(gone(pid))
+    db:close()
+    assert.equal(0, backends("to close", 0))
+    for i, fn in ipairs{
+      function() db:q "SELECT 1" end, function() db:ping() end, function() return db.pid end,
+      function() return artist[1] end, function() artist:insert{ id = 1 } end, function() return artist() end,
+      function() db:transaction(function() end) end, function() return db:begin() end,
+      function() return db.t.other() end, function() db:prepare "SELECT 1" end,
+      function() return db:each "SELECT 1" end,
+    } do
+      local ok, err = pcall(fn)
+      assert.is_false(ok, "item " .. i)
+      assert.equal("closed", err.name)
+      assert.truthy(fastpg.is(err, "closed"))
+    end
   end)
 
-  it("when it is collected", function()
-    local pid = pg.db().pid
-    for _ = 1, 4 do collectgarbage() end
-    assert.is_true(gone(pid))
+  it("when the database is collected", function()
+    do
+      local db = pg.db{ application_name = "to collect" }
+      db:item("SELECT 1")
+      assert.equal(1, backends("to collect", 1))
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.equal(0, backends("to collect", 0))
   end)
 
-  if _VERSION == "Lua 5.4" then
-    it("when its scope is left", function()
-      local pid = assert(load("local db <close> = ... return db.pid"))(pg.db())
-      assert.is_true(gone(pid))
-    end)
-  else
-    pending("when its scope is left: <close> is Lua 5.4's")
+  it("at the end of a <close> variable's scope (Lua 5.4)", function()
+    local chunk = (loadstring or load)("local db <close> = ...; return db:item('SELECT 1')") -- luacheck: ignore
+    if not chunk then return pending("this Lua has no <close>") end
+    local db = pg.db{ application_name = "to leave" }
+    assert.equal(1, chunk(db))
+    assert.equal(0, backends("to leave", 0))
+    assert.equal("Database (closed)", tostring(db))
+  end)
+
+  it("with the process", function()
+    assert.equal("1", child({}, [[
+      db = require("fastpg").connect(arg[1])
+      print(db:item("SELECT 1"))]], uri() .. "?application_name=to_exit"))
+    assert.equal(0, backends("to_exit", 0))
+  end)
+end)
+
+describe("a server that refuses", function()
+  local function refused(...)
+    local err = failure(fastpg.connect, ...)
+    assert.equal("connection", err.name, tostring(err))
+    assert.is_true(fastpg.is(err, "connection"))
+    assert.truthy(err.where:find "connection_spec", err.where)
+    return err
   end
 
-  it("in the parent alone, after a fork", function()
-    if not is_luajit then return pending("a fork from Lua needs LuaJIT's ffi") end
-    local c = pg.conninfo()
-    local out = run_lua(([[
-      local ffi = require "ffi"
-      ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
-      local fastpg = require "fastpg"
-      local target = { host = %q, port = %d, user = %q, database = %q }
-      local db = fastpg.connect(target)
-      local pool = fastpg.create_pool(target, { min_size = 2, max_size = 2 })
-      local tx = pool:begin()
-      tx:execute("create temp table kept (n int)")
-      local pid = db.pid
-      local rows = db:each("select generate_series(1, 100000) as n")
-      rows()
-      io.stdout:flush()
-      local child = ffi.C.fork()
-      if child == 0 then
-        local ok, err = pcall(tx.q, tx, "select 1")
-        print("tx", ok, fastpg.is(err, "connection"))
-        ok, err = pcall(rows)
-        print("rows", ok, fastpg.is(err, "connection"))
-        print("db", db.pid ~= pid, db:item("select 1"))
-        print("pool", pool:item("select 2"))
-        tx, rows = nil, nil
-        db:close()
-        pool:close()
-        collectgarbage() collectgarbage()
-        io.stdout:flush()
-        ffi.C._exit(0)
-      end
-      ffi.C.waitpid(child, nil, 0)
-      print("parent", rows().n, tx:item("select count(*) from kept"))
-      rows:close()
-      tx:commit()
-      print("parent", db.pid == pid, pool:item("select 3"))
-    ]]):format(c.host, c.port, c.user, c.database))
-    assert.are.equal(table.concat({
-      "tx\tfalse\ttrue", "rows\tfalse\ttrue", "db\ttrue\t1", "pool\t2", "parent\t2\t0", "parent\ttrue\t3",
-    }, "\n"), out)
+  it("raises connection", function()
+    assert.truthy(refused{ host = "127.0.0.1", port = 1 }.message:find "refused")
+    refused{ host = "/nonexistent" }
+    assert.truthy(refused(merged(server, { database = "no_such_database" })).message:find "no_such_database")
+    assert.truthy(refused(merged(server, { user = "no_such_role" })).message:find "no_such_role")
+    refused{ host = "no.host.invalid" }
   end)
+
+  it("is passed over where another host is named", function()
+    local db = fastpg.connect(merged(server, { host = "/nonexistent," .. server.host, port = "1," .. server.port }))
+    assert.equal(1, db:item("SELECT 1"))
+    assert.equal(uri(), tostring(db))
+    db:close()
+  end)
+
+  it("leaves nothing open", function()
+    for _ = 1, 50 do refused{ host = "/nonexistent", application_name = "refused" } end
+    assert.equal(0, backends("refused", 0))
+  end)
+end)
+
+describe("a password", function()
+  local secret = "hun/ter2@x"
+  local function hidden(...)
+    for i = 1, select("#", ...) do
+      local err = (select(i, ...))
+      local texts = { tostring(err) }
+      for _, v in pairs(err) do texts[#texts + 1] = tostring(v) end
+      for _, text in ipairs(texts) do
+        assert.is_nil(text:find("hun", 1, true), text)
+        assert.is_nil(text:find("ter2", 1, true), text)
+      end
+    end
+  end
+
+  it("is in no message about a conninfo that can't be read", function()
+    for _, text in ipairs{
+      "host=x password='" .. secret, "host=x password=" .. secret .. " hunter2", "host=x password=a hunter2=b",
+      "password = " .. secret .. " port=abc", "host=x password=" .. secret .. " nonsense=1", "passwd=" .. secret,
+      "host=x hunter2", "password=" .. secret .. " sslmode=maybe",
+      "postgresql://me:" .. secret .. "@127.0.0.1:1/x", "postgresql://me:hunter2@127.0.0.1:abc/x",
+      "postgresql://me:hun?ter2@127.0.0.1/x", "postgresql://me:hun@ter2@127.0.0.1:1/x",
+      "postgresql://me:hun%zzter2@127.0.0.1/x", "postgresql://me:hunter2@[::1/x", "postgresql://me:hun/ter2@127.0.0.1/x",
+      "postgresql://me:hunter2@127.0.0.1:1/x?nonsense=1", "postgresql://me:hunter2@127.0.0.1:1/x?sslmode=maybe",
+      "postgresql:/me:hunter2@127.0.0.1/x", "postgres:me:hunter2@127.0.0.1/x", "me:hunter2@127.0.0.1/x",
+      "mysql://me:hunter2@127.0.0.1:1/x", "127.0.0.1 me hunter2", "postgresql://me@127.0.0.1:1/x?password=hunter2&password",
+      "postgresql://127.0.0.1:1/x?password=hun%zzter2", "//me:hunter2@127.0.0.1/x",
+    } do
+      hidden(failure(fastpg.connect, text))
+      if text:find("^%w+://") or text:find("^%w+%s*=") and not text:find "^passwd" then
+        hidden(failure(fastpg.connect, { dbname = text, host = "127.0.0.1", port = 1 }),
+          failure(fastpg.connect, { host = "127.0.0.1", port = 1 }, { database = text }),
+          failure(fastpg.create_pool, { database = text }))
+      end
+      local ok, pool = pcall(fastpg.create_pool, text)
+      if ok then
+        hidden({ tostring(pool) }, failure(pool.ping, pool))
+        pool:close()
+      else
+        hidden(pool)
+      end
+    end
+    hidden(failure(fastpg.connect, { password = secret, port = "abc" }), failure(fastpg.connect, { passwort = secret }),
+      failure(fastpg.connect, { host = "/nonexistent", password = secret }))
+  end)
+
+  it("that a URI must spell differently is said so", function()
+    assert.truthy(failure(fastpg.connect, "postgresql://me:a@b@127.0.0.1:1/x").message:find("%40", 1, true))
+  end)
+end)
+
+describe("a server of its own", function()
+  local own, dir
+  setup(function()
+    own = fastpg.cluster()
+    dir = own.dir
+    local admin = own:connect()
+    admin:execute("CREATE ROLE wary LOGIN PASSWORD 'hunter2'")
+    local path = dir .. "/data/pg_hba.conf"
+    local f = assert(io.open(path))
+    local rest = f:read "*a"
+    f:close()
+    f = assert(io.open(path, "w"))
+    f:write("local all wary scram-sha-256\n", rest)
+    f:close()
+    admin:item("SELECT pg_reload_conf()")
+    admin:close()
+  end)
+  teardown(function() own:close() end)
+
+  it("wants a password, which shows nowhere", function()
+    for _ = 1, 100 do -- the reload takes a moment
+      local ok, db = pcall(own.connect, own, { user = "wary" })
+      if not ok then break end
+      db:close()
+    end
+    local db = own:connect{ user = "wary", password = "hunter2" }
+    assert.equal("wary", db:item("SELECT current_user"))
+    assert.equal(own.uri:gsub("postgres@", "wary@"), tostring(db))
+    db:close()
+    assert.equal("connection", failure(own.connect, own, { user = "wary" }).name)
+    for _, wrong in ipairs{ "Hunter2", "hunter2x", "%s", "hunter2 password=x" } do
+      local err = failure(own.connect, own, { user = "wary", password = wrong })
+      assert.equal("connection", err.name)
+      assert.truthy(err.message:find("password authentication failed", 1, true))
+      for _, v in pairs(err) do assert.is_nil(tostring(v):find(wrong, 1, true)) end
+      assert.is_nil(tostring(err):find(wrong, 1, true))
+    end
+    local pool = own:create_pool{ user = "wary", password = "hunter2" }
+    assert.equal("wary", pool:item("SELECT current_user"))
+    assert.is_nil(tostring(pool):find("hunter2", 1, true))
+    pool:close()
+  end)
+
+  it("is silent: connect_timeout ends the wait", function()
+    os.execute("kill -STOP " .. own.pid)
+    local core = require "fastpg.core"
+    local began = core.clock()
+    local results = {}
+    for i, target in ipairs{ { connect_timeout = 0.3 }, own.uri .. "?connect_timeout=1" } do
+      results[i] = { pcall(function()
+        if type(target) == "table" then return own:connect(target) end
+        return fastpg.connect(target)
+      end) }
+    end
+    local late = own:create_pool{ command_timeout = 0.2 }
+    results[3] = { pcall(late.ping, late) }
+    local took = core.clock() - began
+    os.execute("kill -CONT " .. own.pid)
+    for _, result in ipairs(results) do
+      assert.is_false(result[1])
+      assert.equal("timeout", result[2].name, tostring(result[2]))
+    end
+    assert.is_true(took >= 1.5 and took < 6, took)
+    late:close()
+    local db = own:connect{ connect_timeout = 60 } -- it works again as soon as the server does
+    assert.equal(1, db:item("SELECT 1"))
+    db:close()
+  end)
+
+  it("restarts: the database connects anew", function()
+    local db = own:connect()
+    local before = db.pid
+    own:restart()
+    local ok, err = pcall(db.item, db, "SELECT 1")
+    if not ok then assert.is_true(fastpg.is(err, "connection"), tostring(err)) end
+    assert.equal(1, db:item("SELECT 1"))
+    assert.is_true(db.pid ~= before)
+    db:close()
+  end)
+end)
+
+describe("after fork", function()
+  local ok, ffi = pcall(require, "ffi")
+  local script = [[
+    local ffi = require "ffi"
+    ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
+    local fastpg = require "fastpg"
+    local how, uri = arg[1], arg[2]
+    local db = fastpg.connect(uri)
+    local pool = fastpg.create_pool(uri, { max_size = 2 })
+    local tx = pool:begin()
+    tx:execute("CREATE TEMP TABLE mine(n int)")
+    local prepared = db:prepare "SELECT 41 + 1 AS n"
+    assert(prepared:item() == 42)
+    local pid, pool_pid = db.pid, tx.pid
+    io.stdout:flush()
+    local id = ffi.C.fork()
+    if id == 0 then
+      local status, problem = pcall(function()
+        if how == "use" then
+          assert(db.pid ~= pid and prepared:item() == 42)
+          assert(pool.pid ~= pool_pid)
+          assert(fastpg.is(select(2, pcall(tx.item, tx, "SELECT 1")), "connection"))
+        elseif how == "close" then
+          db:close()
+          pool:close()
+        end
+        db, pool, tx, prepared = nil, nil, nil, nil
+        collectgarbage()
+        collectgarbage()
+      end)
+      if not status then print("child", problem) end
+      io.stdout:flush()
+      if how == "exit" then os.exit(0, true) end
+      ffi.C._exit(0)
+    end
+    ffi.C.waitpid(id, nil, 0)
+    assert(db.pid == pid and tx.pid == pool_pid)
+    assert(prepared:item() == 42)
+    assert(db:item("SELECT pg_backend_pid()") == pid)
+    tx:execute("INSERT INTO mine VALUES (1)")
+    assert(tx:item("SELECT n FROM mine") == 1)
+    tx:commit()
+    print "parent works"]]
+  for how, what in pairs{ use = "uses the database", close = "closes it", collect = "collects it", exit = "exits" } do
+    it("the parent's connections work when the child " .. what, function()
+      if not ok or not ffi.C then return pending("fork is called through LuaJIT's ffi") end
+      assert.equal("parent works", child({}, script, how, uri()))
+    end)
+  end
 end)

@@ -65,6 +65,17 @@ local function unknown(what, name, allowed)
   errors.argument('%s: unknown option "%s"%s', what, tostring(name), suggest.phrase(tostring(name), known))
 end
 
+local function read_keyword(config, what, name, value)
+  if name == "database" then name = "dbname" end
+  if type(value) == "number" and value % 1 == 0 then
+    value = ("%d"):format(value)
+  elseif type(value) ~= "string" then
+    errors.argument("%s: %s must be a string or a whole number, got %s", what, name,
+      type(value) == "number" and value or type(value))
+  end
+  config.params[name] = value
+end
+
 local function read_table(config, what, given, allowed)
   for name, value in pairs(given) do
     local mine
@@ -72,6 +83,7 @@ local function read_table(config, what, given, allowed)
     if mine then
       take(config, what, mine, name, value)
     elseif libpq_keywords()[name] then
+<<<<<<< HEAD
       if name == "database" then name = "dbname" end
       if type(value) == "number" then
         value = ("%d"):format(value)
@@ -80,12 +92,16 @@ local function read_table(config, what, given, allowed)
       end
       if value:find("\0", 1, true) then errors.argument("%s: %s contains a NUL byte", what, name) end
       config.params[name] = value
+=======
+      read_keyword(config, what, name, value)
+>>>>>>> specs
     else
       unknown(what, name, allowed)
     end
   end
 end
 
+<<<<<<< HEAD
 -- As libpq reads a dbname: a bare name is a database, anything else key=value pairs or a URI.
 local function is_conninfo(text)
   return text:find("=", 1, true) or text:find("^postgres://") or text:find("^postgresql://") or not text:find("%S")
@@ -94,10 +110,46 @@ end
 local function read_text(config, what, text)
   if text:find("\0", 1, true) then errors.argument("%s: the connection string contains a NUL byte", what) end
   if not is_conninfo(text) then
+=======
+-- libpq's messages quote the text, and with it pieces of a password: what is wrong with one is said
+-- here, and of the text at most a name that is nearly a keyword.
+local function explain(what, text)
+  if not text:find("^postgres%w*://") then
+    for name in text:gmatch("([%a_]+)%s*=") do
+      if connection_options[name] and name ~= "connect_timeout" or pool_options[name] then
+        errors.argument("%s: %s is fastpg's own: give it in a table of options", what, name)
+      end
+      local near = not libpq_keywords()[name] and suggest.phrase(name, libpq_keywords()) or ""
+      if near ~= "" then errors.argument('%s: unknown option "%s"%s', what, name, near) end
+    end
+  end
+  errors.argument("%s: the connection string can't be parsed: write key=value pairs or postgresql://…", what)
+end
+
+-- A "@" or "/" of a password would end it early, and its rest would be a host, port or database, which
+-- messages show.
+local function check_uri(what, text)
+  local authority, path = text:match("^%w+://([^/?]*)([^?]*)")
+  if path:find("@", 1, true) or authority:find("@.*@") then
+    errors.argument('%s: in a URI a name or password spells "@" as %%40, "/" as %%2F, ":" as %%3A', what)
+  end
+end
+
+local function is_uri(text) return text:find("^postgresql://") or text:find("^postgres://") end
+
+local function read_text(config, what, text)
+  if text:find("%z") then errors.argument("%s: the connection string has a NUL byte", what) end
+  if not text:find("=", 1, true) and not is_uri(text) and text:find("%S") then
+    -- a bare name is a database; what looks like a misspelled URI must not end in a message as one
+    if text:find("[%s:/@]") then explain(what, text) end
+>>>>>>> specs
     config.params.dbname = text
     return
   end
-  for name, value in pairs(core.conninfo_parse(text)) do
+  if is_uri(text) then check_uri(what, text) end
+  local keywords_given = core.conninfo_parse(text)
+  if not keywords_given then explain(what, text) end
+  for name, value in pairs(keywords_given) do
     if name == "connect_timeout" then
       take(config, what, connection_options, name, tonumber(value) or 0)
     else
@@ -106,6 +158,7 @@ local function read_text(config, what, text)
   end
 end
 
+<<<<<<< HEAD
 -- { database = "postgresql://…" }: what it says, unless the table itself says otherwise.
 local function expand_dbname(config, what)
   local text = config.params.dbname
@@ -117,6 +170,20 @@ local function expand_dbname(config, what)
     if name ~= "dbname" then config.params[name] = value end
   end
   if timeout then config.connect_timeout = timeout end
+=======
+-- What libpq would only find out later, with a message that shows the value.
+local function check_params(what, params)
+  local dbname = params.dbname or ""
+  if dbname:find("^%w+://") or libpq_keywords()[dbname:match("^%s*([%a_]+)%s*=")] then
+    errors.argument("%s: database is a name: a connection string is the first argument, options the second", what)
+  end
+  for name, value in pairs(params) do
+    if value:find("%z") then errors.argument("%s: %s has a NUL byte", what, name) end
+  end
+  for port in ((params.port or "") .. ","):gmatch("([^,]*),") do
+    if not port:find("^%s*%d*%s*$") then errors.argument("%s: port must be a number", what) end
+  end
+>>>>>>> specs
 end
 
 --- Reads what connect, create_pool or db:connect were given.
@@ -139,7 +206,11 @@ function conninfo.read(what, target, extra, pool)
     if type(extra) ~= "table" then errors.argument("%s: a table of options expected, got %s", what, type(extra)) end
     read_table(config, what, extra, allowed)
   end
+<<<<<<< HEAD
   expand_dbname(config, what)
+=======
+  check_params(what, config.params)
+>>>>>>> specs
   wait.check(config.loop, what)
   config.statement_cache_size = config.statement_cache_size or 100
   if config.connect_timeout == nil then

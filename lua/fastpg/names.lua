@@ -86,6 +86,7 @@ local function names_of(getter)
 end
 
 local function list(getter)
+  if not getter[DB].catalog then errors.raise("closed", "the database is not connected") end
   local tables = {}
   for i, name in ipairs(names_of(getter)) do tables[i] = handle_of(getter[DB], name, nil, getter[VIEWS]) end
   return tables
