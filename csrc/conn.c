@@ -624,26 +624,12 @@ static void add_options(lua_State *L, const PQconninfoOption *options) {
 /* core.conninfo_parse(text) -> { keyword = value } of a conninfo string or URI, or nil.  Not why:
  * libpq's message can quote a piece of the string, and with it a password. */
 static int core_conninfo_parse(lua_State *L) {
-<<<<<<< HEAD
-  char *message = NULL;
   const char *text = luaL_checkstring(L, 1);
   PQconninfoOption **box = push_options(L);
   lua_newtable(L);
-  *box = PQconninfoParse(text, &message);
-  if (!*box) {
-    /* libpq's message can quote a piece of the string, and with it a password: keep it back */
-    PQfreemem(message);
-    return fpg_raise(L, "invalid_argument",
-                     "the connection string can't be parsed: write key=value pairs or postgresql://…");
-  }
+  *box = PQconninfoParse(text, NULL);
+  if (!*box) return 0;
   add_options(L, *box);
-=======
-  lua_newtable(L);
-  PQconninfoOption *options = PQconninfoParse(luaL_checkstring(L, 1), NULL);
-  if (!options) return 0;
-  add_options(L, options);
-  PQconninfoFree(options);
->>>>>>> specs
   return 1;
 }
 

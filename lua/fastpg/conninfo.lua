@@ -83,34 +83,13 @@ local function read_table(config, what, given, allowed)
     if mine then
       take(config, what, mine, name, value)
     elseif libpq_keywords()[name] then
-<<<<<<< HEAD
-      if name == "database" then name = "dbname" end
-      if type(value) == "number" then
-        value = ("%d"):format(value)
-      elseif type(value) ~= "string" then
-        errors.argument("%s: %s must be a string or a number, got %s", what, name, type(value))
-      end
-      if value:find("\0", 1, true) then errors.argument("%s: %s contains a NUL byte", what, name) end
-      config.params[name] = value
-=======
       read_keyword(config, what, name, value)
->>>>>>> specs
     else
       unknown(what, name, allowed)
     end
   end
 end
 
-<<<<<<< HEAD
--- As libpq reads a dbname: a bare name is a database, anything else key=value pairs or a URI.
-local function is_conninfo(text)
-  return text:find("=", 1, true) or text:find("^postgres://") or text:find("^postgresql://") or not text:find("%S")
-end
-
-local function read_text(config, what, text)
-  if text:find("\0", 1, true) then errors.argument("%s: the connection string contains a NUL byte", what) end
-  if not is_conninfo(text) then
-=======
 -- libpq's messages quote the text, and with it pieces of a password: what is wrong with one is said
 -- here, and of the text at most a name that is nearly a keyword.
 local function explain(what, text)
@@ -142,7 +121,6 @@ local function read_text(config, what, text)
   if not text:find("=", 1, true) and not is_uri(text) and text:find("%S") then
     -- a bare name is a database; what looks like a misspelled URI must not end in a message as one
     if text:find("[%s:/@]") then explain(what, text) end
->>>>>>> specs
     config.params.dbname = text
     return
   end
@@ -158,19 +136,6 @@ local function read_text(config, what, text)
   end
 end
 
-<<<<<<< HEAD
--- { database = "postgresql://…" }: what it says, unless the table itself says otherwise.
-local function expand_dbname(config, what)
-  local text = config.params.dbname
-  if not text or not is_conninfo(text) then return end
-  local given, timeout = config.params, config.connect_timeout
-  config.params = {}
-  read_text(config, what, text)
-  for name, value in pairs(given) do
-    if name ~= "dbname" then config.params[name] = value end
-  end
-  if timeout then config.connect_timeout = timeout end
-=======
 -- What libpq would only find out later, with a message that shows the value.
 local function check_params(what, params)
   local dbname = params.dbname or ""
@@ -183,7 +148,6 @@ local function check_params(what, params)
   for port in ((params.port or "") .. ","):gmatch("([^,]*),") do
     if not port:find("^%s*%d*%s*$") then errors.argument("%s: port must be a number", what) end
   end
->>>>>>> specs
 end
 
 --- Reads what connect, create_pool or db:connect were given.
@@ -206,11 +170,7 @@ function conninfo.read(what, target, extra, pool)
     if type(extra) ~= "table" then errors.argument("%s: a table of options expected, got %s", what, type(extra)) end
     read_table(config, what, extra, allowed)
   end
-<<<<<<< HEAD
-  expand_dbname(config, what)
-=======
   check_params(what, config.params)
->>>>>>> specs
   wait.check(config.loop, what)
   config.statement_cache_size = config.statement_cache_size or 100
   if config.connect_timeout == nil then
