@@ -538,6 +538,14 @@ function fastpg.timestamptz(...) end
 function fastpg.interval(...) end
 ---@return fastpg.timestamptz
 function fastpg.now() end
+---@generic T: table
+---@param list T
+---@param options { lower: integer[]?, dims: integer? }?
+---@return T
+function fastpg.array(list, options) end
+---@param list table
+---@return integer[]
+function fastpg.lower_bounds(list) end
 ---@param lower any  a bound, or the text of a range
 ---@param upper any?
 ---@param bounds "[)"|"[]"|"(]"|"()"|nil
