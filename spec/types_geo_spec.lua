@@ -109,6 +109,20 @@ describe("a geometric value", function()
   end)
 end)
 
+describe("a table of rows", function()
+  it("draws geometric values and hstore as psql does", function()
+    local sql = [[SELECT '(1,2)'::point AS p, '{(1,2),(3,4);NULL}'::box[] AS b, '{"((1,2),(3,4))"}'::polygon[] AS g,
+      'a=>1, b=>NULL'::hstore AS h, ARRAY['a=>1'::hstore, '', NULL] AS hs, '{{"(1,2)"},{"(3,4)"}}'::point[] AS pp]]
+    local row = db:first(sql)
+    local drawn = tostring(db:q(sql))
+    local texts = db:first("SELECT p::text, b::text, g::text, h::text, hs::text, pp::text FROM (" .. sql .. ") _")
+    for name, text in pairs(texts) do
+      assert.truthy(drawn:find("[ |]" .. text:gsub("%p", "%%%0") .. " *[|\n]"), name .. " " .. text .. "\n" .. drawn)
+    end
+    assert.equal("(1,2)", tostring(row.p))
+  end)
+end)
+
 describe("hstore", function()
   it("is a table both ways", function()
     for _, column in ipairs{ "", ", 'x'::xml" } do

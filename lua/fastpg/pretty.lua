@@ -9,9 +9,8 @@
 --
 -- `list` draws what psql 15 draws by default, to the letter: centred headers, numbers on the
 -- right, NULL empty, booleans t and f, `+` where a value goes on in the next line, tabs expanded,
--- other control characters as \xNN.  It differs where psql miscounts columns (see wcwidth), for
--- geometric types and hstore (written as by `value`), and for arrays with lower bounds other than
--- 1 (the bounds are not drawn).  Time and memory are linear in the size of what is drawn.
+-- other control characters as \xNN.  It differs where psql miscounts columns (see wcwidth), and for
+-- arrays with lower bounds other than 1 (the bounds are not drawn).  Time and memory are linear in the size of what is drawn.
 --
 -- Only raw access is used on rows: a strict row raises on unknown keys, and printing never does
 -- I/O.  What the C core knows better is injected: `pretty.float_text`, `pretty.null`,
@@ -39,7 +38,8 @@ local RIGHT = { [20] = true, [21] = true, [23] = true, [26] = true, [28] = true,
   [700] = true, [701] = true, [790] = true, [1700] = true, [5069] = true }
 -- Element types of the arrays whose elements print by their type.
 local ELEMENT = { [1000] = 16, [1001] = 17, [1005] = 21, [1007] = 23, [1016] = 20, [1028] = 26,
-  [1021] = 700, [1022] = 701, [1231] = 1700, [199] = 114, [3807] = 3802 }
+  [1021] = 700, [1022] = 701, [1231] = 1700, [199] = 114, [3807] = 3802, [1020] = 603 }
+local BOX = 603                  -- an array of boxes has semicolons
 
 -- ---- numbers ------------------------------------------------------------------------------
 
@@ -293,11 +293,14 @@ local function table_body(t, oid, walk)
   return "{" .. concat(out, ", ") .. "}"
 end
 
-local function table_text(t, oid, walk)
+-- Whether the table's metatable prints it: a geometric value, an hstore.
+local function prints_itself(t)
   local mt = getmetatable(t)
-  if type(mt) == "table" and rawget(mt, "__tostring") and not rawget(mt, "shape") then
-    return tostring(t)
-  end
+  return type(mt) == "table" and rawget(mt, "__tostring") and not rawget(mt, "shape")
+end
+
+local function table_text(t, oid, walk)
+  if prints_itself(t) then return tostring(t) end
   if not enter(walk, t) then return "..." end
   local text = table_body(t, oid, walk)
   leave(walk, t)
@@ -430,11 +433,11 @@ end
 
 local function array_element(v, element, walk)
   if is_null(v) then return "NULL" end
-  if type(v) == "table" and not kind_of(v) and not JSON[element] and list_length(v) then
+  if type(v) == "table" and not kind_of(v) and not JSON[element] and not prints_itself(v) and list_length(v) then
     return server_text(v, nil, walk, element)
   end
   local s = server_text(v, element, walk)
-  if s == "" or s:lower() == "null" or find(s, '[{}",\\%s]') then
+  if s == "" or s:lower() == "null" or find(s, element == BOX and '[{}";\\%s]' or '[{}",\\%s]') then
     s = '"' .. gsub(s, '["\\]', "\\%0") .. '"'
   end
   return s
@@ -449,7 +452,7 @@ local function array_text(t, length, element, walk)
     end
     out[i] = array_element(rawget(t, i), element, walk)
   end
-  return "{" .. concat(out, ",") .. "}"
+  return "{" .. concat(out, element == BOX and ";" or ",") .. "}"
 end
 
 local function record_text(row, shape, walk)
@@ -477,11 +480,7 @@ server_text = function(v, oid, walk, element)
   if t ~= "table" then return object_text(v) end
   local kind, mt = kind_of(v)
   local length = kind ~= "row" and list_length(v)
-  local own = getmetatable(v)
-  if kind ~= "row" and not length or not kind and type(own) == "table" and rawget(own, "__tostring")
-  then
-    return table_text(v, oid, walk)
-  end
+  if kind ~= "row" and not length or not kind and prints_itself(v) then return table_text(v, oid, walk) end
   if not enter(walk, v) then return "..." end
   local text = kind == "row" and record_text(v, mt.shape, walk)
     or array_text(v, length, element or ELEMENT[oid], walk)
