@@ -202,6 +202,13 @@ end
 --- A URI that connects again, without the password.
 ---@param params table  { user, host, port, dbname }
 function conninfo.uri(params)
+  if type(params) ~= "table" then errors.argument("fastpg.uri: a table expected, got %s", type(params)) end
+  for _, name in ipairs{ "user", "host", "hostaddr", "port", "dbname" } do
+    local kind = type(params[name])
+    if kind ~= "string" and kind ~= "number" and kind ~= "nil" then
+      errors.argument("fastpg.uri: %s must be a string or a number, got %s", name, kind)
+    end
+  end
   local defaults = core.conninfo_defaults()
   local user = params.user or defaults.user
   local host = params.host or params.hostaddr or defaults.host or ""

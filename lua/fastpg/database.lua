@@ -275,30 +275,30 @@ methods.rollback = transaction.rollback
 
 -- ---- running SQL ----------------------------------------------------------------------------
 
-local function query(self, how, sql, ...)
-  if type(self) ~= "table" then errors.argument("a database expected as self, got %s (call it as db:q)", type(self)) end
+local function query(self, name, how, sql, ...)
+  if getmetatable(self) ~= metatable then errors.misused("a database", "db", name, self) end
   return methods.on_connection(self, statement.run, how, self.row_target, sql, ...)
 end
 
 --- All rows, as a list.
-function methods.q(self, sql, ...) return query(self, fetch.rows, sql, ...) end
+function methods.q(self, sql, ...) return query(self, "q", fetch.rows, sql, ...) end
 methods.fetch = methods.q
 
 --- The first row, or nil.
-function methods.first(self, sql, ...) return query(self, fetch.first, sql, ...) end
+function methods.first(self, sql, ...) return query(self, "first", fetch.first, sql, ...) end
 methods.fetchrow = methods.first
 
 --- The one row: NotFoundError where there is none, "not_unique" where there are several.
-function methods.qone(self, sql, ...) return query(self, fetch.one, sql, ...) end
+function methods.qone(self, sql, ...) return query(self, "qone", fetch.one, sql, ...) end
 
 --- The one field of the one row.
-function methods.item(self, sql, ...) return query(self, fetch.item, sql, ...) end
+function methods.item(self, sql, ...) return query(self, "item", fetch.item, sql, ...) end
 
 --- The first field of the first row, or nil.
-function methods.fetchval(self, sql, ...) return query(self, fetch.value, sql, ...) end
+function methods.fetchval(self, sql, ...) return query(self, "fetchval", fetch.value, sql, ...) end
 
 --- Rows as positional lists with n, NULL as fastpg.null; the list has `columns`.
-function methods.arrays(self, sql, ...) return query(self, fetch.arrays, sql, ...) end
+function methods.arrays(self, sql, ...) return query(self, "arrays", fetch.arrays, sql, ...) end
 
 local function simple(conn, sql)
   return conn:simple(sql)
@@ -306,7 +306,7 @@ end
 
 --- The command tag; without arguments several statements are allowed.
 function methods.execute(self, sql, ...)
-  if select("#", ...) > 0 then return query(self, fetch.status, sql, ...) end
+  if select("#", ...) > 0 then return query(self, "execute", fetch.status, sql, ...) end
   if type(sql) ~= "string" then errors.argument("execute: SQL text expected, got %s", type(sql)) end
   return self:on_connection(simple, sql)
 end
@@ -393,14 +393,17 @@ function methods.each(self, sql, ...)
 end
 
 local Pipeline = {}
-Pipeline.__index = Pipeline
+local queue = {}
 for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "status" } do
-  Pipeline[name] = function(self, sql, ...)
+  queue[name] = function(self, sql, ...)
     local parsed = statement.parse(sql, self.standard)
     local list, n = statement.collect(parsed, ...)
     self[#self + 1] = { text = parsed.text, how = fetch[how], list = list, n = n }
   end
 end
+
+errors.check_names(errors.check_self(queue, Pipeline, "a pipeline", "p"), "a pipeline")
+Pipeline.__index = queue
 
 local function run_pipeline(conn, target, p)
   local results = {}
@@ -424,10 +427,12 @@ function methods.pipeline(self, fn)
 end
 
 local Prepared = { __name = "fastpg.prepared" }
-Prepared.__index = {}
+local prepared = {}
 for _, name in ipairs{ "q", "first", "qone", "item", "each", "fetchval", "arrays", "execute" } do
-  Prepared.__index[name] = function(self, ...) return methods[name](self.db, self.sql, ...) end
+  prepared[name] = function(self, ...) return methods[name](self.db, self.sql, ...) end
 end
+errors.check_names(errors.check_self(prepared, Prepared, "a prepared statement", "statement"), "a prepared statement")
+Prepared.__index = prepared
 Prepared.__call = function(self, ...) return methods.q(self.db, self.sql, ...) end
 Prepared.__tostring = function(self) return self.sql end
 
@@ -482,6 +487,7 @@ local function set_codec(conn, types_of_root, name, codec) return types_of_root:
 ---@param codec { encode: (fun(value: any): string)?, decode: (fun(text: string): any)?, schema: string? }
 function methods.set_type_codec(self, name, codec)
   if type(name) ~= "string" then errors.argument("set_type_codec: the name of a type expected, got %s", type(name)) end
+  if type(codec) ~= "table" then errors.argument("set_type_codec: a table of functions expected, got %s", type(codec)) end
   options.check(codec, CODEC, "set_type_codec")
   for field, kind in pairs(CODEC) do
     if codec[field] ~= nil and type(codec[field]) ~= kind then
@@ -528,6 +534,15 @@ require("fastpg.linking").extend(methods)
 require("fastpg.ddl").extend(methods)
 require("fastpg.codegen").extend(methods)
 require("fastpg.copy").extend(methods)
+
+-- Those that every statement comes through look for themselves, or are fastpg's own.
+local unchecked = options.set("q", "fetch", "first", "fetchrow", "qone", "item", "fetchval", "arrays", "on_connection", "run",
+  "run_list", "checkout", "connection", "bound_connection", "iterate", "open_stream", "bind", "lend", "finish_use", "own")
+local checked = {}
+for name, method in pairs(methods) do
+  if not unchecked[name] then checked[name] = method end
+end
+for name, method in pairs(errors.check_self(checked, metatable, "a database", "db")) do methods[name] = method end
 
 Database.methods, Database.properties = methods, properties
 return Database

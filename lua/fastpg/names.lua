@@ -144,6 +144,9 @@ local function relation(db, what, t, schema)
   local st = core.table_state(t)
   if st then return handle.resolve(st) end
   if type(t) ~= "string" then errors.argument("%s: a table's name expected, got %s", what, type(t)) end
+  if schema ~= nil and type(schema) ~= "string" then
+    errors.argument("%s: the name of a schema expected, got %s", what, type(schema))
+  end
   return connected(db):relation(db, t, schema) or db.catalog:missing(db, t, schema)
 end
 

@@ -246,6 +246,7 @@ function methods.explain(self)
   return table.concat(lines, "\n")
 end
 
+errors.check_names(errors.check_self(methods, Query, "a query", "q"), "a query")
 Query.__index = methods
 Query.__call = methods.all
 Query.__tostring = function(self) return (selection.sql(self.state, self.sel)) end

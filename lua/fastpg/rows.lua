@@ -75,8 +75,10 @@ local list_methods = {
   html = function(list) return pretty.html(list) end,
   --- The names of the columns, in order.
   columns = function(list)
+    local mt = getmetatable(list)
+    if type(mt) ~= "table" or not mt.shape then errors.misused("a list of rows", "rows", "columns", list) end
     local names = {}
-    for i, name in ipairs(getmetatable(list).shape.columns) do names[i] = name end
+    for i, name in ipairs(mt.shape.columns) do names[i] = name end
     return names
   end,
 }

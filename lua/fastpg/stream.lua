@@ -153,10 +153,10 @@ Stream.__call = function(self)
 end
 
 Stream.__close = close
-Stream.__index = {
+Stream.__index = errors.check_self({
   --- Ends the reading; a no-op when it has ended.
   close = close,
-}
+}, Stream, "what db:each gave", "rows")
 
 -- Collected while rows are outstanding: no place to wait for them.
 local function abandon(self)
