@@ -150,15 +150,14 @@ static int conn_copy_row(lua_State *L) {
   fpg_getuservalue(L, 2);
   lua_getfield(L, 4, "filters");
   int filters = lua_istable(L, 5) ? 5 : 0;
-  const char *tz = PQparameterStatus(c->pg, "TimeZone");
-  fpg_ctx cx = {.timezone = tz ? tz : "UTC", .types = w->st->types};
+  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .types = w->st->types};
   int n = w->st->nparams;
   if (w->binary) be_put16(fpg_buf_grow(L, w->buf, 2), (uint16_t)n);
   for (int i = 0; i < n; i++) {
     w->column = i + 1;
     push_value(L, 3, 4, filters, i + 1);
-    (w->binary ? put_binary_field : put_text_field)(L, &cx, w, w->st->params[i], 6);
-    lua_settop(L, 5);
+    (w->binary ? put_binary_field : put_text_field)(L, &cx, w, w->st->params[i], 7);
+    lua_settop(L, 6);
   }
   w->column = 0;
   if (!w->binary) fpg_buf_putc(L, w->buf, '\n');
@@ -283,11 +282,11 @@ static int conn_copy_end(lua_State *L) {
 }
 
 /* Takes one row over: libpq's copy of it has an owner until that is done. */
-static int take_row(lua_State *L, fpg_conn *c) {
+static int take_row(lua_State *L, fpg_conn *c, fpg_buf *b) {
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
   int n = PQgetCopyData(c->pg, &c->copy_row, 1);
-  if (n > 0) fpg_buf_put(L, c->buf, c->copy_row, (size_t)n);
+  if (n > 0) fpg_buf_put(L, b, c->copy_row, (size_t)n);
   return n;
 }
 
@@ -297,19 +296,19 @@ static int conn_copy_read(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   int n = 0, rows = 0;
   if (c->copy != FPG_COPY_OUT) return 0;
-  if (c->buf->cap > KEEP_BYTES) fpg_buf_free(L, c->buf);
-  c->buf->len = 0;
+  fpg_buf *b = fpg_buf_new(L);
   for (int look = 0; look < 2; look++) {
-    while (c->buf->len < PIECE && (n = take_row(L, c)) > 0) rows++;
-    if (n || c->buf->len) break;
+    while (b->len < PIECE && (n = take_row(L, c, b)) > 0) rows++;
+    if (n || b->len) break;
     if (look == 0 && !PQconsumeInput(c->pg)) n = -1;
     if (n < 0) break;
   }
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
   if (n < 0) c->copy = FPG_COPY_NONE;
-  if (c->buf->len) {
-    lua_pushlstring(L, c->buf->data, c->buf->len);
+  if (b->len) {
+    lua_pushlstring(L, b->data, b->len);
+    fpg_buf_free(L, b);
     lua_pushinteger(L, rows);
     return 2;
   }

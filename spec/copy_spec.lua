@@ -240,17 +240,17 @@ describe("t:copy", function()
   end)
 
   it("reads types of the database's own, looked up when first met", function()
-    db:execute [[drop type if exists mood, pair cascade; drop domain if exists posint, blob;
-      create type mood as enum ('sad', 'ok'); create type pair as (a int, b text);
+    db:execute [[drop type if exists cmood, cpair cascade; drop domain if exists posint, blob;
+      create type cmood as enum ('sad', 'ok'); create type cpair as (a int, b text);
       create domain posint as int check (value > 0); create domain blob as bytea;
-      create table odd (m mood, p pair, d posint, ms mood[], x blob)]]
+      create table odd (m cmood, p cpair, d posint, ms cmood[], x blob)]]
     local other = pg.db()
     assert.equal(1, other.t.odd:copy{ { m = "ok", d = 5, x = "\0\\x" } })
     assert.equal(1, other.t.odd:copy{ { m = "ok", p = { a = 1, b = 'x,"\\' }, d = 5, ms = { "sad", "ok" }, x = "\0\\x" } })
     assert.equal([[(ok,"(1,""x,""""\\\\"")",5,"{sad,ok}","\\x005c78")]], other:item "select odd::text from odd where p is not null")
     fails("check_violation", "row 1", other.t.odd.copy, other.t.odd, { { d = 0 } })
     fails("invalid_text_representation", 'row 1, column "m"', other.t.odd.copy, other.t.odd, { { m = "mad" } })
-    other:set_type_codec("mood", { encode = function(v)
+    other:set_type_codec("cmood", { encode = function(v)
       if v.bad then error("no such mood", 0) end
       return v.mood
     end })
@@ -265,33 +265,58 @@ end)
 
 -- ---- every type -----------------------------------------------------------------------------
 
-describe("a value copied is the value inserted", function()
-  for _, group in ipairs(dofile "spec/types/values.lua") do
-    local first = group.types[1]
-    it(("%s, %d values"):format(table.concat(group.types, ", "), #group.rows), function()
-      for _, typ in ipairs(group.types) do
-        if group.extension then db:execute("create extension if not exists " .. group.extension) end
-        for _, setting in ipairs(group.settings or {}) do db:execute(setting) end
-        db:execute(("drop table if exists v; create table v (n int, v %s)"):format(typ))
-        local list = {}
-        for i, row in ipairs(group.rows) do
-          local value = db:item(("select (%s)::%s"):format(row[1], typ))
-          if value == nil then value = fastpg.null end
-          list[i] = { n = i, v = value }
-        end
-        local n = #list
-        for _, record in ipairs(list) do db.t.v:insert(record) end
-        for _, record in ipairs(list) do record.n = record.n + n end
-        assert.equal(n, db.t.v:copy(list))
-        for _, record in ipairs(list) do record.n = record.n + n end
-        assert.equal(n, db.t.v:copy(iterator(list)))
-        local bad = db:q([[select a.n, a.v::text as inserted, b.v::text as copied, b.n as at from v a join v b on b.n % ? = a.n % ?
-          where a.n <= ? and a.v::text is distinct from b.v::text]], n, n, n)
-        assert.equal("", #bad > 0 and tostring(bad) or "", typ)
-        assert.equal(3 * n, db:item "select count(*)::int from v")
-        db:execute "reset all"
+local function sorted(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function available(extension)
+  return db:item("select count(*) from pg_available_extensions where name = ?", extension) > 0
+end
+
+-- Inserts the values, copies them in the format that fits and as text with arrays of them, and lets
+-- the server compare.
+local function check_copies(typ, group)
+  db:execute(("drop table if exists v; create table v (n int, v %s, vs %s[])"):format(typ, typ))
+  local list, n = {}, 0
+  for i, row in ipairs(group.rows) do
+    local value = db:item(("select (%s)::%s"):format(row[1], typ))
+    if typ ~= "tsquery" or #value < 2000 then -- which no table can hold three of
+      n = n + 1
+      list[n] = { n = i, v = value == nil and fastpg.null or value }
+      db.t.v:insert(list[n])
+      db.t.v:insert{ n = i, vs = { list[n].v, fastpg.null, list[n].v } }
+    end
+  end
+  assert.equal(n, db.t.v:copy(list))
+  assert.equal(n, db.t.v:copy(iterator(list)))
+  for _, record in ipairs(list) do record.vs, record.v = { record.v, fastpg.null, record.v }, nil end
+  assert.equal(n, db.t.v:copy(list))
+  local bad = db:q [[select n, array_agg(distinct v::text), array_agg(distinct vs::text) from v group by n
+    having count(distinct v::text) > 1 or count(distinct vs::text) <> 1 or count(v) not in (0, 3) or count(vs) <> 2]]
+  assert(#bad == 0, typ .. ": " .. tostring(bad))
+  return n
+end
+
+describe("a value copied is the value inserted:", function()
+  setup(function()
+    db:execute [[create type mood as enum ('happy', 'sad', 'so "so"'); create domain positive as integer check (value > 0);
+      create type pair as (a integer, b text)]]
+  end)
+  teardown(function() db:execute "reset all; drop table v; drop type mood, pair; drop domain positive" end)
+
+  local groups = dofile "spec/types/values.lua"
+  for _, name in ipairs(sorted(groups)) do
+    local group = groups[name]
+    it(table.concat(group.types, ", "), function()
+      if group.extension then
+        if not available(group.extension) then pending("the extension is not installed") return end
+        db:execute("create extension if not exists " .. group.extension)
       end
-      assert.truthy(first)
+      db:execute(group.settings and group.settings[#group.settings] or "reset all")
+      for _, typ in ipairs(group.types) do assert.is_true(check_copies(typ, group) > 0) end
     end)
   end
 end)

@@ -18,6 +18,7 @@
 ---@field table_name string?
 ---@field column_name string?
 ---@field constraint_name string?
+---@field row integer?  of COPY: counted from 1
 ---@field query string?
 ---@field where string?  the line of the program
 ---@field is fun(self: fastpg.error, what: string|table): boolean
@@ -196,6 +197,10 @@ function Table:updates(list, overrides) end
 ---@param options { on: string[]? }?
 ---@return fastpg.rows
 function Table:upserts(list, overrides, options) end
+---@param source fastpg.record[]|fun(): fastpg.record?
+---@param options { columns: string[]?, format: "text"|"binary"? }?
+---@return integer  the number of rows
+function Table:copy(source, options) end
 ---@param options fastpg.select_options?
 ---@return fastpg.row|fastpg.rows|nil
 function Table:claim(options) end
@@ -285,6 +290,15 @@ function Database:prepare(sql) end
 ---@param fn fun(p: fastpg.pipeline)
 ---@return any[]
 function Database:pipeline(fn) end
+---@param sql string  COPY … FROM STDIN
+---@param source string|file*|string[]|fun(): string?
+---@return integer  the number of rows
+function Database:copy_from(sql, source) end
+---@param sql string  COPY … TO STDOUT
+---@param sink? file*|fun(chunk: string): boolean?
+---@return string|integer  the text; with a sink the number of rows
+---@return integer?  the number of rows, beside the text
+function Database:copy_to(sql, sink) end
 ---@param options fastpg.transaction_options|fun(tx: fastpg.database): ...
 ---@param fn? fun(tx: fastpg.database): ...
 ---@return ...
