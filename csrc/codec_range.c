@@ -86,7 +86,7 @@ void fpg_range_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type
   int flags = *p++ == '[' ? FPG_RANGE_LOWER_INC : 0, base = lua_gettop(L);
   fpg_buf *word = fpg_buf_new(L);
   for (int upper = 0; upper < 2; upper++) {
-    if (fpg_range_read_bound(L, &p, end, word)) {
+    if (fpg_buf_unquote(L, word, &p, end, ",)]")) {
       size_t size = word->len;
       fpg_buf_putc(L, word, 0);
       type->elem->decode_text(L, cx, type->elem, word->data, size);

@@ -102,29 +102,6 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
   end_row(L, row);
 }
 
-/* One column of the text form into `word`: 0 where it is NULL. */
-static int text_column(lua_State *L, const fpg_type *type, const char **at, const char *end,
-                       fpg_buf *word) {
-  const char *p = *at;
-  int quoted = 0, any = 0;
-  word->len = 0;
-  for (; p < end && (quoted || (*p != ',' && *p != ')')); p++) {
-    any = 1;
-    if (*p == '\\' && p + 1 < end) {
-      fpg_buf_putc(L, word, *++p);
-    } else if (*p != '"') {
-      fpg_buf_putc(L, word, *p);
-    } else if (quoted && p + 1 < end && p[1] == '"') {
-      fpg_buf_putc(L, word, *p++);
-    } else {
-      quoted = !quoted;
-    }
-  }
-  if (p >= end) fpg_bad_text(L, type);
-  *at = p;
-  return any;
-}
-
 void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                                size_t len) {
   const char *end = p + len;
@@ -136,7 +113,9 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   int empty = p + 1 == end && *p == ')' && type->nfields == 0;
   while (!empty) {
     if (type->nfields && n >= type->nfields) fpg_bad_text(L, type);
-    if (text_column(L, type, &p, end, word)) {
+    int there = fpg_buf_unquote(L, word, &p, end, ",)");
+    if (p >= end) fpg_bad_text(L, type);
+    if (there) {
       const fpg_type *field = type->nfields ? type->fields[n] : &fpg_type_other;
       size_t size = word->len;
       fpg_buf_putc(L, word, 0);

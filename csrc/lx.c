@@ -102,6 +102,27 @@ char *fpg_buf_grow(lua_State *L, fpg_buf *b, size_t n) {
   return at;
 }
 
+int fpg_buf_unquote(lua_State *L, fpg_buf *word, const char **at, const char *end,
+                    const char *stops) {
+  const char *p = *at;
+  int quoted = 0, any = 0;
+  word->len = 0;
+  for (; p < end && (quoted || !strchr(stops, *p)); p++) {
+    any = 1;
+    if (*p == '\\' && p + 1 < end) {
+      fpg_buf_putc(L, word, *++p);
+    } else if (*p != '"') {
+      fpg_buf_putc(L, word, *p);
+    } else if (quoted && p + 1 < end && p[1] == '"') {
+      fpg_buf_putc(L, word, *p++);
+    } else {
+      quoted = !quoted;
+    }
+  }
+  *at = p;
+  return any;
+}
+
 void fpg_buf_putint(lua_State *L, fpg_buf *b, int64_t v) {
   char digits[24];
   int n = snprintf(digits, sizeof digits, "%lld", (long long)v);

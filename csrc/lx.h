@@ -50,6 +50,11 @@ static inline void fpg_buf_puts(lua_State *L, fpg_buf *b, const char *s) {
 /* Decimal digits of v. */
 void fpg_buf_putint(lua_State *L, fpg_buf *b, int64_t v);
 
+/* Reads one piece of a composite's or a range's text from *at on into `word` (emptied first), without
+ * its quotes and backslashes, up to a byte of `stops` outside of quotes or the end; *at stays there.
+ * 0 where the piece is left out altogether, which is NULL or no bound ("" is the empty string). */
+int fpg_buf_unquote(lua_State *L, fpg_buf *word, const char **at, const char *end, const char *stops);
+
 /* Frees the bytes now instead of at collection. */
 void fpg_buf_free(lua_State *L, fpg_buf *b);
 

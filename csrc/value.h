@@ -123,8 +123,6 @@ int fpg_range_parts(lua_State *L, int idx);
 void fpg_range_text(lua_State *L, int idx, fpg_buf *out);
 /* Appends a bound's text, quoted where it has to be. */
 void fpg_range_put_bound(lua_State *L, fpg_buf *out, const char *s, size_t len);
-/* Reads a bound from *at on into `word`, without its quotes; 0 where it is left out. */
-int fpg_range_read_bound(lua_State *L, const char **at, const char *end, fpg_buf *word);
 
 /* ---- among the value files ---------------------------------------------------------------- */
 

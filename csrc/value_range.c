@@ -101,27 +101,6 @@ void fpg_push_multirange(lua_State *L) {
   lua_settop(L, base);
 }
 
-/* Reads one bound of a range's text from *at on into `word`; 0 where it is left out. */
-int fpg_range_read_bound(lua_State *L, const char **at, const char *end, fpg_buf *word) {
-  const char *p = *at;
-  int quoted = 0, any = 0;
-  word->len = 0;
-  for (; p < end && (quoted || !strchr(",)]", *p)); p++) {
-    any = 1;
-    if (*p == '\\' && p + 1 < end) {
-      fpg_buf_putc(L, word, *++p);
-    } else if (*p != '"') {
-      fpg_buf_putc(L, word, *p);
-    } else if (quoted && p + 1 < end && p[1] == '"') {
-      fpg_buf_putc(L, word, *p++);
-    } else {
-      quoted = !quoted;
-    }
-  }
-  *at = p;
-  return any;
-}
-
 static int bad_range(lua_State *L, const char *what) {
   return fpg_raise(L, "invalid_argument", "fastpg.range: %s", what);
 }
@@ -142,7 +121,7 @@ static int range_of_text(lua_State *L) {
   if (len < 3 || !strchr("[(", *p)) return bad_range(L, "text such as [1,10) or empty expected");
   if (*p++ == '[') flags |= FPG_RANGE_LOWER_INC;
   for (int upper = 0; upper < 2; upper++) {
-    if (fpg_range_read_bound(L, &p, end, word))
+    if (fpg_buf_unquote(L, word, &p, end, ",)]"))
       lua_pushlstring(L, word->data ? word->data : "", word->len);
     else {
       lua_pushnil(L);

@@ -21,21 +21,22 @@ local function value_of(named, name)
   return nil
 end
 
---- The values of the names that core.convert listed, in that order.
----@param names string[]?  nil when the statement has none
+--- Appends the values of the names that core.convert listed, in that order, behind n others.
+---@param list table
+---@param n integer
+---@param names string[]?  nil when the text has none
 ---@param named table?  name -> value; fastpg.null is NULL, further names are no error
----@return table values
-function placeholders.values(names, named)
-  local values = {}
+---@return integer n
+function placeholders.append(list, n, names, named)
   for i = 1, names and #names or 0 do
     local value
     if named ~= nil then value = value_of(named, names[i]) end
     if value == nil then
       errors.raise("invalid_argument", "no value for :" .. names[i] .. " (use fastpg.null for NULL)")
     end
-    values[i] = value
+    list[n + i] = value
   end
-  return values
+  return n + (names and #names or 0)
 end
 
 --- Converts `?` and `:name` placeholders to `$n`.
@@ -54,7 +55,9 @@ function placeholders.conv(sql, named)
     errors.raise("invalid_argument", "conv_placeholders: a table of names expected, got " .. type(named))
   end
   local text, _, names = core.convert(sql)
-  return text, placeholders.values(names, named)
+  local values = {}
+  placeholders.append(values, 0, names, named)
+  return text, values
 end
 
 return placeholders

@@ -12,6 +12,7 @@ local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
 local options = require "fastpg.options"
+local placeholders = require "fastpg.placeholders"
 local statement = require "fastpg.statement"
 
 local selection = {}
@@ -160,15 +161,6 @@ function selection.order_list(st, rel, value)
   return list_or_fragment(st, rel, "order_by", value, order_item)
 end
 
-local function take_named(args, n, names, given)
-  for i, name in ipairs(names) do
-    local value = given[name]
-    if value == nil then errors.argument("where: no value for :%s (fastpg.null is NULL)", name) end
-    args[n + i] = value
-  end
-  return n + #names
-end
-
 local function check_count(given, npos)
   if given == npos then return end
   errors.argument("where: too %s arguments: the fragment takes %d, got %d", given < npos and "few" or "many", npos, given)
@@ -195,7 +187,7 @@ local function fragment_text(st, cond, args, n)
   check_count(given, npos)
   for i = 1, npos do args[n + i] = list[i] end
   n = n + npos
-  if names then n = take_named(args, n, names, cond.option_args or list[given + 1]) end
+  if names then n = placeholders.append(args, n, names, cond.option_args or list[given + 1]) end
   return text, n
 end
 

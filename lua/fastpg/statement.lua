@@ -7,6 +7,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local placeholders = require "fastpg.placeholders"
 local rows = require "fastpg.rows"
 
 local statement = {}
@@ -85,12 +86,7 @@ function statement.collect(parsed, ...)
     errors.argument("too %s arguments before the table of names: the statement takes %d, got %d",
       given - 1 < parsed.npos and "few" or "many", parsed.npos, given - 1)
   end
-  for i, name in ipairs(parsed.names) do
-    local value = names[name]
-    if value == nil then errors.argument("no value for :%s (fastpg.null is NULL)", name) end
-    list[parsed.npos + i] = value
-  end
-  return list, parsed.npos + #parsed.names
+  return list, placeholders.append(list, parsed.npos, parsed.names, names)
 end
 
 --- Runs the user's SQL on a connection.
