@@ -37,7 +37,8 @@ end
 local function exhaust(what, fn, after)
   fn()
   for _, once in ipairs{ true, false } do
-    local n, reached, ok, err = 0, true, nil, nil
+    local n, reached = 0, true
+    local ok, err
     while reached do
       n = n + 1
       assert(n < 50000, what .. ": no end")
