@@ -173,7 +173,7 @@ describe("text", function()
     refused("$1: text (a string or a number) expected, got function", "text", print)
     refused("$1: uuid (a string) expected, got number 5", "uuid", 5)
     refused("$1: inet (a string) expected, got boolean", "inet", true)
-    refused("$1: point (a string) expected, got fastpg.numeric", "point", fastpg.numeric "1")
+    refused("$1: point (text, or a table with x and y) expected, got fastpg.numeric", "point", fastpg.numeric "1")
   end)
 
   it("of bytea is bytes, whatever they look like", function()
