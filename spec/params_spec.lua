@@ -174,6 +174,7 @@ describe("text", function()
     refused("$1: uuid (a string) expected, got number 5", "uuid", 5)
     refused("$1: inet (a string) expected, got boolean", "inet", true)
     refused("$1: macaddr (a string) expected, got fastpg.numeric", "macaddr", fastpg.numeric "1")
+    refused("$1: point (text, or a table with x and y) expected, got fastpg.numeric", "point", fastpg.numeric "1")
   end)
 
   it("of bytea is bytes, whatever they look like", function()
