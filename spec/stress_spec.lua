@@ -101,6 +101,19 @@ describe("with an allocator that fails", function()
     end, function() assert.equal(0, db:item("SELECT count(*) % 2 FROM stress_tx")) end)
   end)
 
+  it("a COPY is whole or not there", function()
+    db:execute "CREATE TABLE IF NOT EXISTS stress_copy (a int, b text, c text[])"
+    local list = { { a = 1, b = "x\ty" }, { a = 2, b = ("x"):rep(3000) } }
+    for _, format in ipairs{ "text", "binary" } do
+      exhaust("copy", function() db.t.stress_copy:copy(list, { format = format }) end,
+        function() assert.equal(0, db:item("SELECT count(*) % 2 FROM stress_copy")) end)
+    end
+    exhaust("copy_from", function() db:copy_from("COPY stress_copy (a) FROM STDIN", "1\n2\n") end,
+      function() assert.equal(0, db:item("SELECT count(*) % 2 FROM stress_copy")) end)
+    exhaust("copy_to", function() db:copy_to("COPY (SELECT repeat('x', 3000) FROM generate_series(1, 30)) TO STDOUT") end,
+      function() assert.equal(1, db:item("SELECT 1")) end)
+  end)
+
   it("connections are made or not", function()
     local info = pg.conninfo()
     exhaust("connect", function()

@@ -21,6 +21,7 @@ local typenames = require "fastpg.typenames"
 local wait = require "fastpg.wait"
 require "fastpg.write"
 require "fastpg.claim"
+require "fastpg.copyrows"
 
 local fastpg = {
   _VERSION = "fastpg scm",
