@@ -560,6 +560,8 @@ describe("after fork", function()
     local prepared = db:prepare "SELECT 41 + 1 AS n"
     assert(prepared:item() == 42)
     local pid, pool_pid = db.pid, tx.pid
+    local rows = fastpg.connect(uri):each "SELECT generate_series(1, 100000) AS n"
+    assert(rows().n == 1)
     io.stdout:flush()
     local id = ffi.C.fork()
     if id == 0 then
@@ -568,11 +570,12 @@ describe("after fork", function()
           assert(db.pid ~= pid and prepared:item() == 42)
           assert(pool.pid ~= pool_pid)
           assert(fastpg.is(select(2, pcall(tx.item, tx, "SELECT 1")), "connection"))
+          assert(fastpg.is(select(2, pcall(rows)), "connection"))
         elseif how == "close" then
           db:close()
           pool:close()
         end
-        db, pool, tx, prepared = nil, nil, nil, nil
+        db, pool, tx, prepared, rows = nil, nil, nil, nil, nil
         collectgarbage()
         collectgarbage()
       end)
@@ -585,6 +588,8 @@ describe("after fork", function()
     assert(db.pid == pid and tx.pid == pool_pid)
     assert(prepared:item() == 42)
     assert(db:item("SELECT pg_backend_pid()") == pid)
+    for n = 2, 50000 do assert(rows().n == n) end
+    rows:close()
     tx:execute("INSERT INTO mine VALUES (1)")
     assert(tx:item("SELECT n FROM mine") == 1)
     tx:commit()

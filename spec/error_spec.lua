@@ -197,6 +197,10 @@ describe("fastpg.is", function()
       one:close()
     end
     assert.is_true(fastpg.is(failure(fastpg.connect, { host = "/nonexistent" }), "connection"))
+    for code, is in pairs{ ["08000"] = true, ["08006"] = true, ["57P01"] = true, ["57P02"] = true, ["57P03"] = true, ["57014"] = false } do
+      local err = failure(db.execute, db, ("DO $$ BEGIN RAISE 'x' USING ERRCODE = '%s'; END $$"):format(code))
+      assert.equal(is, fastpg.is(err, "connection"), code)
+    end
   end)
 end)
 
@@ -442,7 +446,7 @@ describe("every public function", function()
     "q", "fetch", "first", "fetchrow", "qone", "item", "fetchval", "execute", "executemany", "arrays", "each", "prepare",
     "pipeline", "table", "tables", "views", "has", "table_names", "view_names", "columns_info", "pk_cols", "refresh",
     "transaction", "acquire", "begin", "advisory_lock", "timeout", "parameter", "ping", "set_type_codec", "create",
-    "create_from_schema", "link_classes", "create_mod", "set_classes", "get_tables", "table2glb",
+    "create_from_schema", "link_classes", "create_mod", "set_classes", "get_tables", "table2glb", "copy_from", "copy_to",
   }
 
   it("of a database raises error objects", function()
@@ -474,7 +478,7 @@ describe("every public function", function()
   local tables = {
     "get", "has", "all", "selectone", "count", "each", "where", "order_by", "limit", "select", "first", "groupby", "xtra",
     "scope", "drop", "insert", "update", "upsert", "delete", "delete_where", "inserts", "updates", "upserts", "claim",
-    "claim_one", "class",
+    "claim_one", "class", "copy",
   }
 
   it("of a Table raises error objects", function()
