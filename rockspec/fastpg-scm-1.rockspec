@@ -10,7 +10,7 @@ package = "fastpg"
 version = "scm-1"
 source = { url = "git+file://." }
 description = {
-  summary = "PostgreSQL for Lua: friendly tables, exact values, any event loop",
+  summary = "PostgreSQL for Lua: friendly tables, exact values",
   detailed = [[
     A C extension on libpq with a thin, pleasant layer above it: tables by name, rows as plain
     tables, exact integers and numerics, transactions, classes. Lua 5.4, 5.3, 5.1 and LuaJIT.]],
