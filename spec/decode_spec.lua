@@ -26,8 +26,6 @@ describe("the decoders", function()
     CREATE TYPE mood AS ENUM ('happy', 'sad', 'so "so"');
     CREATE DOMAIN positive AS integer CHECK (value > 0);
     CREATE TYPE pair AS (a integer, b text);
-    CREATE EXTENSION IF NOT EXISTS hstore;
-    CREATE EXTENSION IF NOT EXISTS citext;
   ]]
 
   local seed = 20240229
@@ -78,11 +76,20 @@ describe("the decoders", function()
     return row.oid, row.send, row.out
   end
 
+  -- One wire form of a value; nil where the type borrows its functions from another (refcursor).
+  local function wire(fn, expression)
+    local ok, bytes = pcall(db.item, db, ("SELECT %s(%s)"):format(fn, expression))
+    if not ok and bytes.name ~= "undefined_function" then error(bytes, 0) end
+    return ok and bytes or nil
+  end
+
   local function both_forms(typename, expression)
     local oid, send, out = wire_functions(typename)
     db:item(("SELECT %s"):format(expression)) -- so that the type is known
-    if send ~= "-" and not typename:find "^xml" then torment(oid, true, db:item(("SELECT %s(%s)"):format(send, expression))) end
-    torment(oid, false, db:item(("SELECT %s(%s)"):format(out, expression)))
+    local binary = send ~= "-" and not typename:find "^xml" and wire(send, expression)
+    if binary then torment(oid, true, binary) end
+    local text = wire(out, expression)
+    if text then torment(oid, false, text) end
   end
 
   local names = {}
@@ -91,6 +98,14 @@ describe("the decoders", function()
   for _, name in ipairs(names) do
     for _, typename in ipairs(groups[name].types) do
       it("of " .. typename .. " keep within their bytes", function()
+        local extension = groups[name].extension
+        if extension then
+          if db:item("SELECT count(*) FROM pg_available_extensions WHERE name = $1", extension) == 0 then
+            pending("the extension is not installed")
+            return
+          end
+          db:execute("CREATE EXTENSION IF NOT EXISTS " .. extension)
+        end
         for i, row in ipairs(groups[name].rows) do
           local literal = ("(%s)::%s"):format(row[1], typename)
           both_forms(typename, literal)
