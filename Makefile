@@ -127,11 +127,15 @@ fmt: ## clang-format over csrc (FMT=clang-format-14: versions differ a little)
 	$(FMT) -i $(wildcard csrc/*.[ch] bench/*.c)
 FMT ?= clang-format
 
-generated: ## write csrc/*.def anew from the installed PostgreSQL
+generated: ## write csrc/*.def anew from the installed PostgreSQL, and doc/types.md
 	tools/generate.sh
+	@$(MAKE) build
+	@eval "$$($(MAKE) env)" && $(LUA) tools/gen_types_page.lua
 
 check-generated: ## are they what the installed PostgreSQL gives?
 	tools/generate.sh --check
+	@$(MAKE) build
+	@eval "$$($(MAKE) env)" && $(LUA) tools/gen_types_page.lua --check
 
 # ---- installing -------------------------------------------------------------------------------
 
