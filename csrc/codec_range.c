@@ -202,48 +202,129 @@ static int pass_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int 
   return 1;
 }
 
-int fpg_range_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+/* The flags of what is at idx; pushes the bounds. */
+static int range_parts(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx) {
+  if (fpg_value_kind(L, idx) == FPG_V_RANGE) return fpg_range_parts(L, idx);
+  if (lua_type(L, idx) == LUA_TTABLE && has_bounds(L, idx)) return table_parts(L, idx);
+  return fpg_bad_value(
+      L, cx, idx,
+      lua_pushfstring(L, "%s (a fastpg.range, text, or a table with lower and upper)", type->name));
+}
+
+/* int32 length and bytes of the bound at idx; 0 when it has no binary form. */
+static int write_bound(lua_State *L, const fpg_ctx *cx, const fpg_type *elem, int idx,
+                       fpg_buf *out) {
+  size_t at = out->len;
+  fpg_buf_grow(L, out, 4);
+  if (!fpg_encode_binary(L, cx, elem, idx, out)) return 0;
+  be_put32(out->data + at, (uint32_t)(out->len - at - 4));
+  return out->len - at - 4 <= INT32_MAX;
+}
+
+static int write_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *elem, int flags, int idx,
+                        fpg_buf *out) {
+  fpg_buf_putc(L, out, (char)flags);
+  if (flags & FPG_RANGE_EMPTY) return 1;
+  if (!(flags & FPG_RANGE_LOWER_INF) && !write_bound(L, cx, elem, idx, out)) return 0;
+  return flags & FPG_RANGE_UPPER_INF || write_bound(L, cx, elem, idx + 1, out);
+}
+
+/* In binary where the bounds have that form and it may be. */
+static int write_range(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
+                       int try_binary) {
   if (pass_text(L, cx, type, idx, out)) return FPG_TEXT;
   luaL_checkstack(L, 10, "range");
-  int top = lua_gettop(L), flags;
-  if (fpg_value_kind(L, idx) == FPG_V_RANGE)
-    flags = fpg_range_parts(L, idx);
-  else if (lua_type(L, idx) == LUA_TTABLE && has_bounds(L, idx))
-    flags = table_parts(L, idx);
-  else
-    return fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s (a fastpg.range, text, or a table with lower and upper)", type->name));
-  fpg_buf *word = fpg_buf_new(L);
-  put_range(L, cx, type->elem, flags, top + 1, out, word);
+  int top = lua_gettop(L), flags = range_parts(L, cx, type, idx), form = FPG_BINARY;
+  size_t start = out->len;
+  if (!try_binary || !write_binary(L, cx, type->elem, flags, top + 1, out)) {
+    form = FPG_TEXT;
+    out->len = start;
+    put_range(L, cx, type->elem, flags, top + 1, out, fpg_buf_new(L));
+  }
   lua_settop(L, top);
-  return FPG_TEXT;
+  return form;
+}
+
+int fpg_range_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+  return write_range(L, cx, type, idx, out, fpg_type_has_binary(type->elem));
+}
+
+int fpg_range_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                          fpg_buf *out) {
+  return write_range(L, cx, type, idx, out, 0);
+}
+
+/* Pushes the list of ranges at idx; NULL and its text appended where only that is known. */
+static int push_ranges(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                       fpg_buf *out) {
+  int kind = fpg_value_kind(L, idx);
+  if (kind != FPG_V_MULTIRANGE && lua_type(L, idx) != LUA_TTABLE)
+    fpg_bad_value(
+        L, cx, idx,
+        lua_pushfstring(L, "%s (a fastpg.multirange, text, or a list of ranges)", type->name));
+  if (kind != FPG_V_MULTIRANGE) {
+    lua_pushvalue(L, idx);
+    return 1;
+  }
+  fpg_getuservalue(L, idx);
+  if (lua_rawlen(L, -1)) return 1;
+  fpg_range_text(L, idx, out); /* made of text, or empty */
+  return 0;
+}
+
+/* int32 ranges, then of each its length and bytes. */
+static int write_ranges_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *range, int list,
+                               fpg_buf *out) {
+  int n = (int)lua_rawlen(L, list), binary = 1;
+  be_put32(fpg_buf_grow(L, out, 4), (uint32_t)n);
+  for (int i = 1; i <= n && binary; i++) {
+    size_t at = out->len;
+    fpg_buf_grow(L, out, 4);
+    lua_rawgeti(L, list, i);
+    binary = fpg_range_encode(L, cx, range, lua_gettop(L), out) == FPG_BINARY;
+    be_put32(out->data + at, (uint32_t)(out->len - at - 4));
+    lua_pop(L, 1);
+  }
+  return binary;
+}
+
+static void write_ranges_text(lua_State *L, const fpg_ctx *cx, const fpg_type *range, int list,
+                              fpg_buf *out) {
+  int n = (int)lua_rawlen(L, list);
+  fpg_buf_putc(L, out, '{');
+  for (int i = 1; i <= n; i++) {
+    if (i > 1) fpg_buf_putc(L, out, ',');
+    lua_rawgeti(L, list, i);
+    fpg_range_encode_text(L, cx, range, lua_gettop(L), out);
+    lua_pop(L, 1);
+  }
+  fpg_buf_putc(L, out, '}');
+}
+
+static int write_multirange(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                            fpg_buf *out, int try_binary) {
+  if (pass_text(L, cx, type, idx, out)) return FPG_TEXT;
+  luaL_checkstack(L, 10, "multirange");
+  int top = lua_gettop(L), form = FPG_TEXT;
+  size_t start = out->len;
+  if (push_ranges(L, cx, type, idx, out)) {
+    if (try_binary && write_ranges_binary(L, cx, type->elem, top + 1, out)) {
+      form = FPG_BINARY;
+    } else {
+      out->len = start;
+      write_ranges_text(L, cx, type->elem, top + 1, out);
+    }
+  }
+  lua_settop(L, top);
+  return form;
 }
 
 int fpg_multirange_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                           fpg_buf *out) {
-  if (pass_text(L, cx, type, idx, out)) return FPG_TEXT;
-  luaL_checkstack(L, 10, "multirange");
-  int kind = fpg_value_kind(L, idx), top = lua_gettop(L);
-  if (kind != FPG_V_MULTIRANGE && lua_type(L, idx) != LUA_TTABLE)
-    return fpg_bad_value(L, cx, idx, lua_pushfstring(L, "%s (a fastpg.multirange, text, or a list of ranges)", type->name));
-  if (kind == FPG_V_MULTIRANGE) {
-    fpg_getuservalue(L, idx);
-    if (lua_rawlen(L, -1) == 0) { /* made of text */
-      fpg_range_text(L, idx, out);
-      lua_settop(L, top);
-      return FPG_TEXT;
-    }
-  } else {
-    lua_pushvalue(L, idx);
-  }
-  int n = (int)lua_rawlen(L, top + 1);
-  fpg_buf_putc(L, out, '{');
-  for (int i = 1; i <= n; i++) {
-    if (i > 1) fpg_buf_putc(L, out, ',');
-    lua_rawgeti(L, top + 1, i);
-    fpg_range_encode(L, cx, type->elem, lua_gettop(L), out);
-    lua_pop(L, 1);
-  }
-  fpg_buf_putc(L, out, '}');
-  lua_settop(L, top);
-  return FPG_TEXT;
+  return write_multirange(L, cx, type, idx, out, fpg_type_has_binary(type->elem));
+}
+
+int fpg_multirange_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                               fpg_buf *out) {
+  return write_multirange(L, cx, type, idx, out, 0);
 }

@@ -9,6 +9,7 @@
 
 fpg_decode_fn fpg_range_decode_binary, fpg_range_decode_text;
 fpg_decode_fn fpg_multirange_decode_binary, fpg_multirange_decode_text;
-fpg_encode_fn fpg_range_encode, fpg_multirange_encode;
+fpg_encode_fn fpg_range_encode, fpg_range_encode_text;
+fpg_encode_fn fpg_multirange_encode, fpg_multirange_encode_text;
 
 #endif

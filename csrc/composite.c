@@ -158,24 +158,30 @@ static void check_keys(lua_State *L, const fpg_ctx *cx, const fpg_type *type, in
   }
 }
 
-/* A table by column names; an absent column is NULL. */
-int fpg_composite_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
-                         fpg_buf *out) {
-  if (lua_type(L, idx) == LUA_TSTRING) {
-    size_t len;
-    const char *s = lua_tolstring(L, idx, &len);
-    fpg_check_text(L, cx, type, s, len);
-    fpg_buf_put(L, out, s, len);
-    return FPG_TEXT;
+/* int32 columns, then of each its type, length and bytes; 0 when one has no binary form. */
+static int write_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, int names,
+                        fpg_buf *out) {
+  be_put32(fpg_buf_grow(L, out, 4), (uint32_t)type->nfields);
+  int binary = 1;
+  for (int i = 0; i < type->nfields && binary; i++) {
+    const fpg_type *field = type->fields[i];
+    be_put32(fpg_buf_grow(L, out, 4), field->oid);
+    size_t at = out->len;
+    be_put32(fpg_buf_grow(L, out, 4), UINT32_MAX); /* NULL */
+    lua_rawgeti(L, names, i + 1);
+    lua_rawget(L, idx);
+    if (!fpg_is_null(L, -1)) {
+      binary = field->oid && fpg_encode_binary(L, cx, field, lua_gettop(L), out) &&
+               out->len - at - 4 <= INT32_MAX;
+      be_put32(out->data + at, (uint32_t)(out->len - at - 4));
+    }
+    lua_pop(L, 1);
   }
-  if (lua_type(L, idx) != LUA_TTABLE || !type->nfields)
-    fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a row of %s", type->name));
-  luaL_checkstack(L, 12, "composite");
-  int top = lua_gettop(L);
-  fpg_type_push_data(L, type);
-  lua_getfield(L, -1, "names");
-  int names = lua_gettop(L);
-  check_keys(L, cx, type, idx, names);
+  return binary;
+}
+
+static void write_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, int names,
+                       fpg_buf *out) {
   fpg_buf *word = fpg_buf_new(L);
   fpg_buf_putc(L, out, '(');
   for (int i = 0; i < type->nfields; i++) {
@@ -184,15 +190,49 @@ int fpg_composite_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
     lua_rawget(L, idx);
     if (!fpg_is_null(L, -1)) {
       word->len = 0;
-      type->fields[i]->encode_text(L, cx, type->fields[i], lua_gettop(L), word);
+      fpg_encode_text(L, cx, type->fields[i], lua_gettop(L), word);
       put_quoted(L, out, word);
     }
     lua_pop(L, 1);
   }
   fpg_buf_putc(L, out, ')');
   fpg_buf_free(L, word);
+}
+
+/* A table by column names; an absent column is NULL.  In binary where all of it has that form. */
+static int write_row(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
+                     int try_binary) {
+  if (lua_type(L, idx) == LUA_TSTRING) {
+    fpg_encode_text(L, cx, type, idx, out);
+    return FPG_TEXT;
+  }
+  if (lua_type(L, idx) != LUA_TTABLE || !type->nfields)
+    fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a row of %s", type->name));
+  luaL_checkstack(L, 12, "composite");
+  int top = lua_gettop(L), form = FPG_TEXT;
+  size_t start = out->len;
+  fpg_type_push_data(L, type);
+  lua_getfield(L, -1, "names");
+  int names = lua_gettop(L);
+  check_keys(L, cx, type, idx, names);
+  if (try_binary && write_binary(L, cx, type, idx, names, out)) {
+    form = FPG_BINARY;
+  } else {
+    out->len = start;
+    write_text(L, cx, type, idx, names, out);
+  }
   lua_settop(L, top);
-  return FPG_TEXT;
+  return form;
+}
+
+int fpg_composite_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                         fpg_buf *out) {
+  return write_row(L, cx, type, idx, out, fpg_type_has_binary(type));
+}
+
+int fpg_composite_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                              fpg_buf *out) {
+  return write_row(L, cx, type, idx, out, 0);
 }
 
 /* ---- codecs of the user's ----------------------------------------------------------------- */

@@ -6,7 +6,8 @@
  * int32 length and int32 lower bound, then per element int32 length (-1 is NULL) and its bytes.
  * Text (array_out): [l:u]={a,"b c",NULL,{...}}; a quoted element escapes by backslash.  Between
  * boxes the server puts a semicolon.
- * Written as text always, which the server reads for every element type.
+ * Written in binary where every element has a binary form, else as text, which the server reads for
+ * every element type.
  */
 #include "be.h"
 #include "codec_geo.h"
@@ -280,6 +281,7 @@ typedef struct {
   int dims[MAX_DIMENSIONS], path[MAX_DIMENSIONS];
   int leaf_level;
   int said_dims; /* by fastpg.array or by the server; 0: look at the tables */
+  int binary;    /* the form; 0 after an element was met that has no binary form */
   size_t elements;
 } writer;
 
@@ -367,6 +369,19 @@ static void write_element(lua_State *L, writer *w, int idx) {
   fpg_buf_putc(L, w->out, '"');
 }
 
+/* int32 length and bytes. */
+static void write_binary_element(lua_State *L, writer *w, int idx) {
+  size_t at = w->out->len;
+  fpg_buf_grow(L, w->out, 4);
+  if (!fpg_encode_binary(L, &w->cx, w->type->elem, idx, w->out)) {
+    w->binary = 0;
+    return;
+  }
+  size_t len = w->out->len - at - 4;
+  if (len > INT32_MAX) fpg_refuse(L, &w->cx, "an element is over 2 GB");
+  be_put32(w->out->data + at, (uint32_t)len);
+}
+
 static void write_level(lua_State *L, writer *w, int idx, int level);
 
 /* The value on top: an element, NULL, or a list that is one level deeper. */
@@ -382,7 +397,9 @@ static void write_child(lua_State *L, writer *w, int level) {
   w->leaf_level = level + 1;
   w->elements++;
   if (fpg_is_null(L, idx))
-    fpg_buf_put(L, w->out, "NULL", 4);
+    fpg_buf_put(L, w->out, w->binary ? "\xff\xff\xff\xff" : "NULL", 4);
+  else if (w->binary)
+    write_binary_element(L, w, idx);
   else
     write_element(L, w, idx);
 }
@@ -395,9 +412,10 @@ static void write_level(lua_State *L, writer *w, int idx, int level) {
   if (w->dims[level] < 0) w->dims[level] = n;
   if (w->dims[level] != n) ragged(L, w, lua_pushfstring(L, " (%d, here %d)", w->dims[level], n));
   char delim = delimiter(w->type);
-  fpg_buf_putc(L, w->out, '{');
-  for (int i = 1; i <= n; i++) {
-    if (i > 1) fpg_buf_putc(L, w->out, delim);
+  int binary = w->binary;
+  if (!binary) fpg_buf_putc(L, w->out, '{');
+  for (int i = 1; i <= n && w->binary == binary; i++) {
+    if (i > 1 && !binary) fpg_buf_putc(L, w->out, delim);
     w->path[level] = i;
     w->cx.depth = level + 1;
     lua_rawgeti(L, idx, i);
@@ -405,7 +423,7 @@ static void write_level(lua_State *L, writer *w, int idx, int level) {
     lua_pop(L, 1);
   }
   w->cx.depth = level;
-  fpg_buf_putc(L, w->out, '}');
+  if (!binary) fpg_buf_putc(L, w->out, '}');
 }
 
 /* What was said of the list at idx; the lower bounds stay on the stack, nil where there are none. */
@@ -426,15 +444,29 @@ static void push_said(lua_State *L, writer *w, int idx) {
   lua_pop(L, 2);
 }
 
-/* [0:2][1:3]= for what was written behind `start`. */
-static void put_bounds(lua_State *L, writer *w, size_t start) {
-  size_t len = w->out->len - start;
+/* The lower bound of a dimension; the list of them, or nil, is at idx. */
+static int64_t lower_bound(lua_State *L, int idx, int dimension) {
+  int64_t lower = 1;
+  if (lua_isnil(L, idx)) return lower;
+  lua_rawgeti(L, idx, dimension + 1);
+  fpg_to_int64(L, -1, &lower);
+  lua_pop(L, 1);
+  return lower;
+}
+
+/* Puts `head` before what was written from `start` on. */
+static void put_before(lua_State *L, fpg_buf *out, size_t start, const fpg_buf *head) {
+  size_t len = out->len - start;
+  fpg_buf_grow(L, out, head->len);
+  memmove(out->data + start + head->len, out->data + start, len);
+  memcpy(out->data + start, head->data, head->len);
+}
+
+/* [0:2][1:3]= */
+static void put_bounds(lua_State *L, writer *w, size_t start, int said) {
   fpg_buf *head = fpg_buf_new(L);
   for (int i = 0; i < MAX_DIMENSIONS && w->dims[i] >= 0; i++) {
-    int64_t lower = 1;
-    lua_rawgeti(L, -2, i + 1);
-    fpg_to_int64(L, -1, &lower);
-    lua_pop(L, 1);
+    int64_t lower = lower_bound(L, said, i);
     fpg_buf_putc(L, head, '[');
     fpg_buf_putint(L, head, lower);
     fpg_buf_putc(L, head, ':');
@@ -442,32 +474,65 @@ static void put_bounds(lua_State *L, writer *w, size_t start) {
     fpg_buf_putc(L, head, ']');
   }
   fpg_buf_putc(L, head, '=');
-  fpg_buf_grow(L, w->out, head->len);
-  memmove(w->out->data + start + head->len, w->out->data + start, len);
-  memcpy(w->out->data + start, head->data, head->len);
+  put_before(L, w->out, start, head);
   fpg_buf_free(L, head);
   lua_pop(L, 1);
 }
 
-int fpg_array_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+static void put_header(lua_State *L, writer *w, size_t start, int said) {
+  fpg_buf *head = fpg_buf_new(L);
+  int ndim = 0;
+  while (w->elements && ndim < MAX_DIMENSIONS && w->dims[ndim] >= 0) ndim++;
+  char *p = fpg_buf_grow(L, head, 12 + 8 * (size_t)ndim);
+  be_put32(p, (uint32_t)ndim);
+  be_put32(p + 4, 1); /* there may be NULLs: the server looks itself */
+  be_put32(p + 8, w->type->elem->oid);
+  for (int i = 0; i < ndim; i++) {
+    be_put32(p + 12 + 8 * i, (uint32_t)w->dims[i]);
+    be_put32(p + 16 + 8 * i, (uint32_t)lower_bound(L, said, i));
+  }
+  put_before(L, w->out, start, head);
+  fpg_buf_free(L, head);
+  lua_pop(L, 1);
+}
+
+/* Writes the list at idx in one form; 0 when that was binary and an element has none. */
+static int write_array(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
+                       int binary) {
   if (lua_type(L, idx) != LUA_TTABLE)
     fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a list for %s", type->name));
   size_t start = out->len;
-  writer w = {.type = type, .out = out, .cx = *cx};
+  writer w = {.type = type, .out = out, .cx = *cx, .binary = binary};
   w.cx.path = w.path;
   w.cx.depth = 0;
   for (int i = 0; i < MAX_DIMENSIONS; i++) w.dims[i] = -1;
   luaL_checkstack(L, 8, "array");
   push_said(L, &w, idx);
+  int said = lua_gettop(L);
   write_level(L, &w, idx, 0);
-  if (!w.elements) { /* {{},{}} has no form but {} */
+  if (w.binary != binary) {
+    out->len = start;
+  } else if (binary) {
+    put_header(L, &w, start, said);
+  } else if (!w.elements) { /* {{},{}} has no form but {} */
     out->len = start;
     fpg_buf_put(L, out, "{}", 2);
-  } else if (!lua_isnil(L, -1)) {
-    put_bounds(L, &w, start);
+  } else if (!lua_isnil(L, said)) {
+    put_bounds(L, &w, start, said);
   }
   lua_pop(L, 1);
+  return w.binary == binary;
+}
+
+int fpg_array_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                          fpg_buf *out) {
+  write_array(L, cx, type, idx, out, 0);
   return FPG_TEXT;
+}
+
+int fpg_array_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+  if (fpg_type_has_binary(type->elem) && write_array(L, cx, type, idx, out, 1)) return FPG_BINARY;
+  return fpg_array_encode_text(L, cx, type, idx, out);
 }
 
 void fpg_open_array(lua_State *L) {

@@ -74,12 +74,14 @@ static const struct {
   fpg_decode_fn *decode_binary, *decode_text;
   fpg_encode_fn *encode, *encode_text;
 } kinds[] = {
-    {"array", fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode, fpg_array_encode},
+    {"array", fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode,
+     fpg_array_encode_text},
     {"composite", fpg_composite_decode_binary, fpg_composite_decode_text, fpg_composite_encode,
-     fpg_composite_encode},
-    {"range", fpg_range_decode_binary, fpg_range_decode_text, fpg_range_encode, fpg_range_encode},
+     fpg_composite_encode_text},
+    {"range", fpg_range_decode_binary, fpg_range_decode_text, fpg_range_encode,
+     fpg_range_encode_text},
     {"multirange", fpg_multirange_decode_binary, fpg_multirange_decode_text, fpg_multirange_encode,
-     fpg_multirange_encode},
+     fpg_multirange_encode_text},
     {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
     {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode}, /* citext */
     {"versioned", fpg_versioned_decode_binary, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},

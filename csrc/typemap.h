@@ -20,7 +20,7 @@ const fpg_type *fpg_typemap_find(const fpg_typemap *map, uint32_t oid);
 
 /* Codecs of what only a map has, in composite.c, range.c and usercodec.c. */
 fpg_decode_fn fpg_composite_decode_binary, fpg_composite_decode_text;
-fpg_encode_fn fpg_composite_encode;
+fpg_encode_fn fpg_composite_encode, fpg_composite_encode_text;
 fpg_decode_fn fpg_user_decode_text;
 fpg_encode_fn fpg_user_encode;
 

@@ -538,7 +538,7 @@ static const fpg_type base_types[T_COUNT] = {
    .decode_binary = fpg_range_decode_binary,     \
    .decode_text = fpg_range_decode_text,         \
    .encode = fpg_range_encode,                   \
-   .encode_text = fpg_range_encode,              \
+   .encode_text = fpg_range_encode_text,              \
    .elem = &base_types[T_##el]},
 #define FPG_MULTIRANGE(id, nm, o, array, el)     \
   {.oid = o,                                     \
@@ -546,7 +546,7 @@ static const fpg_type base_types[T_COUNT] = {
    .decode_binary = fpg_multirange_decode_binary, \
    .decode_text = fpg_multirange_decode_text,    \
    .encode = fpg_multirange_encode,              \
-   .encode_text = fpg_multirange_encode,         \
+   .encode_text = fpg_multirange_encode_text,         \
    .elem = &base_types[T_##el]},
 #include "codecs.def"
 #undef FPG_TYPE
@@ -561,7 +561,7 @@ static const fpg_type array_types[T_COUNT] = {
    .decode_binary = fpg_array_decode_binary,      \
    .decode_text = fpg_array_decode_text,          \
    .encode = fpg_array_encode,                    \
-   .encode_text = fpg_array_encode,               \
+   .encode_text = fpg_array_encode_text,               \
    .elem = &base_types[T_##id]},
 #include "codecs.def"
 #undef FPG_TYPE
@@ -575,7 +575,7 @@ const fpg_type fpg_type_other = {.name = "a type without a codec",
 static const fpg_type list_of_other = {.name = "an array",
                                        .decode_text = fpg_array_decode_text,
                                        .encode = fpg_array_encode,
-                                       .encode_text = fpg_array_encode,
+                                       .encode_text = fpg_array_encode_text,
                                        .elem = &fpg_type_other};
 
 /* One byte for each oid below OID_LIMIT says which row: 0 is none, else row + 1, with the high bit
@@ -682,5 +682,12 @@ int fpg_encode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int
 const char *fpg_type_binary_values(const fpg_type *type) {
   if (text_is_binary(type)) return "any";
   if (type->encode == type->encode_text) return NULL;
+  if (type->encode == fpg_array_encode) { /* a list may hold strings */
+    const char *elements = fpg_type_binary_values(type->elem);
+    return elements && strcmp(elements, "any") == 0 ? "values" : NULL;
+  }
+  if (type->encode == fpg_composite_encode || type->encode == fpg_range_encode ||
+      type->encode == fpg_multirange_encode)
+    return NULL; /* a field, or a bound, may be a string */
   return type->encode == float4_encode || type->encode == float8_encode ? "numbers" : "values";
 }

@@ -31,7 +31,7 @@ extern const fpg_type fpg_type_other;
 
 /* Arrays, in container.c: nested lists, fastpg.null for NULL. */
 fpg_decode_fn fpg_array_decode_binary, fpg_array_decode_text;
-fpg_encode_fn fpg_array_encode;
+fpg_encode_fn fpg_array_encode, fpg_array_encode_text;
 void fpg_open_array(lua_State *L);
 
 /* Raises unless the bytes are text as the server takes it: UTF-8 without a zero byte. */
