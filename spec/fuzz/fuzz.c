@@ -194,7 +194,8 @@ static int fuzz_run(lua_State *L) {
   map_file(L, &f);
   f.keep = (size_t)field(L, "keep");
   f.random = (uint64_t)field(L, "seed") * 2654435761u + 88172645463325252u;
-  time_t end = time(NULL) + (time_t)field(L, "seconds");
+  lua_Number seconds = field(L, "seconds"); /* 0: the seeds only */
+  time_t end = time(NULL) + (time_t)seconds;
   double executions = 0;
   int failed = 0;
   size_t n = lua_rawlen(L, CORPUS); /* all seeds first */
@@ -204,10 +205,11 @@ static int fuzz_run(lua_State *L) {
     const char *bytes = lua_tolstring(L, -1, &len);
     take(&f, bytes, len);
     lua_pop(L, 1);
+    alarm(HANGS_AFTER);
     failed = run_one(L, &f);
     executions++;
   }
-  while (!failed) {
+  while (!failed && seconds > 0) {
     if ((int64_t)executions % 64 == 0) {
       if (time(NULL) >= end) break;
       alarm(HANGS_AFTER);
