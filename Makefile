@@ -13,7 +13,7 @@ BUILD = build/$(LUA)
 TEST_LUAS = lua5.4 luajit
 ALL_LUAS = lua5.4 lua5.3 lua5.1 luajit
 PYTHON ?= python3
-export CC LUA_INCDIR PQ_INCDIR PQ_LIBDIR PG_BINDIR SPEC FILTER DEPS
+export CC LUA_INCDIR PQ_INCDIR PQ_LIBDIR PG_BINDIR SPEC FILTER DEPS FUZZ_SECONDS FUZZ FUZZ_INPUT FUZZ_SEED
 
 MAKEFLAGS += --no-print-directory
 
@@ -37,7 +37,7 @@ LIBS = $(PQ_LIBS) -lgmp -lm
 
 CORE = $(BUILD)/fastpg/core.so
 SRC = $(wildcard csrc/*.c)
-OBJ = $(SRC:csrc/%.c=$(BUILD)/%.o)
+OBJ = $(SRC:csrc/%.c=$(BUILD)/%.o) $(EXTRA:%=$(BUILD)/%.o)
 
 LUA_VERSION = $(patsubst lua%,%,$(patsubst luajit,lua5.1,$(LUA)))
 LUADIR = $(PREFIX)/share/lua/$(LUA_VERSION)
@@ -61,6 +61,12 @@ $(BUILD)/%.o: csrc/%.c
 	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(CFLAGS) -fPIC -fvisibility=hidden \
 	  $(LUA_CFLAGS) $(PQ_CFLAGS) -MMD -MP -c $< -o $@
 
+# The fuzzer itself is not watched.
+$(BUILD)/fuzz.o: spec/fuzz/fuzz.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) -O2 -g -fPIC -fvisibility=hidden $(LUA_CFLAGS) -MMD -MP -c $< -o $@
+
 $(CORE): $(OBJ)
 	@mkdir -p $(@D)
 	$(call say,LINK)
@@ -81,8 +87,9 @@ demo: ## the manual's walk on our music data, or on CHINOOK=path/to/Chinook_Post
 test: ## the specs on Lua 5.4 and LuaJIT; SPEC=spec/x_spec.lua, FILTER=pattern
 	@$(call run_specs,$(TEST_LUAS))
 
-test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT
+test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing each target
 	@$(call run_specs,$(ALL_LUAS))
+	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
 run_specs = tools/deps.sh build run server test $(1) && \
   for lua in $(1); do $(MAKE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
@@ -107,8 +114,17 @@ valgrind: ## the specs on Lua 5.4 under valgrind (slow)
 bench: ## client CPU per query: raw libpq, asyncpg and fastpg side by side
 	@if [ -x bench/run.sh ]; then bench/run.sh; else echo "make bench: there is no bench/run.sh yet"; exit 1; fi
 
-fuzz: ## (comes with a later issue)
-	@echo "make fuzz comes with a later issue; the specs run generated statements through the lexer"; exit 1
+# One program, the sanitizers and the coverage of blocks in it; see spec/fuzz/.
+fuzz: ## fuzz decoders, readers, JSON, the SQL scanner: FUZZ_SECONDS=60 each, FUZZ=target, FUZZ_INPUT=file
+	@tools/deps.sh build run test lua5.4
+	@$(MAKE) build LUA=lua5.4 BUILD=build/fuzz EXTRA=fuzz \
+	  CFLAGS="$(SANITIZE) -fsanitize=float-cast-overflow -fsanitize-coverage=trace-pc" LDFLAGS="-fsanitize=address,undefined"
+	@tools/fuzz.sh
+
+fuzz-seeds: ## write spec/fuzz/seeds anew, by a server's own send functions
+	@tools/deps.sh build run server test lua5.4
+	@$(MAKE) build LUA=lua5.4
+	@eval "$$($(MAKE) env LUA=lua5.4)" && LUA_PATH="./?.lua;$$LUA_PATH" lua5.4 spec/fuzz/seeds.lua
 
 nginx: ## (comes with a later issue)
 	@echo "make nginx comes with the issue for nginx and OpenResty"; exit 1
@@ -165,5 +181,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-24s%s\n' "$$a" "$$b"; done
 
-.PHONY: all build deps env demo test test-all asan valgrind bench fuzz nginx lint fmt generated \
+.PHONY: all build deps env demo test test-all asan valgrind bench fuzz fuzz-seeds nginx lint fmt generated \
   check-generated install uninstall luarocks luarocks-install dist clean help

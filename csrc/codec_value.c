@@ -79,7 +79,7 @@ static int read_binary(lua_State *L, const fpg_ctx *cx, int kind, const char *p,
   switch (kind) {
   case FPG_V_DATE:
     v->date.days = be_i32(p);
-    return 1;
+    return fpg_date_ok(v->date.days) || !fpg_date_finite(v->date.days);
   case FPG_V_TIME:
     v->time.usec = be_i64(p);
     return time_ok(v->time.usec);

@@ -108,11 +108,12 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   if (len < 2 || *p != '(') fpg_bad_text(L, type);
   p++;
   fpg_ctx inner = inside(L, cx, type);
-  int row = begin_row(L, type, type->nfields ? type->nfields : count_columns(p, end)), n = 0;
+  int columns = type->nfields ? type->nfields : count_columns(p, end), n = 0;
+  int row = begin_row(L, type, columns);
   fpg_buf *word = fpg_buf_new(L);
   int empty = p + 1 == end && *p == ')' && type->nfields == 0;
   while (!empty) {
-    if (type->nfields && n >= type->nfields) fpg_bad_text(L, type);
+    if (n >= columns) fpg_bad_text(L, type);
     int there = fpg_buf_unquote(L, word, &p, end, ",)");
     if (p >= end) fpg_bad_text(L, type);
     if (there) {
@@ -126,7 +127,7 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
     n++;
     if (*p++ == ')') break;
   }
-  if (!empty && (p != end || (type->nfields && n != type->nfields))) fpg_bad_text(L, type);
+  if (!empty && (p != end || n != columns)) fpg_bad_text(L, type);
   end_row(L, row);
 }
 

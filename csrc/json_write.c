@@ -95,6 +95,8 @@ static inline void put_char(writer *w, char c) {
 }
 
 /* The string at idx, which is the value or the key of the current child. */
+static const char not_text[] = "text that is not UTF-8 or has a zero byte";
+
 static void put_lua_string(writer *w, int idx, const char *wrong) {
   size_t len;
   const char *s = lua_tolstring(w->L, idx, &len);
@@ -153,8 +155,8 @@ static int put_value(writer *w, int idx) {
     put_numeric(w, text->data, text->len);
   else if (kind == FPG_V_TIMESTAMP || kind == FPG_V_TIMESTAMPTZ)
     put_timestamp(w, text->data, text->len, kind == FPG_V_TIMESTAMPTZ);
-  else if (kind)
-    fpg_json_put_string(L, w->b, text->data, text->len);
+  else if (kind && !fpg_json_put_string(L, w->b, text->data, text->len))
+    fail(w, not_text); /* a range of text is what someone wrote */
   fpg_buf_free(L, text);
   lua_pop(L, 1);
   return kind != 0;
@@ -464,7 +466,7 @@ static int put_scalar(writer *w) {
   lua_State *L = w->L;
   int top = lua_gettop(L), t = lua_type(L, top);
   switch (t) {
-  case LUA_TSTRING: put_lua_string(w, top, "text that is not UTF-8 or has a zero byte"); break;
+  case LUA_TSTRING: put_lua_string(w, top, not_text); break;
   case LUA_TNUMBER: put_number(w, top); break;
   case LUA_TTABLE: begin_table(w); return 0;
   case LUA_TBOOLEAN:

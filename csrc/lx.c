@@ -102,12 +102,14 @@ char *fpg_buf_grow(lua_State *L, fpg_buf *b, size_t n) {
   return at;
 }
 
+static int is_stop(char c, const char *stops) { return c && strchr(stops, c); }
+
 int fpg_buf_unquote(lua_State *L, fpg_buf *word, const char **at, const char *end,
                     const char *stops) {
   const char *p = *at;
   int quoted = 0, any = 0;
   word->len = 0;
-  for (; p < end && (quoted || !strchr(stops, *p)); p++) {
+  for (; p < end && (quoted || !is_stop(*p, stops)); p++) {
     any = 1;
     if (*p == '\\' && p + 1 < end) {
       fpg_buf_putc(L, word, *++p);

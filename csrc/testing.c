@@ -2,13 +2,14 @@
  *
  * testing.c: what only the specs of the decoders need; not there in a usual build.
  *
- * Compiled with -DFPG_TESTING (make asan), it gives Lua the decoders themselves: each on a block of
- * memory that ends where the bytes end, so that a sanitizer sees a step too far.
+ * Compiled with -DFPG_TESTING (make asan, make fuzz), it gives Lua the decoders and the scanner of SQL: each on a block
+ * of memory that ends where the bytes end, so that a sanitizer sees a step too far; and the encoders.
  */
 #include "testing.h"
 
 #ifdef FPG_TESTING
 
+#include "lex.h"
 #include "typemap.h"
 
 /* core.test_decode(oid, binary, bytes, timezone, typemap) -> the value; nil, "no decoder" where the
@@ -36,10 +37,46 @@ static int test_decode(lua_State *L) {
   return 1;
 }
 
-void fpg_open_testing(lua_State *L) {
-  lua_pushcfunction(L, test_decode);
-  lua_setfield(L, -2, "test_decode");
+/* core.test_encode(oid, value, timezone, typemap) -> bytes, whether they are the binary form */
+static int test_encode(lua_State *L) {
+  int64_t oid = 0;
+  fpg_to_int64(L, 1, &oid);
+  fpg_ctx cx = {.timezone = luaL_checkstring(L, 3), .types = fpg_check_typemap(L, 4)};
+  const fpg_type *type = fpg_typemap_find(cx.types, (uint32_t)oid);
+  if (!type) return luaL_error(L, "no such type");
+  const char *direct = NULL;
+  size_t len = 0;
+  fpg_buf *out = fpg_buf_new(L);
+  int form = fpg_encode_param(L, &cx, type, 2, out, &direct, &len);
+  lua_pushlstring(L, direct ? direct : out->data ? out->data : "", direct ? len : out->len);
+  lua_pushboolean(L, form == FPG_BINARY);
+  return 2;
 }
+
+/* core.test_lex(sql, standard_strings) -> how many tokens */
+static int test_lex(lua_State *L) {
+  size_t len;
+  const char *sql = luaL_checklstring(L, 1, &len);
+  char *block = fpg_newuserdata(L, len);
+  memcpy(block, sql, len);
+  fpg_lex lx;
+  fpg_token t;
+  int n = 0;
+  fpg_lex_init(&lx, block, len, lua_toboolean(L, 2));
+  const char *last = block;
+  for (; fpg_lex_next(&lx, &t); n++) {
+    if (t.p < last || t.len == 0 || t.len > (size_t)(block + len - t.p))
+      return luaL_error(L, "token %d lies outside of the text", n + 1);
+    last = t.p + t.len;
+  }
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"test_decode", test_decode}, {"test_encode", test_encode}, {"test_lex", test_lex}, {NULL, NULL}};
+
+void fpg_open_testing(lua_State *L) { luaL_setfuncs(L, functions, 0); }
 
 #else
 

@@ -118,7 +118,7 @@ static int range_of_text(lua_State *L) {
     fpg_push_range(L, FPG_RANGE_EMPTY);
     return 1;
   }
-  if (len < 3 || !strchr("[(", *p)) return bad_range(L, "text such as [1,10) or empty expected");
+  if (len < 3 || (*p != '[' && *p != '(')) return bad_range(L, "text such as [1,10) or empty expected");
   if (*p++ == '[') flags |= FPG_RANGE_LOWER_INC;
   for (int upper = 0; upper < 2; upper++) {
     if (fpg_buf_unquote(L, word, &p, end, ",)]"))

@@ -140,6 +140,16 @@ describe("the decoders", function()
     assert.equal(before + 1, refused)
   end)
 
+  it("refuse a zero byte between columns, and dates that the server does not have", function()
+    local before, taken = refused, decoded
+    decode(2249, false, '(1,2\0(""""""""","(1.5,""""")""")"')
+    decode(1082, true, be32(2147483640))
+    assert.equal(before + 2, refused)
+    decode(2249, false, "(a\0b,2)") -- a byte of the column, though the server has none
+    decode(1082, true, be32(2147483647))
+    assert.equal(taken + 2, decoded)
+  end)
+
   it("of arrays believe no length", function()
     for _, header in ipairs{ be32(6) .. be32(0) .. be32(23) .. (be32(2 ^ 31 - 1) .. be32(1)):rep(6),
       be32(1) .. be32(0) .. be32(23) .. be32(2 ^ 31 - 1) .. be32(1), be32(1) .. be32(0) .. be32(23) .. be32(2 ^ 32 - 1) .. be32(1),
