@@ -184,7 +184,7 @@ int fpg_composite_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
     lua_rawget(L, idx);
     if (!fpg_is_null(L, -1)) {
       word->len = 0;
-      type->fields[i]->encode_text(L, cx, type->fields[i], lua_gettop(L), word);
+      fpg_encode_text(L, cx, type->fields[i], lua_gettop(L), word);
       put_quoted(L, out, word);
     }
     lua_pop(L, 1);
