@@ -17,7 +17,7 @@
 static void put_bound(lua_State *L, const fpg_ctx *cx, const fpg_type *elem, int idx, fpg_buf *out,
                       fpg_buf *word) {
   word->len = 0;
-  if (lua_type(L, idx) == LUA_TSTRING) {
+  if (fpg_is_plain_text(L, elem, idx)) {
     size_t len;
     const char *s = lua_tolstring(L, idx, &len);
     fpg_buf_put(L, word, s, len);

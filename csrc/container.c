@@ -16,7 +16,7 @@
 
 #define MAX_DIMENSIONS 6 /* MAXDIM of PostgreSQL's c.h */
 
-enum { BYTEA = 17, BOX = 603 };
+enum { BOX = 603 };
 
 /* (A domain over boxes has an oid of its own, a box with a codec of the user's another reader.) */
 static char delimiter(const fpg_type *type) {
@@ -354,17 +354,9 @@ static void quote_from(lua_State *L, fpg_buf *b, size_t start) {
 }
 
 static void write_element(lua_State *L, writer *w, int idx) {
-  const fpg_type *elem = w->type->elem;
   fpg_buf_putc(L, w->out, '"');
   size_t start = w->out->len;
-  if (lua_type(L, idx) == LUA_TSTRING && !fpg_type_takes_tables(elem) && elem->oid != BYTEA) {
-    size_t len;
-    const char *s = lua_tolstring(L, idx, &len);
-    fpg_check_text(L, &w->cx, elem, s, len);
-    fpg_buf_put(L, w->out, s, len);
-  } else {
-    elem->encode_text(L, &w->cx, elem, idx, w->out);
-  }
+  fpg_encode_text(L, &w->cx, w->type->elem, idx, w->out);
   quote_from(L, w->out, start);
   fpg_buf_putc(L, w->out, '"');
 }

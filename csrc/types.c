@@ -611,13 +611,13 @@ static int has_binary(const fpg_type *type, int depth) {
 
 int fpg_type_takes_lists(const fpg_type *type) {
   return type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
-         type->encode == fpg_multirange_encode || type->encode == fpg_hstore_encode;
+         type->encode == fpg_multirange_encode || type->encode == fpg_hstore_encode ||
+         type->encode == fpg_array_encode; /* a domain over an array */
 }
 
 int fpg_type_takes_tables(const fpg_type *type) {
-  return type->nfields > 0 || type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
-         type->encode == fpg_range_encode || type->encode == fpg_multirange_encode ||
-         type->encode == fpg_hstore_encode || fpg_type_is_geometric(type);
+  return type->nfields > 0 || type->encode == fpg_range_encode || fpg_type_takes_lists(type) ||
+         fpg_type_is_geometric(type);
 }
 
 int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }
@@ -633,29 +633,44 @@ void fpg_check_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const
                              memchr(s, 0, len) ? "with a zero byte" : "that is not UTF-8"));
 }
 
+int fpg_is_plain_text(lua_State *L, const fpg_type *type, int idx) {
+  return lua_type(L, idx) == LUA_TSTRING && type->encode != fpg_json_encode &&
+         type->encode != fpg_user_encode && type->encode != bytea_encode;
+}
+
+/* Checks what an encoder wrote from `start` on: strings may be anywhere inside of it. */
+static void check_written(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const fpg_buf *out,
+                          size_t start) {
+  if (out->len > start) fpg_check_text(L, cx, type, out->data + start, out->len - start);
+}
+
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                      const char **direct, size_t *direct_len) {
-  if (lua_type(L, idx) != LUA_TSTRING || type->encode == fpg_json_encode)
-    return type->encode(L, cx, type, idx, out);
-  *direct = lua_tolstring(L, idx, direct_len);
-  if (type->encode == bytea_encode) return FPG_BINARY;
-  fpg_check_text(L, cx, type, *direct, *direct_len);
-  return FPG_TEXT;
+  if (fpg_is_plain_text(L, type, idx)) {
+    *direct = lua_tolstring(L, idx, direct_len);
+    fpg_check_text(L, cx, type, *direct, *direct_len);
+    return FPG_TEXT;
+  }
+  if (type->encode == bytea_encode && lua_type(L, idx) == LUA_TSTRING) {
+    *direct = lua_tolstring(L, idx, direct_len);
+    return FPG_BINARY;
+  }
+  size_t start = out->len;
+  int form = type->encode(L, cx, type, idx, out);
+  if (form == FPG_TEXT) check_written(L, cx, type, out, start);
+  return form;
 }
 
 /* ---- COPY --------------------------------------------------------------------------------- */
 
-/* Whether a string is the value's text: not for json, where it is a JSON string, and for bytea. */
-static int is_plain_text(lua_State *L, const fpg_type *type, int idx) {
-  return lua_type(L, idx) == LUA_TSTRING && type->encode != fpg_json_encode &&
-         type->encode != bytea_encode;
-}
-
 void fpg_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
-  if (is_plain_text(L, type, idx))
+  size_t start = out->len;
+  if (fpg_is_plain_text(L, type, idx)) {
     put_text(L, cx, type, idx, out);
-  else
+  } else {
     type->encode_text(L, cx, type, idx, out);
+    check_written(L, cx, type, out, start);
+  }
 }
 
 /* Types whose binary form is the text itself (of bytea: the bytes): they are read so, too.  That of
@@ -670,7 +685,7 @@ static int text_is_binary(const fpg_type *type) {
 int fpg_encode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                       fpg_buf *out) {
   int as_text = text_is_binary(type);
-  if (is_plain_text(L, type, idx)) {
+  if (fpg_is_plain_text(L, type, idx)) {
     if (as_text) put_text(L, cx, type, idx, out);
     return as_text;
   }

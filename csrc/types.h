@@ -43,7 +43,11 @@ void fpg_check_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                      const char **direct, size_t *direct_len);
 
-/* Writes the value at idx as text, by the same rules as a parameter. */
+/* Whether a string at idx is the value's text: not for json, where it is a JSON string, for bytea, and
+ * where the user's functions say what it is. */
+int fpg_is_plain_text(lua_State *L, const fpg_type *type, int idx);
+
+/* Writes the value at idx as text, by the same rules as a parameter: inside of others, and for COPY. */
 void fpg_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out);
 
 /* Writes it in the type's binary form, as COPY needs it, where no field may choose.  False when this

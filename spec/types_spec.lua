@@ -247,3 +247,68 @@ describe("an array", function()
     assert.equal("[1,null,2]", cjson.encode(db:item("SELECT ARRAY[1, NULL, 2]")))
   end)
 end)
+
+describe("a string inside of another value", function()
+  setup(function()
+    db:execute[[
+      CREATE TYPE bytes_range AS RANGE (subtype = bytea);
+      CREATE TYPE json_range AS RANGE (subtype = jsonb);
+      CREATE TYPE text_range AS RANGE (subtype = text);
+      CREATE TYPE parts AS (b bytea, j jsonb, n numeric, big bigint, u uuid);
+      CREATE DOMAIN words AS text[];
+    ]]
+  end)
+
+  it("is the bytes of a bytea and the string of a json", function()
+    for _, column in ipairs{ "", ", 'x'::xml" } do
+      local v = db:first("SELECT bytes_range('\\x00ff', '\\x9c') AS v" .. column).v
+      assert.equal("\0\255", v.lower)
+      assert.equal([=[["\\x00ff","\\x9c")]=], db:item("SELECT $1::bytes_range::text", v))
+      v = db:first([=[SELECT json_range('"a"', '[1]') AS v]=] .. column).v
+      assert.equal("a", v.lower)
+      assert.is_true(db:item([=[SELECT $1::json_range = json_range('"a"', '[1]')]=], v))
+    end
+    assert.equal([[("\\x00ff","""s""",1.5,9223372036854775807,)]],
+      db:item("SELECT $1::parts::text", { b = "\0\255", j = "s", n = "1.5", big = "9223372036854775807" }))
+  end)
+
+  it("must be text as anywhere else", function()
+    for typename, values in pairs{
+      text_range = { { lower = "a\0b" }, fastpg.range("a\0b", "c"), { upper = "\255" } },
+      text = { fastpg.range("a\0b", "c") },
+      parts = { { n = "1\0002" }, { u = "\255" } },
+      ["numeric[]"] = { { "1\0002" } },
+      ["text_range[]"] = { { fastpg.range("a\0b", "c") } },
+    } do
+      for _, value in ipairs(values) do
+        local ok, err = pcall(db.item, db, "SELECT $1::" .. typename, value)
+        assert.is_false(ok)
+        assert(fastpg.is(err, "invalid_argument"), tostring(err))
+      end
+    end
+  end)
+
+  it("may be an element that is a list itself, of a domain over an array", function()
+    local text = '{"{a,b}",NULL,"{{c},{d}}","{}"}'
+    for _, column in ipairs{ "", ", 'x'::xml" } do
+      local v = db:first("SELECT '" .. text .. "'::words[] AS v" .. column).v
+      assert.equal(text, db:item("SELECT $1::words[]::text", v))
+    end
+    assert.equal('{"{a}","{b,c}"}', db:item("SELECT $1::words[]::text", { { "a" }, { "b", "c" } }))
+  end)
+
+  it("goes through the functions of a codec, alone too", function()
+    local other = pg.db()
+    other:set_type_codec("uuid", {
+      decode = function(s) return "u" .. s end,
+      encode = function(s) return (s:gsub("^u", "")) end,
+    })
+    local id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+    local u = other:item("SELECT $1::uuid", id)
+    assert.equal("u" .. id, u)
+    assert.equal(id, other:item("SELECT $1::uuid::text", u))
+    assert.equal("{" .. id .. "}", other:item("SELECT $1::uuid[]::text", { u }))
+    assert.equal("(,,,," .. id .. ")", other:item("SELECT $1::parts::text", { u = u }))
+    other:close()
+  end)
+end)
