@@ -251,6 +251,7 @@ end)
 describe("a string inside of another value", function()
   setup(function()
     db:execute[[
+      SET bytea_output = 'hex';
       CREATE TYPE bytes_range AS RANGE (subtype = bytea);
       CREATE TYPE json_range AS RANGE (subtype = jsonb);
       CREATE TYPE text_range AS RANGE (subtype = text);
