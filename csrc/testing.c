@@ -2,8 +2,9 @@
  *
  * testing.c: what only the specs of the decoders need; not there in a usual build.
  *
- * Compiled with -DFPG_TESTING (make asan, make fuzz), it gives Lua the decoders and the scanner of SQL: each on a block
- * of memory that ends where the bytes end, so that a sanitizer sees a step too far; and the encoders.
+ * Compiled with -DFPG_TESTING (make asan, make fuzz), it gives Lua the decoders and the scanner of
+ * SQL: each on a block of memory that ends where the bytes end, so that a sanitizer sees a step too
+ * far; and the encoders.
  */
 #include "testing.h"
 
@@ -73,8 +74,10 @@ static int test_lex(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"test_decode", test_decode}, {"test_encode", test_encode}, {"test_lex", test_lex}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"test_decode", test_decode},
+                                     {"test_encode", test_encode},
+                                     {"test_lex", test_lex},
+                                     {NULL, NULL}};
 
 void fpg_open_testing(lua_State *L) { luaL_setfuncs(L, functions, 0); }
 

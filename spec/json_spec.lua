@@ -342,7 +342,7 @@ describe("to_json", function()
     { list { 1, nil, 3, n = 2 }, "a list with holes", "$" }, { { 1, 2, n = 2 }, "keys of both kinds", "$" },
     { { [2 ^ 53] = 1 }, "a list with holes", "$" }, { 0 / 0, "NaN or Infinity has no JSON form", "$" },
     { { 1, { x = 1 / 0 } }, "NaN or Infinity has no JSON form", "$[2].x" }, { { -1 / 0 }, "NaN or Infinity", "$[1]" },
-    { "a\0b", "text that is not UTF-8 or has a zero byte", "$" }, { { fastpg.range "[a\255,b)" }, "text that is not UTF-8", "$[1]" }, { { k = "\255" }, "text that is not UTF-8", "$.k" },
+    { "a\0b", "text that is not UTF-8 or has a zero byte", "$" }, { { core.range "[a\255,b)" }, "text that is not UTF-8", "$[1]" }, { { k = "\255" }, "text that is not UTF-8", "$.k" },
     { { "ok", "abcdefgh\237\160\128" }, "text that is not UTF-8", "$[2]" }, { { "\195" }, "text that is not UTF-8", "$[1]" },
     { { ["\255"] = 1 }, "a key that is not UTF-8 or has a zero byte", '$["\\xff"]' },
     { { ["a b"] = { ["x\0"] = 1 } }, "a key that is not UTF-8", '$["a b"]["x\\x00"]' },

@@ -69,19 +69,27 @@ static void put_in(fuzzer *f, size_t at, size_t gone, const char *bytes, size_t 
   f->len += n - gone;
 }
 
+/* clang-format off */
 static const char *const words[] = {
-    "{", "}", "[", "]", "(", ")", ",", ";", ":", "=", "\"", "'", "\\", "\"\"", "\\\"", "''", "\n", "--", "/*", "*/", "$1", "?",
-    "\\?", "::", ":x", "$a$", "$$", "E'", "U&\"", "UESCAPE", "NULL", "null", "true", "[]", "{}", "()", "e5", "E-9", ".", "-", "+",
-    "0", "9", "99999999999999999999", "infinity", "-infinity", "NaN", " BC", "24:00:00", "2024-02-29", "294276-12-31", "4713-01-01",
-    ":60", "+15:59:59", " year ", " mons ", "P1Y", "T", "Z", "=>", "empty", "\\u0000", "\\ud83d", "\\udc18", "\xc3\xa9", "\xff",
-    "\xf0\x9f\x90\x98", "a", " ", "<", ">", "&", "|", "!", "WITH", "UPDATE", "BEGIN ATOMIC", "END", "CASE", "SELECT",
+    "{", "}", "[", "]", "(", ")", ",", ";", ":", "=", "\"", "'", "\\", "\"\"", "\\\"", "''", "\n",
+    "--", "/*", "*/", "$1", "?", "\\?", "::", ":x", "$a$", "$$", "E'", "U&\"", "UESCAPE", "NULL",
+    "null", "true", "[]", "{}", "()", "e5", "E-9", ".", "-", "+", "0", "9", "99999999999999999999",
+    "infinity", "-infinity", "NaN", " BC", "24:00:00", "2024-02-29", "294276-12-31", "4713-01-01",
+    ":60", "+15:59:59", " year ", " mons ", "P1Y", "T", "Z", "=>", "empty", "\\u0000", "\\ud83d",
+    "\\udc18", "\xc3\xa9", "\xff", "\xf0\x9f\x90\x98", "a", " ", "<", ">", "&", "|", "!", "WITH",
+    "UPDATE", "BEGIN ATOMIC", "END", "CASE", "SELECT",
 };
+/* clang-format on */
 
-static const uint32_t numbers[] = {0, 1, 2, 3, 4, 6, 7, 8, 16, 23, 25, 114, 127, 128, 255, 256, 600, 1700, 2249, 0x4000, 0x7fff,
-    0x8000, 0xc000, 0xffff, 0x10000, 0x7ffffffe, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
+static const uint32_t numbers[] = {
+    0,       1,          2,          3,          4,          6,         7,      8,
+    16,      23,         25,         114,        127,        128,       255,    256,
+    600,     1700,       2249,       0x4000,     0x7fff,     0x8000,    0xc000, 0xffff,
+    0x10000, 0x7ffffffe, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
 
 static void put_number(fuzzer *f, size_t at) {
-  uint32_t n = below(f, 3) ? numbers[below(f, sizeof numbers / sizeof *numbers)] : below(f, f->len + 8);
+  uint32_t n =
+      below(f, 3) ? numbers[below(f, sizeof numbers / sizeof *numbers)] : below(f, f->len + 8);
   size_t size = below(f, 3) ? 4 : 2;
   char bytes[4];
   for (size_t i = 0; i < size; i++) bytes[i] = (char)(n >> 8 * (size - 1 - i));
@@ -144,8 +152,10 @@ static int run_one(lua_State *L, fuzzer *f) {
   int failed = lua_pcall(L, 1, 0, 0) != 0;
   watching = 0;
   if (failed) return 1;
-  if (fresh) lua_rawseti(L, CORPUS, (int)lua_rawlen(L, CORPUS) + 1);
-  else lua_pop(L, 1);
+  if (fresh)
+    lua_rawseti(L, CORPUS, (int)lua_rawlen(L, CORPUS) + 1);
+  else
+    lua_pop(L, 1);
   return 0;
 }
 
@@ -223,8 +233,10 @@ static int fuzz_run(lua_State *L) {
   munmap(f.input - 8, LONGEST + 8);
   lua_pushnumber(L, executions);
   lua_pushnumber(L, (lua_Number)(lua_rawlen(L, CORPUS) - n));
-  if (failed) lua_pushvalue(L, -3);
-  else lua_pushnil(L);
+  if (failed)
+    lua_pushvalue(L, -3);
+  else
+    lua_pushnil(L);
   return 3;
 }
 

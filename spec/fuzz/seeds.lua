@@ -85,7 +85,9 @@ local function add_value(typename, expression, binary_target, text_target)
   if theirs > 16384 and not ours[theirs] then return end
   local oid = be32(ours[theirs] or theirs)
   local send = call(name, "typsend", expression)
-  if send then add(binary_target, typename, "b" .. oid .. replace(db:item(send)), expression) end
+  local ok, bytes = false, nil
+  if send then ok, bytes = pcall(db.item, db, send) end -- (that of an array of a type without one fails)
+  if ok then add(binary_target, typename, "b" .. oid .. replace(bytes), expression) end
   add(text_target, typename, "t" .. oid .. db:item(call(name, "typoutput", expression)), expression)
 end
 
