@@ -114,7 +114,8 @@ local KINDS = {
   { "enum", "string", "enum", "string", "" },
   { "domain", "as its base type", "domain", "as its base type", "" },
   { "composite", "row", "composite", "row, table by the names of columns, text", "binary where all its columns are" },
-  { "range of your own", "`fastpg.range`", { "textrange('a', 'c')", "v, v.upper" }, TAKES.fpg_range_encode, "over any subtype" },
+  { "range of your own", "`fastpg.range`", { "textrange('a', 'c')", "v, v.upper" }, TAKES.fpg_range_encode,
+    "binary where its subtype is" },
   { "multirange of your own", "`fastpg.multirange`", { "textmultirange(textrange('a', 'c'))", "v, #v" },
     TAKES.fpg_multirange_encode, "" },
   { "hstore", "table", "hstore", "table of strings and numbers, `fastpg.null` for NULL; text", "" },
@@ -148,29 +149,32 @@ local function read(path)
   return text
 end
 
-local RANGE = {
-  FPG_RANGE = { nil, "fpg_range_decode_binary", "fpg_range_decode_text", "fpg_range_encode", "fpg_range_encode" },
-  FPG_MULTIRANGE = { nil, "fpg_multirange_decode_binary", "fpg_multirange_decode_text", "fpg_multirange_encode",
-    "fpg_multirange_encode" },
-}
+local function split(text)
+  local list = {}
+  for arg in text:gmatch "[^,%s][^,]*" do list[#list + 1] = arg end
+  return list
+end
 
--- One line of codecs.def as a row, or nil.
-local function parse_row(line)
+-- One line of codecs.def as a row, or nil. `ranges`: the functions of rows that don't name them.
+local function parse_row(line, ranges)
   local macro, args, why = line:match "^(FPG_[A-Z_]+)%((.-)%)%s*(.*)$"
   if not macro then return nil end
-  local list = {}
-  for arg in args:gmatch "[^,%s][^,]*" do list[#list + 1] = arg end
+  local list = split(args)
   local name = list[2]:match('^"(.*)"$'):gsub('\\"', '"')
   local first = macro == "FPG_TYPE_ALONE" and 3 or 4
-  local f = RANGE[macro] or { nil, list[first + 1], list[first + 2], list[first + 3], list[first + 4] }
-  return { id = list[1], name = name, oid = tonumber(list[3]), binary = f[2] ~= "NULL", reader = f[3], writer = f[4],
-    writes_binary = f[4] ~= f[5], why = why:match "^/%*%s*(.-)%s*%*/" }
+  local f = ranges[macro] or { list[first + 1], list[first + 2], list[first + 3], list[first + 4] }
+  return { id = list[1], name = name, oid = tonumber(list[3]), binary = f[1] ~= "NULL", reader = f[2], writer = f[3],
+    writes_binary = f[3] ~= f[4], why = why:match "^/%*%s*(.-)%s*%*/" }
 end
 
 ---The rows of codecs.def, in its order.
 function types_page.rows()
-  local rows = {}
-  for line in read("csrc/codecs.def"):gmatch "[^\n]+" do rows[#rows + 1] = parse_row(line) end
+  local rows, ranges = {}, {}
+  for line in read("csrc/codecs.def"):gmatch "[^\n]+" do
+    local macro, functions = line:match "^#define (FPG_%u*RANGE)%b() FPG_TYPE%(id, name, oid, array, (.-)%)$"
+    if macro then ranges[macro] = split(functions) end
+    rows[#rows + 1] = parse_row(line, ranges)
+  end
   return rows
 end
 
