@@ -394,6 +394,38 @@ static void send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int fir
   c->fresh = !c->each;
 }
 
+static int check_count_arg(lua_State *L, int idx) {
+  int64_t n;
+  if (!fpg_to_int64(L, idx, &n) || n < 0 || n > 65535)
+    fpg_raise(L, "invalid_argument", "a statement takes at most 65535 arguments");
+  return (int)n;
+}
+
+/* conn:send_undescribed(sql, list, n): runs SQL whose parameters' types are not asked for: all of them
+ * go as text, and the result comes as text.  result_statement says then how to read it. */
+static int conn_send_undescribed(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const char *sql = luaL_checkstring(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  int n = check_count_arg(L, 4);
+  begin_new(L, c);
+  c->each = 0;
+  fpg_args a = fpg_encode_args(L, c, fpg_stmt_undescribed(L, n), 3, 0, n);
+  check_sent(L, c,
+             PQsendQueryParams(c->pg, sql, n, NULL, a.values, a.lengths, a.formats, FPG_TEXT));
+  c->slots++;
+  c->fresh = 1;
+  return 0;
+}
+
+/* conn:result_statement() -> a statement that reads the finished result, which is text */
+static int conn_result_statement(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (!c->res) return fpg_raise(L, "connection_busy", "there is no result");
+  fpg_stmt_new(L, "", c->res)->text_only = 1;
+  return 1;
+}
+
 /* What follows every single statement: where the pipeline is open, the Sync that closes it. */
 static void close_single(lua_State *L, fpg_conn *c) {
   if (c->open_pipeline) send_sync(L, c);
@@ -408,13 +440,6 @@ static int conn_send_query(lua_State *L) {
   send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
   close_single(L, c);
   return 0;
-}
-
-static int check_count_arg(lua_State *L, int idx) {
-  int64_t n;
-  if (!fpg_to_int64(L, idx, &n) || n < 0 || n > 65535)
-    fpg_raise(L, "invalid_argument", "a statement takes at most 65535 arguments");
-  return (int)n;
 }
 
 /* conn:send_list(stmt, list, n): the same with the arguments in a list */
@@ -668,6 +693,12 @@ static int core_poll(lua_State *L) {
   return 1;
 }
 
+/* core.libpq_version() -> 150018 for 15.18 */
+static int core_libpq_version(lua_State *L) {
+  lua_pushinteger(L, PQlibVersion());
+  return 1;
+}
+
 /* core.clock() -> seconds of a clock that only goes forward */
 static int core_clock(lua_State *L) {
   struct timespec t;
@@ -692,6 +723,8 @@ static const luaL_Reg conn_methods[] = {
     {"flush", conn_flush},
     {"stream", conn_stream},
     {"make_statement", conn_make_statement},
+    {"send_undescribed", conn_send_undescribed},
+    {"result_statement", conn_result_statement},
     {"fd", conn_fd},
     {"transaction_status", conn_transaction_status},
     {"usable", conn_usable},
@@ -711,6 +744,7 @@ static const luaL_Reg core_functions[] = {
     {"conninfo_defaults", core_conninfo_defaults},
     {"poll", core_poll},
     {"clock", core_clock},
+    {"libpq_version", core_libpq_version},
     {NULL, NULL},
 };
 

@@ -32,8 +32,7 @@ static int push_shape(lua_State *L, const PGresult *res) {
   return duplicates;
 }
 
-fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
-  int nparams = PQnparams(res), ncols = PQnfields(res);
+static fpg_stmt *new_stmt(lua_State *L, const char *name, int nparams, int ncols) {
   size_t size = sizeof(fpg_stmt) + (size_t)nparams * sizeof(fpg_type *) +
                 (size_t)ncols * sizeof(fpg_column) +
                 ((size_t)nparams + (size_t)ncols) * sizeof(uint32_t);
@@ -45,10 +44,22 @@ fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
   st->ncols = ncols;
   st->cols = (fpg_column *)(void *)(st->params + nparams);
   st->oids = (uint32_t *)(void *)(st->cols + ncols);
+  return st;
+}
+
+fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
+  int nparams = PQnparams(res), ncols = PQnfields(res);
+  fpg_stmt *st = new_stmt(L, name, nparams, ncols);
   for (int i = 0; i < nparams; i++) st->oids[i] = PQparamtype(res, i);
   for (int i = 0; i < ncols; i++) st->oids[nparams + i] = PQftype(res, i);
   st->duplicates = push_shape(L, res);
   fpg_setuservalue(L, -2);
+  return st;
+}
+
+fpg_stmt *fpg_stmt_undescribed(lua_State *L, int nparams) {
+  fpg_stmt *st = new_stmt(L, "", nparams, 0);
+  for (int i = 0; i < nparams; i++) st->params[i] = &fpg_type_other;
   return st;
 }
 
@@ -66,7 +77,7 @@ static int bind_types(fpg_stmt *st) {
       st->params[i] = type;
     } else {
       st->cols[i - st->nparams].type = type;
-      if (!fpg_type_has_binary(type)) st->format = FPG_TEXT;
+      if (st->text_only || !fpg_type_has_binary(type)) st->format = FPG_TEXT;
     }
   }
   for (int i = 0; i < st->ncols; i++) {

@@ -24,6 +24,7 @@ typedef struct fpg_stmt {
   char name[32];    /* on the server; "" is the unnamed statement */
   int nparams, ncols;
   int format;       /* FPG_BINARY, or FPG_TEXT when a column has no binary reader */
+  int text_only;    /* the result is text, whatever could be read in binary */
   int duplicates;   /* two columns have the same name */
   double used;      /* the connection's clock at the last use, for eviction */
   fpg_column *cols;      /* behind params, in the same block; */
@@ -34,6 +35,9 @@ typedef struct fpg_stmt {
 
 /* Pushes a statement made from the result of a Describe. */
 fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *described);
+
+/* Pushes a statement of which only the number of parameters is known: each is written as text. */
+fpg_stmt *fpg_stmt_undescribed(lua_State *L, int nparams);
 
 fpg_stmt *fpg_check_stmt(lua_State *L, int idx);
 

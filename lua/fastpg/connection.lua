@@ -374,8 +374,24 @@ function Connection:run(sql, fetch, target, ...)
   error(errors.annotate(err, sql), 0)
 end
 
+-- A description of more parameters than these is over 30,000 bytes, which a libpq older than 15.20 takes
+-- for a broken protocol.
+Connection.most_described = core.libpq_version() >= 150020 and core.libpq_version() < 160000 and 65535 or 7498
+
+-- Without a description: every argument goes as text, and the server finds the types.
+local function run_undescribed(self, sql, fetch, target, list, n)
+  self.c:send_undescribed(sql, list, n)
+  self:drive()
+  local err = self:outcome()
+  if err then error(errors.annotate(err, sql), 0) end
+  local st = self.c:result_statement()
+  st:bind(self.types and self.types.map)
+  return fetch(self, st, target)
+end
+
 --- The same with the arguments in a list.
 function Connection:run_list(sql, fetch, target, list, n)
+  if n > Connection.most_described then return run_undescribed(self, sql, fetch, target, list, n) end
   local st = self:statement(sql)
   self:send("send_list", st, list, n)
   self:drive()

@@ -89,13 +89,16 @@ function statement.collect(parsed, ...)
   return list, placeholders.append(list, parsed.npos, parsed.names, names)
 end
 
+-- From here on arguments go by the list, where the connection looks at their number.
+local MANY = 1000
+
 --- Runs the user's SQL on a connection.
 ---@param conn table
 ---@param fetch function  one of statement.fetch
 ---@param target any  what fetch needs to know
 function statement.run(conn, fetch, target, sql, ...)
   local parsed = statement.parse(sql, conn.standard_strings)
-  if parsed.names or is_args((...)) then
+  if parsed.names or is_args((...)) or parsed.npos > MANY then
     return conn:run_list(parsed.text, fetch, target, statement.collect(parsed, ...))
   end
   return conn:run(parsed.text, fetch, target, ...)
