@@ -118,6 +118,7 @@ void fpg_multirange_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_typ
     int size = end - p < 4 ? -1 : be_i32(p);
     if (size < 0 || size > end - p - 4) fpg_bad_length(L, type, "more", len);
     fpg_range_decode_binary(L, cx, type->elem, p + 4, (size_t)size);
+    if (p[4] & FPG_RANGE_EMPTY) fpg_bad_binary(L, type); /* the server drops empty ones */
     p += 4 + size;
     if (i > 1) fpg_buf_putc(L, text, ',');
     fpg_range_text(L, lua_gettop(L), text);

@@ -143,7 +143,7 @@ void fpg_array_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
     if (r.dims[i] < 0 || total > (r.end - r.p) / 4 + MAX_DIMENSIONS * 8)
       fpg_raise(L, "protocol_violation", "%s: unexpected array header", type->name);
   }
-  if (r.ndim == 0) {
+  if (r.ndim == 0 || total == 0) { /* as array_recv: without elements there are no dimensions */
     lua_newtable(L);
     mark_array(L);
   } else {

@@ -129,6 +129,11 @@ describe("the decoders", function()
     return string.char(math.floor(n / 2 ^ 24) % 256, math.floor(n / 2 ^ 16) % 256, math.floor(n / 256) % 256, n % 256)
   end
 
+  it("of an array without elements give an empty one, whatever its dimensions", function()
+    local bytes = be32(3) .. be32(0) .. be32(23) .. be32(3) .. be32(1) .. be32(0) .. be32(8) .. be32(5) .. be32(1)
+    assert.is_nil(next(core.test_decode(1007, true, bytes, "UTC", db.types.map)))
+  end)
+
   it("of records end, however deep they are", function()
     local bytes = be32(0)
     local parts, depth = {}, 50000
@@ -148,6 +153,12 @@ describe("the decoders", function()
     decode(2249, false, "(a\0b,2)") -- a byte of the column, though the server has none
     decode(1082, true, be32(2147483647))
     assert.equal(taken + 2, decoded)
+  end)
+
+  it("refuse an empty range in a multirange, which the server has none of", function()
+    local before = refused
+    decode(4451, true, be32(1) .. be32(1) .. "\25")
+    assert.equal(before + 1, refused)
   end)
 
   it("of arrays believe no length", function()
