@@ -149,8 +149,8 @@ static void link_entry(lua_State *L, fpg_typemap *map, entry *e, int def) {
   lua_pop(L, 1);
 }
 
-/* A domain is its base type under another oid. */
-static void link_domain(fpg_typemap *map, entry *e) {
+/* A domain is its base type under another oid, with what that has beyond its row. */
+static void link_domain(lua_State *L, fpg_typemap *map, entry *e) {
   if (strcmp(e->kind, "domain") != 0) return;
   const fpg_type *base = find_or_other(map, e->elem_oid);
   uint32_t oid = e->type.oid;
@@ -158,6 +158,8 @@ static void link_domain(fpg_typemap *map, entry *e) {
   e->type = *base;
   e->type.oid = oid;
   e->type.name = name;
+  fpg_type_push_data(L, base);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &e->type);
 }
 
 /* typemap:define{ { oid =, name =, kind =, elem = oid, fields = { oids }, data = table }, … }: a
@@ -180,7 +182,7 @@ static int typemap_define(lua_State *L) {
     link_entry(L, map, list[i - 1], lua_gettop(L));
     lua_pop(L, 1);
   }
-  for (int i = 0; i < n; i++) link_domain(map, list[i]);
+  for (int i = 0; i < n; i++) link_domain(L, map, list[i]);
   for (int i = 0; i < n; i++) list[i]->kind = NULL;
   return 0;
 }

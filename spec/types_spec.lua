@@ -257,6 +257,7 @@ describe("a string inside of another value", function()
       CREATE TYPE text_range AS RANGE (subtype = text);
       CREATE TYPE parts AS (b bytea, j jsonb, n numeric, big bigint, u uuid);
       CREATE DOMAIN words AS text[];
+      CREATE DOMAIN some_parts AS parts;
     ]]
   end)
 
@@ -296,6 +297,21 @@ describe("a string inside of another value", function()
       assert.equal(text, db:item("SELECT $1::words[]::text", v))
     end
     assert.equal('{"{a}","{b,c}"}', db:item("SELECT $1::words[]::text", { { "a" }, { "b", "c" } }))
+  end)
+
+  it("may be of a domain over a composite type", function()
+    local text = "(,,1.5,9223372036854775807,)"
+    for _, column in ipairs{ "", ", 'x'::xml" } do
+      local v = db:first("SELECT ARRAY[$1::some_parts, NULL] AS v" .. column, text).v
+      assert.equal("1.5", tostring(v[1].n))
+      assert.equal(text, db:item("SELECT $1::some_parts::text", v[1]))
+      assert.equal(text, db:item("SELECT ($1::some_parts[])[1]::text", v))
+    end
+    assert.has_error(function() db:q("SELECT $1::some_parts", { nn = 1 }) end)
+    local other = pg.db()
+    other:set_type_codec("parts", { encode = function(v) return v[1] end })
+    assert.equal(text, other:item("SELECT $1::some_parts::text", { text }))
+    other:close()
   end)
 
   it("goes through the functions of a codec, alone too", function()
