@@ -497,4 +497,14 @@ describe("writing:", function()
       other:close()
     end
   end)
+
+  it("in bulk after another session changed the table", function()
+    local other = pg.db()
+    db:execute "drop table if exists bulk_ddl; create table bulk_ddl (id serial primary key, n int)"
+    assert.equal(2, #db.t.bulk_ddl:inserts{ { n = 1 }, { n = 2 } })
+    other:execute "alter table bulk_ddl add column z text default 'q'"
+    assert.equal("q", db.t.bulk_ddl:inserts{ { n = 3 }, { n = 4 } }[2].z)
+    assert.equal(4, #db.t.bulk_ddl)
+    other:close()
+  end)
 end)

@@ -295,7 +295,7 @@ end
 
 -- The statement is not what the server has any more: its plan's result changed (the server says so
 -- in its own function's name, in every language), or it was deallocated behind our back.
-local function is_stale_plan(err)
+function Connection.is_stale_plan(err)
   return err.sqlstate == "0A000" and err.source_function == "RevalidateCachedQuery"
     or err.sqlstate == "26000"
 end
@@ -304,7 +304,7 @@ end
 
 --- After a failed statement: whether it may run once more from a fresh Parse.
 function Connection:may_retry(err)
-  if not is_stale_plan(err) then return false end
+  if not Connection.is_stale_plan(err) then return false end
   self:forget_all(err.sqlstate == "0A000")
   if self.on_ddl then self.on_ddl() end
   if self.c:transaction_status() == "idle" then return not self.retrying end

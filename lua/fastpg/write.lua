@@ -6,6 +6,7 @@
 -- for rows that are not there, and the batches.
 
 local batch = require "fastpg.batch"
+local Connection = require "fastpg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
@@ -248,9 +249,16 @@ local function bulk(self, what, list, make)
     errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
   end
   handle.resolve(st)
-  return st.db:transaction(function(tx)
-    return run_bulk(tx:connection(), st, what, list, function(item, record) make(st, item, record) end)
-  end)
+  local function attempt()
+    return st.db:transaction(function(tx)
+      return run_bulk(tx:connection(), st, what, list, function(item, record) make(st, item, record) end)
+    end)
+  end
+  local ok, result = pcall(attempt)
+  if ok then return result end
+  -- another session changed the table: nothing was done, and what was prepared is forgotten by now
+  if Connection.is_stale_plan(result) and not st.db:bound_connection() then return attempt() end
+  error(result, 0)
 end
 
 --- Inserts many rows, pipelined, all or nothing: the list of rows as stored.
