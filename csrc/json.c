@@ -15,14 +15,8 @@ static const char array_mt_key, own_array_mt_key, json_null_key;
 int fpg_json_raise(lua_State *L, const char *name, int blame, const char *message) {
   fpg_push_error(L, name, "%s", message);
   if (blame) {
-    luaL_where(L, 1);
-    size_t len;
-    const char *where = lua_tolstring(L, -1, &len);
-    if (len > 2) { /* "script.lua:12: " */
-      lua_pushlstring(L, where, len - 2);
-      lua_setfield(L, -3, "where");
-    }
-    lua_pop(L, 1);
+    fpg_push_where(L);
+    lua_setfield(L, -2, "where");
   }
   return lua_error(L);
 }

@@ -78,7 +78,7 @@ static int fail_at(writer *w, int depth, const char *what) {
   const char *message = w->param > 0
                             ? lua_pushfstring(L, "$%d: json: %s at %s", w->param, what, where)
                             : lua_pushfstring(L, "json: %s at %s", what, where);
-  return fpg_json_raise(L, "invalid_argument", w->param < 0, message);
+  return fpg_json_raise(L, "invalid_argument", 1, message);
 }
 
 static int fail(writer *w, const char *what) { return fail_at(w, w->depth, what); }

@@ -36,6 +36,8 @@ static int core_sql(lua_State *L) {
     return fpg_raise(L, "invalid_argument", "fastpg.sql: SQL text expected, got %s",
                      fpg_describe(L, 1));
   const char *s = lua_tolstring(L, 1, &len);
+  if (strlen(s) != len)
+    return fpg_raise(L, "invalid_argument", "fastpg.sql: the text has a NUL byte");
   fragment *f = fpg_newuserdata(L, sizeof *f + len);
   f->len = len;
   memcpy(f->text, s, len + 1);

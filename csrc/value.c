@@ -36,14 +36,8 @@ int fpg_value_raise(lua_State *L, const char *name, const char *fmt, ...) {
   const char *message = lua_pushvfstring(L, fmt, ap);
   va_end(ap);
   fpg_push_error(L, name, "%s", message);
-  luaL_where(L, 1);
-  size_t len;
-  const char *where = lua_tolstring(L, -1, &len);
-  if (len > 2) { /* "script.lua:12: " */
-    lua_pushlstring(L, where, len - 2);
-    lua_setfield(L, -3, "where");
-  }
-  lua_pop(L, 1);
+  fpg_push_where(L);
+  lua_setfield(L, -2, "where");
   return lua_error(L);
 }
 

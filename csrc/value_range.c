@@ -146,8 +146,8 @@ static int is_none(lua_State *L, int idx) {
 static int core_range(lua_State *L) {
   if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TSTRING) return range_of_text(L);
   if (lua_gettop(L) < 2) return bad_range(L, "text, or two bounds expected");
-  const char *bounds = luaL_optstring(L, 3, "[)");
-  if (strlen(bounds) != 2 || !strchr("[(", bounds[0]) || !strchr("])", bounds[1]))
+  const char *bounds = lua_isnoneornil(L, 3) ? "[)" : lua_tostring(L, 3);
+  if (!bounds || strlen(bounds) != 2 || !strchr("[(", bounds[0]) || !strchr("])", bounds[1]))
     return bad_range(L, "the third argument is \"[)\", \"[]\", \"()\" or \"(]\"");
   lua_settop(L, 2);
   int flags = (is_none(L, 1)         ? FPG_RANGE_LOWER_INF

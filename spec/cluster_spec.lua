@@ -161,6 +161,8 @@ describe("cluster options", function()
     assert.equal("Cluster (closed)", tostring(pg))
     assert.matches("closed", message(pg.start, pg))
     assert.matches("closed", message(pg.stop, pg))
+    assert.matches("the cluster is closed", message(pg.connect, pg))
+    assert.matches("a cluster expected as self", message(pg.connect))
   end)
 end)
 

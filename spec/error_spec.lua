@@ -515,6 +515,33 @@ describe("every public function", function()
     report(complaints)
   end)
 
+  it("of what can't be assigned to, is over or is no callback raises error objects", function()
+    local p
+    db:pipeline(function(q) p = q end)
+    local complaints = {}
+    for what, fn in pairs{
+      ["q.x ="] = function() cats:where("true").limit = 1 end,
+      ["t.c.x ="] = function() cats.c.x = 1 end,
+      ["db.t.x ="] = function() db.t.x = 1 end,
+      ["p:q"] = function() p:q("SELECT 1") end,
+      ["q:each"] = function() cats:where("true"):each(1) end,
+      ["c.has"] = function() local _ = cats.c.has(1, "x") end,
+      ["db:table_names"] = function() db:table_names(0 / 0) end,
+      ["fastpg.range"] = function() fastpg.range(1, 2, {}) end,
+      ["fastpg.sql"] = function() fastpg.sql("a\0b") end,
+      ["fastpg.try"] = function() fastpg.try(1) end,
+      ["string / numeric"] = function() local _ = "x" / fastpg.numeric "1" end,
+      ["a json parameter"] = function() db:item("SELECT $1::jsonb", { 1, x = 2 }) end,
+    } do
+      complaints[#complaints + 1] = check(what, fn)
+      local err = failure(fn)
+      assert.matches("error_spec.lua:%d+: ", tostring(err), nil, nil, what)
+    end
+    report(complaints)
+    assert.equal("closed", failure(p.q, p, "SELECT 1").name)
+    assert.equal(1, fastpg.try(setmetatable({}, { __call = function() return 1 end })))
+  end)
+
   it("of prepared statements, pipelines, rows, transactions and streams raises error objects", function()
     local complaints = {}
     local prepared = db:prepare "SELECT $1::int AS n"

@@ -240,13 +240,18 @@ local mt = { __index = methods, __name = "fastpg.Cluster" }
 -- A database made by a cluster keeps it: cluster.start():connect() is not collected under it.
 local kept = setmetatable({}, { __mode = "k" })
 
-local function order(pg, text)
+local function check_open(pg)
   if pg.supervisor:closed() then errors.raise("closed", "the cluster is closed") end
+end
+
+local function order(pg, text)
+  check_open(pg)
   pg.supervisor:send(text .. "\n")
   return answer(pg.supervisor)
 end
 
 local function merged(pg, opts, what)
+  check_open(pg)
   if opts ~= nil and type(opts) ~= "table" then
     errors.argument("%s: a table of options expected, got %s", what, type(opts))
   end
@@ -306,6 +311,8 @@ function methods.close(pg)
     errors.raise("cluster", "cluster: the server did not stop; its directory is " .. pg.dir)
   end
 end
+
+errors.check_self(methods, mt, "a cluster", "pg")
 
 function mt.__tostring(pg)
   if pg.supervisor:closed() then return "Cluster (closed)" end

@@ -396,6 +396,7 @@ local Pipeline = {}
 local queue = {}
 for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "status" } do
   queue[name] = function(self, sql, ...)
+    if rawget(self, "over") then errors.raise("closed", "the pipeline is over: it queues statements within its function only") end
     local parsed = statement.parse(sql, self.standard)
     local list, n = statement.collect(parsed, ...)
     self[#self + 1] = { text = parsed.text, how = fetch[how], list = list, n = n }
@@ -423,6 +424,7 @@ function methods.pipeline(self, fn)
   if type(fn) ~= "function" then errors.argument("pipeline: a function expected, got %s", type(fn)) end
   local p = setmetatable({ standard = self.root.standard_strings }, Pipeline)
   fn(p)
+  p.over = true
   return self:on_connection(run_pipeline, self.row_target, p)
 end
 

@@ -126,6 +126,10 @@ local unpack = table.unpack or unpack
 --- Calls fn: its results, or nil and the error.
 ---@return any
 function errors.try(fn, ...)
+  local mt = getmetatable(fn)
+  if type(fn) ~= "function" and not (type(mt) == "table" and mt.__call) then
+    errors.argument("fastpg.try: a function expected, got %s", type(fn))
+  end
   local results = pack(pcall(fn, ...))
   if results[1] then return unpack(results, 2, results.n) end
   return nil, results[2]

@@ -141,6 +141,7 @@ local function identity(st)
 end
 
 function columns_methods.has(self, what)
+  if type(self) ~= "table" or not self[STATE] then errors.misused("the columns of a Table", "t.c", "has", self) end
   local st = self[STATE]
   local column = handle.column_of(what)
   if column and column.state ~= st and identity(column.state) ~= identity(st) then return false end
@@ -167,6 +168,7 @@ end
 Columns.__tostring = function(self)
   return table.concat(handle.resolve(self[STATE]).shape.columns, ", ")
 end
+Columns.__newindex = function(_, name) errors.argument("the columns of a Table can't be assigned to (%s)", tostring(name)) end
 Columns.__len = function(self) return #handle.resolve(self[STATE]).columns end
 
 --- What `t.c` gives.

@@ -110,6 +110,9 @@ Getter.__call = function(getter, ...)
   if n == 0 then return list(getter) end
   return (table.unpack or unpack)(several(getter, { ... }, n), 1, n)
 end
+Getter.__newindex = function(getter, key)
+  errors.argument("db.%s can't be assigned to (%s)", getter[VIEWS] and "v" or "t", tostring(key))
+end
 Getter.__tostring = function(getter) return table.concat(names_of(getter), ", ") end
 Getter.__pairs = function(getter)
   local names_list, i = names_of(getter), 0
@@ -163,8 +166,14 @@ function names.extend(methods, properties)
   --- The views (materialized ones too).
   function methods.views(self) return self.v() end
 
-  function methods.table_names(self, schema) return connected(self):list(self, false, schema) end
-  function methods.view_names(self, schema) return connected(self):list(self, true, schema) end
+  for name, views in pairs{ table_names = false, view_names = true } do
+    methods[name] = function(self, schema)
+      if schema ~= nil and type(schema) ~= "string" then
+        errors.argument("%s: the name of a schema expected, got %s", name, type(schema))
+      end
+      return connected(self):list(self, views, schema)
+    end
+  end
 
   --- Whether there is a table or view of that name (or whether the Table still exists).
   function methods.has(self, what)

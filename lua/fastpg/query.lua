@@ -116,6 +116,7 @@ end
 
 function query.each(st, sel, fn)
   refuse_pairs(sel, "each")
+  if fn ~= nil and type(fn) ~= "function" then errors.argument("each: a function expected, got %s", type(fn)) end
   local sql, args, n = selection.sql(st, sel)
   return st.db:iterate(fn, target_of(st, sel), sql, args, n)
 end
@@ -249,6 +250,9 @@ end
 errors.check_names(errors.check_self(methods, Query, "a query", "q"), "a query")
 Query.__index = methods
 Query.__call = methods.all
+Query.__newindex = function(_, key)
+  errors.argument("a query can't be assigned to (%s): its methods give a new one", tostring(key))
+end
 Query.__tostring = function(self) return (selection.sql(self.state, self.sel)) end
 
 return query
