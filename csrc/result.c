@@ -120,80 +120,79 @@ static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const 
   lua_setmetatable(L, -2);
 }
 
-/* conn:fetch_rows(stmt, row_metatable, list_metatable) -> the list of rows */
-static int conn_fetch_rows(lua_State *L) {
+/* What every fetch begins with. */
+typedef struct {
+  const fpg_conn *c;
+  const fpg_stmt *st;
+  struct fpg_holder *h;
+  int nrows;
+} fetch;
+
+/* The connection is at index 1 and the statement at 2, of `nargs` arguments; pushes the holder. */
+static fetch begin_fetch(lua_State *L, int nargs) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_stmt *st = fpg_check_stmt(L, 2);
-  lua_settop(L, 4);
+  const fpg_stmt *st = fpg_check_stmt(L, 2);
+  lua_settop(L, nargs);
   struct fpg_holder *h = take_result(L, c);
   check_shape(L, st, h->res);
-  int n = PQntuples(h->res);
-  fpg_ctx cx = context(L, c, st);
-  int names = push_names(L, 2, st->ncols);
-  lua_createtable(L, n, 0);
+  return (fetch){c, st, h, PQntuples(h->res)};
+}
+
+/* conn:fetch_rows(stmt, row_metatable, list_metatable) -> the list of rows */
+static int conn_fetch_rows(lua_State *L) {
+  fetch f = begin_fetch(L, 4);
+  fpg_ctx cx = context(L, f.c, f.st);
+  int names = push_names(L, 2, f.st->ncols);
+  lua_createtable(L, f.nrows, 0);
   int list = lua_gettop(L);
-  for (int i = 0; i < n; i++) {
-    push_row(L, &cx, st, h->res, i, names, 3);
+  for (int i = 0; i < f.nrows; i++) {
+    push_row(L, &cx, f.st, f.h->res, i, names, 3);
     lua_rawseti(L, list, i + 1);
   }
   lua_pushvalue(L, 4);
   lua_setmetatable(L, list);
-  release(h);
+  release(f.h);
   return 1;
 }
 
 /* conn:fetch_row(stmt, row_metatable) -> the first row or nil, number of rows in the result */
 static int conn_fetch_row(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_stmt *st = fpg_check_stmt(L, 2);
-  lua_settop(L, 3);
-  struct fpg_holder *h = take_result(L, c);
-  check_shape(L, st, h->res);
-  int n = PQntuples(h->res);
-  if (n == 0) {
+  fetch f = begin_fetch(L, 3);
+  if (f.nrows == 0) {
     lua_pushnil(L);
   } else {
-    fpg_ctx cx = context(L, c, st);
-    push_row(L, &cx, st, h->res, 0, push_names(L, 2, st->ncols), 3);
+    fpg_ctx cx = context(L, f.c, f.st);
+    push_row(L, &cx, f.st, f.h->res, 0, push_names(L, 2, f.st->ncols), 3);
   }
-  lua_pushinteger(L, n);
-  release(h);
+  lua_pushinteger(L, f.nrows);
+  release(f.h);
   return 2;
 }
 
 /* conn:fetch_item(stmt) -> the first field of the first row (nil for NULL), rows, columns */
 static int conn_fetch_item(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_stmt *st = fpg_check_stmt(L, 2);
-  struct fpg_holder *h = take_result(L, c);
-  check_shape(L, st, h->res);
-  int n = PQntuples(h->res);
-  fpg_ctx cx = context(L, c, st);
-  if (!n || !st->ncols || !push_cell(L, &cx, st, h->res, 0, 0)) lua_pushnil(L);
-  lua_pushinteger(L, n);
-  lua_pushinteger(L, st->ncols);
-  release(h);
+  fetch f = begin_fetch(L, 2);
+  fpg_ctx cx = context(L, f.c, f.st);
+  if (!f.nrows || !f.st->ncols || !push_cell(L, &cx, f.st, f.h->res, 0, 0)) lua_pushnil(L);
+  lua_pushinteger(L, f.nrows);
+  lua_pushinteger(L, f.st->ncols);
+  release(f.h);
   return 3;
 }
 
 /* conn:fetch_arrays(stmt, list_metatable) -> rows as positional lists (arrays to JSON), NULL is
  * fastpg.null, n is the number of columns in each */
 static int conn_fetch_arrays(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_stmt *st = fpg_check_stmt(L, 2);
-  lua_settop(L, 3);
-  struct fpg_holder *h = take_result(L, c);
-  check_shape(L, st, h->res);
-  int n = PQntuples(h->res);
-  fpg_ctx cx = context(L, c, st);
-  lua_createtable(L, n, 0);
-  for (int i = 0; i < n; i++) {
-    lua_createtable(L, st->ncols, 1);
-    for (int j = 0; j < st->ncols; j++) {
-      if (!push_cell(L, &cx, st, h->res, i, j)) lua_pushlightuserdata(L, NULL);
+  fetch f = begin_fetch(L, 3);
+  fpg_ctx cx = context(L, f.c, f.st);
+  lua_createtable(L, f.nrows, 0);
+  for (int i = 0; i < f.nrows; i++) {
+    lua_createtable(L, f.st->ncols, 1);
+    for (int j = 0; j < f.st->ncols; j++) {
+      if (!push_cell(L, &cx, f.st, f.h->res, i, j)) lua_pushlightuserdata(L, NULL);
       lua_rawseti(L, -2, j + 1);
     }
-    lua_pushinteger(L, st->ncols);
+    lua_pushinteger(L, f.st->ncols);
     lua_setfield(L, -2, "n");
     fpg_push_array_mt(L);
     lua_setmetatable(L, -2);
@@ -201,7 +200,7 @@ static int conn_fetch_arrays(lua_State *L) {
   }
   lua_pushvalue(L, 3);
   lua_setmetatable(L, -2);
-  release(h);
+  release(f.h);
   return 1;
 }
 
@@ -242,14 +241,6 @@ static int conn_outcome(lua_State *L) {
   return 2;
 }
 
-/* conn:command() -> the command tag of the finished result, which stays; nil where there is none */
-static int conn_command(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  if (!c->res) return 0;
-  lua_pushstring(L, PQcmdStatus(c->res));
-  return 1;
-}
-
 /* conn:hold(): puts the result aside whose decoding has just failed; conn:unhold(): makes it the
  * finished result again.  Between the two another statement can run. */
 static int conn_hold(lua_State *L) {
@@ -279,7 +270,6 @@ static const luaL_Reg methods[] = {
     {"fetch_arrays", conn_fetch_arrays},
     {"fetch_status", conn_fetch_status},
     {"outcome", conn_outcome},
-    {"command", conn_command},
     {NULL, NULL},
 };
 

@@ -374,6 +374,13 @@ function Connection:run(sql, fetch, target, ...)
   error(errors.annotate(err, sql), 0)
 end
 
+-- Drives what was sent to its end; raises what went wrong.
+local function complete(self, sql)
+  self:drive()
+  local err = self:outcome()
+  if err then error(errors.annotate(err, sql), 0) end
+end
+
 -- A description of more parameters than these is over 30,000 bytes, which a libpq older than 15.20 takes
 -- for a broken protocol.
 Connection.most_described = core.libpq_version() >= 150020 and core.libpq_version() < 160000 and 65535 or 7498
@@ -381,9 +388,7 @@ Connection.most_described = core.libpq_version() >= 150020 and core.libpq_versio
 -- Without a description: every argument goes as text, and the server finds the types.
 local function run_undescribed(self, sql, fetch, target, list, n)
   self.c:send_undescribed(sql, list, n)
-  self:drive()
-  local err = self:outcome()
-  if err then error(errors.annotate(err, sql), 0) end
+  complete(self, sql)
   local st = self.c:result_statement()
   st:bind(self.types and self.types.map)
   return fetch(self, st, target)
@@ -405,18 +410,14 @@ end
 function Connection:run_once(sql, fetch, target, list, n)
   local st = prepare_unnamed(self, sql)
   self:send("send_list", st, list, n)
-  self:drive()
-  local err = self:outcome()
-  if err then error(errors.annotate(err, sql), 0) end
+  complete(self, sql)
   return fetch(self, st, target)
 end
 
 --- Runs SQL text without arguments, several statements allowed: the last command tag.
 function Connection:simple(sql)
   self.c:send_simple(sql)
-  self:drive()
-  local err = self:outcome()
-  if err then error(errors.annotate(err, sql), 0) end
+  complete(self, sql)
   local status = self.c:fetch_status()
   -- by the search_path names are found; the server reports it from version 18 on only
   if sql:lower():find("search_path", 1, true) then

@@ -12,7 +12,6 @@ local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
 local pretty = require "fastpg.pretty"
 local query = require "fastpg.query"
-local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
 local suggest = require "fastpg.suggest"
@@ -182,8 +181,6 @@ metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
 
 -- ---- reading many ---------------------------------------------------------------------------
 
-local target_of = query.target_of
-
 local function read(self, what, ...)
   local st = check_self(self, what)
   return st, selection.read(st, handle.resolve(st).name, selection.OPTIONS, select("#", ...), ...)
@@ -348,8 +345,5 @@ function methods.drop(self, opts)
   local rel = handle.resolve(st)
   st.db:execute(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
 end
-
-Table.is_fetched = rows.is_fetched
-Table.target_of = target_of
 
 return Table
