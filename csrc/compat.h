@@ -31,6 +31,13 @@
 
 #define FPG_HAS_INTEGER (LUA_VERSION_NUM >= 503)
 
+/* PUC Lua 5.1 can't say whether a yield would be an error. */
+#if LUA_VERSION_NUM == 501 && !defined(FPG_LUAJIT)
+#define fpg_isyieldable(L) ((void)(L), 0)
+#else
+#define fpg_isyieldable(L) lua_isyieldable(L)
+#endif
+
 /* lua_type of an int64_t or other FFI object on LuaJIT. */
 #define FPG_TCDATA 10
 

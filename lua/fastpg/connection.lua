@@ -67,6 +67,7 @@ function Connection.open(config, wait, deadline)
     dead = {}, -- names of statements that are forgotten here and still on the server
     deadline = deadline, -- of the statement under way
     deadline_of = no_deadline, -- gives the next one's: the database's business
+    pick = function() return { wait = wait } end, -- gives its host, likewise
     overdue = nil, -- the deadline that passed, while the server is asked to stop
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
     in_transaction = false, -- one that fastpg opened
@@ -96,13 +97,16 @@ end
 
 -- ---- driving --------------------------------------------------------------------------------
 
---- The time that a statement has from here on.
+--- The time that a statement has from here on, and the host that it waits with.
 function Connection:arm()
+  local host = self.pick()
+  self.wait, self.spend = host.wait, host.spend
   self.deadline, self.overdue = self.deadline_of(), nil
 end
 
 --- Time to clean up after a failure, whatever the statement's own was.
 function Connection:arm_recovery()
+  self.wait = self.pick().wait
   self.deadline, self.overdue = core.clock() + GRACE, nil
 end
 
@@ -459,6 +463,24 @@ end
 
 function Connection:close()
   self.c:close()
+end
+
+-- Lua 5.4 closes it with the coroutine that had it in use.
+Connection.__close = function(self)
+  if self.pool then self.pool:abandon(self) end
+end
+
+--- What a pool that was told so does before another user gets the connection.
+---@param how true|string  true: DISCARD ALL; or SQL of one's own
+---@return boolean  false: it can't be done, close it
+function Connection:reset_session(how)
+  self:arm_recovery()
+  local ok = pcall(function()
+    self:simple(how == true and "DISCARD ALL" or how)
+    self:set_session()
+  end)
+  self.deadline, self.overdue = nil, nil
+  return ok and self.c:idle()
 end
 
 return Connection

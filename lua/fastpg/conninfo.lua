@@ -37,6 +37,7 @@ local pool_options = {
   acquire_timeout = number(0),
   max_inactive_connection_lifetime = number(0),
   max_lifetime = number(0),
+  reset = function(value) return value == true or type(value) == "string", "true or SQL text" end,
 }
 
 -- connect_timeout is ours (libpq's own is not heeded by its non-blocking calls).

@@ -7,6 +7,7 @@
 -- everything else to its root.
 
 local batch = require "fastpg.batch"
+local closing = require "fastpg.closing"
 local conninfo = require "fastpg.conninfo"
 local Connection = require "fastpg.connection"
 local core = require "fastpg.core"
@@ -18,7 +19,9 @@ local statement = require "fastpg.statement"
 local stream = require "fastpg.stream"
 local suggest = require "fastpg.suggest"
 local transaction = require "fastpg.transaction"
+local turn = require "fastpg.turn"
 local types = require "fastpg.types"
+local wait = require "fastpg.wait"
 
 local fetch = statement.fetch
 
@@ -87,6 +90,7 @@ local function set_up(db, conn, init)
   conn.on_settings = function(c) db.standard_strings = c.standard_strings end
   conn:on_settings()
   conn.deadline_of = function() return deadline_of(db) end
+  conn.pick = function() return wait.pick(db.config.loop) end
   if init then db:bind(conn, "connection"):lend(init) end
 end
 
@@ -94,6 +98,7 @@ end
 local function open(db, config)
   if db.config and not db.closed then errors.raise("invalid_argument", "the database is connected already: close it first") end
   db.config, db.closed, db.server_info = config, false, false
+  db.ambient = ambient.new(config.loop)
   db.strict = config.strict ~= false
   local catalog = require("fastpg.catalog").new(db, config.schema)
   db.types = types.new(db)
@@ -130,19 +135,34 @@ function Database.create_pool(target, extra)
   return db
 end
 
---- Closes the connection or pool; connections in use are closed when they come back.
-function methods.close(self)
+--- Closes the connection or pool.  Connections in use are closed when they come back, with a timeout
+--- after that many seconds at the latest: then nothing is open when it returns.
+---@param timeout number?  seconds
+function methods.close(self, timeout)
   local root = self.root
   if self ~= root then errors.raise("invalid_argument", "a transaction's database can't be closed") end
-  if root.pool and not root.closed then
-    root.closed = true
-    root.pool:close()
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
+    errors.argument("close: a number of seconds expected, got %s", type(timeout))
   end
+  if root.pool and (not root.closed or timeout) then
+    root.closed = true
+    root.pool:close(timeout)
+  end
+end
+
+--- How the pool stands: size, idle, in_use, waiting, min_size, max_size, and counts since it was made:
+--- opened, closed, acquired, waited, timeouts.
+---@return table<string, integer>
+function methods.stats(self)
+  local pool = self.root.pool
+  if not pool then errors.raise("closed", "the database is not connected") end
+  return pool:stats()
 end
 
 metatable.__close = function(self)
   if self.owns then
-    if not self.over and self.lease == self.bound_conn.lease then transaction.rollback(self) end
+    if self.over or self.lease ~= self.bound_conn.lease then return end
+    if wait.can_finish() then transaction.rollback(self) else self:abandon() end
   elseif self == self.root then
     methods.close(self)
   end
@@ -202,16 +222,22 @@ local function release(conn, ok, ...)
   return ...
 end
 
---- Runs fn(conn, ...) on the connection that it belongs on.
-function methods.on_connection(self, fn, ...)
-  local conn = methods.bound_connection(self)
-  if not conn then
-    conn = methods.checkout(self)
-    return release(conn, pcall(fn, conn, ...))
-  end
+local function in_turn(conn, fn, ...)
   conn:arm()
   if conn.abandoned then conn:clear() end
   return fn(conn, ...)
+end
+
+local function lent(conn, fn, ...)
+  return release(conn, pcall(fn, conn, ...))
+end
+
+--- Runs fn(conn, ...) on the connection that it belongs on.
+function methods.on_connection(self, fn, ...)
+  local conn = methods.bound_connection(self)
+  if conn then return turn.run(conn, in_turn, fn, ...) end
+  conn = methods.checkout(self)
+  return closing(conn, lent, conn, fn, ...)
 end
 
 -- Statements that fastpg built: the text is final, the arguments are counted.
@@ -262,6 +288,7 @@ local function abandon(self)
   if self.owns == "connection" then conn.pool:discard(conn) else conn:close() end
 end
 metatable.__gc = abandon
+methods.abandon = abandon
 
 --- The transaction ends with this object.
 ---@param what "connection"|"transaction"  whether the connection is given back then
@@ -539,7 +566,7 @@ require("fastpg.copy").extend(methods)
 
 -- Those that every statement comes through look for themselves, or are fastpg's own.
 local unchecked = options.set("q", "fetch", "first", "fetchrow", "qone", "item", "fetchval", "arrays", "on_connection", "run",
-  "run_list", "checkout", "connection", "bound_connection", "iterate", "open_stream", "bind", "lend", "finish_use", "own")
+  "run_list", "checkout", "connection", "bound_connection", "iterate", "open_stream", "bind", "lend", "finish_use", "own", "abandon")
 local checked = {}
 for name, method in pairs(methods) do
   if not unchecked[name] then checked[name] = method end

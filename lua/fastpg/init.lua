@@ -17,6 +17,7 @@ local placeholders = require "fastpg.placeholders"
 local pretty = require "fastpg.pretty"
 local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
+local task = require "fastpg.task"
 local typenames = require "fastpg.typenames"
 local wait = require "fastpg.wait"
 require "fastpg.write"
@@ -32,6 +33,12 @@ local fastpg = {
   guard = errors.guard,
   args = statement.args,
   set_loop = wait.set_default,
+  loop_info = wait.info,
+  spawn = task.spawn,
+  gather = task.gather,
+  sleep = task.sleep,
+  step = task.step,
+  run = task.run,
   conv_placeholders = placeholders.conv,
   sql = core.sql,
   quote_ident = core.quote_ident,
@@ -87,5 +94,8 @@ end
 
 --- The URI of a conninfo table, without its password.
 fastpg.uri = conninfo.uri
+
+-- fastpg.on_error(err, traceback), when it is set: told of the error of a task that nobody waits for.
+task.hooks = fastpg
 
 return fastpg

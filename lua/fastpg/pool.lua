@@ -2,18 +2,34 @@
 --
 -- pool: connections that are handed out and come back clean.
 --
--- A single connection is a pool of one.
+--   idle ──checkout──▶ lent ──checkin──▶ idle         closed when lost, too old, or left in a state
+--    ▲                                    │           that can't be mended
+--    └── queue: who came while all were lent, first come first served
+--
+-- A single connection is a pool of one.  Who waits is told that it is their turn and takes the
+-- connection themselves: one that was killed meanwhile loses its turn, never a connection.
+--
+-- `lent` and `holders` are weak: who forgets a connection for good gives its place back when the
+-- garbage collector has seen it.  No timer runs: an idle pool keeps no loop alive.
 
 local core = require "fastpg.core"
 local Connection = require "fastpg.connection"
 local errors = require "fastpg.errors"
+local task = require "fastpg.task"
 local wait = require "fastpg.wait"
 
 local Pool = {}
 Pool.__index = Pool
 
+local ACQUIRE_TIMEOUT = 30
+local IDLE_CHECK = 1.0 -- looking at the socket costs a system call: only after a while
+local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
+local PING_TIMEOUT = 5
+local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
+local TURN = 1.0 -- whoever does not take their turn in this time will not come
+
 --- Makes a pool; no connection is opened yet.
----@param config table  what conninfo.read gives, with min_size and max_size
+---@param config table  what conninfo.read gives
 ---@param on_open fun(conn: table)  called with each new connection
 ---@param on_ddl fun()  called when the schema may have changed
 function Pool.new(config, on_open, on_ddl)
@@ -21,25 +37,121 @@ function Pool.new(config, on_open, on_ddl)
     config = config,
     on_open = on_open,
     on_ddl = on_ddl,
+    min_size = config.min_size or 0,
     max_size = config.max_size or 1,
     idle = {}, -- a stack: the connection used last is the warmest
-    lent = setmetatable({}, { __mode = "k" }), -- weak: who forgets one for good gives its place back
-    size = 0, -- open connections, lent ones included
+    lent = setmetatable({}, { __mode = "k" }),
+    holders = setmetatable({}, { __mode = "kv" }), -- connection -> the task or coroutine that has it
+    size = 0, -- open connections, lent ones and those being opened included
+    opening = 0,
+    queue = {}, -- entries of those who wait, in order
+    counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
   }, Pool)
 end
 
+-- ---- the queue ------------------------------------------------------------------------------
+
+local function remove(queue, entry)
+  for i, other in ipairs(queue) do
+    if other == entry then
+      table.remove(queue, i)
+      return
+    end
+  end
+end
+
+-- Tells as many of those who wait that it is their turn as there are connections for them.
+local function serve(self)
+  local queue = self.queue
+  if #queue == 0 then return end
+  local free, now, i = #self.idle + self.max_size - self.size, core.clock(), 1
+  while i <= #queue and (free > 0 or self.closed) do
+    local entry = queue[i]
+    if entry.turn and now - entry.turn > TURN then
+      table.remove(queue, i) -- killed: its coroutine will not take the turn
+    else
+      if not entry.turn then
+        entry.turn = now
+        task.signal(entry)
+      end
+      free, i = free - 1, i + 1
+    end
+  end
+end
+
+-- Connections whose users are gone without a word (a coroutine that is never resumed) are counted
+-- until the garbage collector has seen that.
+local function recount(self)
+  collectgarbage()
+  collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
+  local n = #self.idle + self.opening
+  for _ in pairs(self.lent) do n = n + 1 end
+  self.size = n
+end
+
+-- In some hosts coroutines are killed in the middle of a wait, and the host says so.
+local function reap(self, host)
+  if not host.reap then return end
+  for _, co in ipairs(host.reap()) do host.killed[co] = true end
+  for conn in pairs(self.lent) do
+    local holder = conn.thread and conn.thread.co
+    if holder and host.killed[holder] then self:discard(conn) end
+  end
+end
+
+local function exhausted(self)
+  local what = "the connection is"
+  if self.max_size > 1 then what = ("all %d connections of the pool are"):format(self.max_size) end
+  return what .. " in use"
+end
+
+local function holders(self)
+  local list = {}
+  for conn in pairs(self.lent) do list[#list + 1] = self.holders[conn] end
+  return list
+end
+
+local function wait_for_turn(self, host, entry, deadline)
+  local queue = self.queue
+  queue[#queue + 1] = entry
+  serve(self)
+  while not entry.turn do
+    local left = deadline - core.clock()
+    if left <= 0 then
+      self.counts.timeouts = self.counts.timeouts + 1
+      errors.raise("timeout", exhausted(self) .. ": none came back within the time allowed")
+    end
+    entry.ready = false
+    task.park(entry, math.min(left, LOOK_AGAIN))
+    if not entry.turn then
+      reap(self, host)
+      serve(self)
+    end
+  end
+end
+
+-- ---- opening and closing --------------------------------------------------------------------
+
 local function open(self, deadline)
-  local conn = Connection.open(self.config, wait.pick(self.config.loop).wait, deadline)
+  self.size, self.opening = self.size + 1, self.opening + 1
+  local ok, conn = pcall(Connection.open, self.config, wait.pick(self.config.loop).wait, deadline)
+  self.opening = self.opening - 1
+  if not ok then
+    self.size = self.size - 1
+    serve(self)
+    error(conn, 0)
+  end
+  self.counts.opened = self.counts.opened + 1
   conn.pool = self
   conn.on_ddl = self.on_ddl
   conn.opened = core.clock()
   conn.used = conn.opened
-  self.size = self.size + 1
   self.lent[conn] = true
-  local ok, err = pcall(self.on_open, conn)
+  local err
+  ok, err = pcall(self.on_open, conn)
   if ok and (conn:is_clean() or conn:reset()) then return conn end
   self:discard(conn)
-  error(err, 0)
+  error(err or errors.new("connection", "the new connection was lost while it was being set up"), 0)
 end
 
 --- Closes a connection for good.
@@ -48,8 +160,11 @@ function Pool:discard(conn)
   if conn.discarded then return end
   conn.discarded = true
   conn.lease = conn.lease + 1
-  self.lent[conn] = nil
+  self.lent[conn], self.holders[conn] = nil, nil
   self.size = self.size - 1
+  self.counts.closed = self.counts.closed + 1
+  serve(self)
+  if self.closer and not next(self.lent) then task.signal(self.closer) end
 end
 
 local function too_old(self, conn, now)
@@ -58,50 +173,88 @@ local function too_old(self, conn, now)
     or config.max_inactive_connection_lifetime and now - conn.used > config.max_inactive_connection_lifetime
 end
 
--- Looking at the socket costs a system call: only after a while.
-local IDLE_CHECK = 1.0
+-- What lies at the bottom of the stack longest unused goes when its time is over.
+local function close_aged(self)
+  local idle, now = self.idle, core.clock()
+  while #idle > 0 and self.size > self.min_size and too_old(self, idle[1], now) do
+    self:discard(table.remove(idle, 1))
+  end
+end
 
-local function healthy(self, conn)
+local function healthy(self, conn, deadline)
   local c = conn.c
   if not c:usable() then return false end
   local now = core.clock()
   if too_old(self, conn, now) then return false end
-  return now - conn.used < IDLE_CHECK or c:alive()
+  local unused = now - conn.used
+  if unused < IDLE_CHECK then return true end
+  if not c:alive() then return false end
+  if unused < IDLE_PING then return true end
+  conn.deadline = now + PING_TIMEOUT
+  if deadline and deadline < conn.deadline then conn.deadline = deadline end
+  local ok = pcall(conn.simple, conn, "")
+  conn.deadline = nil
+  return ok
 end
 
--- Connections whose users are gone without a word (a coroutine that is never resumed) are counted
--- until the garbage collector has seen that.
-local function recount(self)
-  collectgarbage()
-  collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
-  local n = #self.idle
-  for _ in pairs(self.lent) do n = n + 1 end
-  self.size = n
+-- ---- lending --------------------------------------------------------------------------------
+
+local function lend(self, conn, host)
+  conn.wait, conn.spend = host.wait, host.spend
+  self.lent[conn], self.holders[conn] = true, task.me()
+  if host.reap then conn.thread = setmetatable({ co = coroutine.running() }, { __mode = "v" }) end
+  self.counts.acquired = self.counts.acquired + 1
+  return conn
 end
 
-local function raise_exhausted(self)
-  local what = "the connection is"
-  if self.max_size > 1 then what = ("all %d connections of the pool are"):format(self.max_size) end
-  errors.raise("timeout", what .. " in use, and nothing else can run to give one back")
-end
-
---- A connection of one's own until checkin.
----@param deadline number?  for opening one
-function Pool:checkout(deadline)
-  if self.closed then errors.raise("closed", "the database is closed") end
+local function take_idle(self, host, deadline)
   local idle = self.idle
   while #idle > 0 do
     local conn = table.remove(idle)
     self.lent[conn] = true
-    if healthy(self, conn) then
-      conn.wait = wait.pick(self.config.loop).wait
-      return conn
-    end
+    conn.wait = host.wait
+    if healthy(self, conn, deadline) then return lend(self, conn, host) end
     self:discard(conn)
   end
-  if self.size >= self.max_size then recount(self) end
-  if self.size >= self.max_size then raise_exhausted(self) end
-  return open(self, deadline)
+  return nil
+end
+
+-- No connection is free: waits until it is this coroutine's turn.
+local function queue_up(self, host, deadline)
+  local entry = task.entry(host, exhausted(self) .. ": this call")
+  local limit = core.clock() + (self.config.acquire_timeout or ACQUIRE_TIMEOUT)
+  if deadline and deadline < limit then limit = deadline end
+  self.counts.waited = self.counts.waited + 1
+  local ok, err = pcall(task.waiting_for, holders(self), true, exhausted(self) .. ": waiting for one",
+    wait_for_turn, self, host, entry, limit)
+  remove(self.queue, entry)
+  if not ok then
+    if entry.turn then serve(self) end
+    error(err, 0)
+  end
+  if self.closed then errors.raise("closed", "the database is closed") end
+end
+
+--- A connection of one's own until checkin.
+---@param deadline number?  when it must be there
+function Pool:checkout(deadline)
+  if self.closed then errors.raise("closed", "the database is closed") end
+  local host = wait.pick(self.config.loop)
+  while true do
+    if #self.queue == 0 then
+      local conn = take_idle(self, host, deadline)
+      if conn then return conn end
+    end
+    if self.size >= self.max_size then
+      reap(self, host)
+      if self.size >= self.max_size then recount(self) end
+    end
+    if #self.queue == 0 and self.size < self.max_size then return lend(self, open(self, deadline), host) end
+    queue_up(self, host, deadline)
+    local conn = take_idle(self, host, deadline)
+    if conn then return conn end
+    if self.size < self.max_size then return lend(self, open(self, deadline), host) end
+  end
 end
 
 --- Takes a connection back.  Nothing is under way on it then and no transaction open, or it is
@@ -115,16 +268,31 @@ function Pool:checkin(conn)
     left_open = status == "intrans" or status == "inerror"
   end
   conn.deadline, conn.overdue, conn.abandoned = nil, nil, nil
-  if self.closed or not (clean or conn:reset()) then
+  if self.closed or not (clean or conn:reset()) or self.config.reset and not conn:reset_session(self.config.reset) then
     self:discard(conn)
     return left_open
   end
+  if conn.discarded then return left_open end -- closed while it was being reset
   conn.lease = conn.lease + 1
   conn.used = core.clock()
-  self.lent[conn] = nil
+  self.lent[conn], self.holders[conn] = nil, nil
+  if self.closed then
+    self:discard(conn)
+    return left_open
+  end
   self.idle[#self.idle + 1] = conn
+  if #self.queue > 0 then serve(self) end
+  if too_old(self, self.idle[1], conn.used) then close_aged(self) end
   return left_open
 end
+
+--- What a coroutine had that was closed in the middle (Lua 5.4's coroutine.close): nothing can be
+--- waited for any more.
+function Pool:abandon(conn)
+  if self.lent[conn] then self:discard(conn) end
+end
+
+-- ---- all of them ----------------------------------------------------------------------------
 
 --- Lets every connection prepare its statements anew: what types they have is read anew.
 function Pool:forget_statements()
@@ -136,18 +304,47 @@ end
 function Pool:fill()
   local opened = {}
   local function open_all()
-    while self.size < (self.config.min_size or 0) do opened[#opened + 1] = open(self) end
+    while self.size < self.min_size do opened[#opened + 1] = open(self) end
   end
   local ok, err = pcall(open_all)
   for _, conn in ipairs(opened) do self:checkin(conn) end
   if not ok then error(err, 0) end
 end
 
+--- How it stands: size (open connections, those being opened included), idle, in_use, waiting, the
+--- limits, and since it was made opened, closed, acquired, waited and timeouts.
+function Pool:stats()
+  local host = wait.pick(self.config.loop)
+  reap(self, host)
+  local stats = {
+    size = self.size, idle = #self.idle, in_use = self.size - #self.idle, waiting = #self.queue,
+    min_size = self.min_size, max_size = self.max_size,
+  }
+  for name, n in pairs(self.counts) do stats[name] = n end
+  return stats
+end
+
+local function close_lent(self)
+  local list = {}
+  for conn in pairs(self.lent) do list[#list + 1] = conn end
+  for _, conn in ipairs(list) do self:discard(conn) end
+end
+
 --- Closes what is idle, and each connection in use when it comes back.
-function Pool:close()
+---@param timeout number?  seconds: waits so long for those in use, then closes them all the same
+function Pool:close(timeout)
   self.closed = true
-  for _, conn in ipairs(self.idle) do self:discard(conn) end
+  local idle = self.idle
   self.idle = {}
+  for _, conn in ipairs(idle) do self:discard(conn) end
+  serve(self)
+  if not timeout then return end
+  local host = wait.pick(self.config.loop)
+  if host.wake and next(self.lent) then -- else nobody can run to give one back
+    self.closer = task.entry(host, "close")
+    task.park(self.closer, timeout)
+  end
+  close_lent(self)
 end
 
 return Pool

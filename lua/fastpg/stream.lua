@@ -11,6 +11,8 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
+local turn = require "fastpg.turn"
+local wait = require "fastpg.wait"
 
 local stream = {}
 
@@ -72,7 +74,7 @@ function Cursor:next_row()
   local row = self.batch[self.position]
   if row == nil and not self.over then
     self.conn:arm()
-    self.batch = self.conn:run_once(self.fetch_sql, statement.fetch.rows, self.target, {}, 0)
+    self.batch = turn.run(self.conn, self.conn.run_once, self.fetch_sql, statement.fetch.rows, self.target, {}, 0)
     self.over = #self.batch < FETCH_ROWS
     self.position = 1
     row = self.batch[1]
@@ -134,6 +136,20 @@ local function close(self)
   if not ok then error(err, 0) end
 end
 
+-- Collected while rows are outstanding: no place to wait for them.
+local function abandon(self)
+  local source = self.source
+  if not source then return end
+  local owned = is_owned(self)
+  self.source = nil
+  if self.release then
+    source.conn:close()
+    self.release()
+  elseif owned and getmetatable(source) == Single then
+    source.conn.abandoned = true -- the next statement makes room for itself
+  end
+end
+
 local function next_row(self, source)
   if not is_owned(self) then self.owner:connection() end -- raises
   return source:next_row()
@@ -152,25 +168,15 @@ Stream.__call = function(self)
   error(row, 0)
 end
 
-Stream.__close = close
+Stream.__close = function(self)
+  if wait.can_finish() then return close(self) end
+  abandon(self)
+end
 Stream.__index = errors.check_self({
   --- Ends the reading; a no-op when it has ended.
   close = close,
 }, Stream, "what db:each gave", "rows")
 
--- Collected while rows are outstanding: no place to wait for them.
-local function abandon(self)
-  local source = self.source
-  if not source then return end
-  local owned = is_owned(self)
-  self.source = nil
-  if self.release then
-    source.conn:close()
-    self.release()
-  elseif owned and getmetatable(source) == Single then
-    source.conn.abandoned = true -- the next statement makes room for itself
-  end
-end
 Stream.__gc = abandon
 
 --- Opens a stream on a connection: in a transaction a cursor, else in single-row mode.

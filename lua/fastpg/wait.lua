@@ -1,58 +1,175 @@
 -- SPDX-License-Identifier: MIT
 --
--- wait: which waiter serves a call.
+-- wait: which host serves a call.
 --
--- A waiter is { wait = function(fd, mode, timeout) -> ready mode or nil, sleep = function(seconds) };
--- nothing above this file knows which one it has.  "auto" is decided at each call.
+-- A host knows how to suspend the running coroutine (one small file each, lua/fastpg/wait/):
+--
+--   wait(fd, mode, timeout) -> the ready mode, nil when the time is over, "woken"; fd nil: only time
+--   wake(co)       the wait that coroutine is in ends soon with "woken"; absent: nobody can be woken
+--   spawn(fn)      runs fn soon in a coroutine of its own
+--   can_wait()     whether the running coroutine can be suspended by this host, here
+--   exact          true: of the coroutines with status "normal" each runs inside the one before
+--
+-- Nothing above this file knows which one it has.  "auto" is decided at each call.
 
-local errors = require "fastpg.errors"
 local block = require "fastpg.wait.block"
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local step = require "fastpg.wait.step"
 
 local wait = {}
 
 local default = "auto"
+local NAMES = { block = true, step = true, luv = true, cqueues = true, copas = true, nginx = true }
+local loaded = { block = block, step = step }
 
-local coming = { step = true, luv = true, cqueues = true, copas = true, nginx = true }
+local function load_host(name)
+  local host = loaded[name]
+  if not host then
+    host = require("fastpg.wait." .. name)
+    host.on_error = step.on_error
+    loaded[name] = host
+  end
+  return host
+end
+
+local customs = setmetatable({}, { __mode = "k" }) -- a user's table -> the host made of it
+
+local function custom(loop)
+  local host = customs[loop]
+  if not host then
+    host = require("fastpg.wait.custom").new(loop)
+    customs[loop] = host
+  end
+  return host
+end
 
 -- A loop that is loaded would be frozen by a call that blocks inside one of its coroutines.
 local function refuse_to_freeze()
   local co, is_main = coroutine.running()
   if co == nil or is_main then return end
-  local loaded = package.loaded
-  if loaded.copas or loaded.luv or rawget(_G, "vim") then
-    errors.raise("blocking_call", 'this call would block the event loop: fastpg.set_loop("block") allows it')
+  local modules = package.loaded
+  local name = modules.copas and "copas" or (modules.luv or rawget(_G, "vim")) and "luv"
+  if name then
+    errors.raise("blocking_call", ('this call would block the event loop: fastpg.set_loop("%s") lets it wait there, '
+      .. 'fastpg.set_loop("block") allows it to block'):format(name))
   end
 end
 
---- The waiter of a `loop =` option.
----@param loop string|table|nil  nil means the default of this Lua state
----@return { wait: function, sleep: function }
+local function in_nginx()
+  local ngx = rawget(_G, "ngx")
+  return type(ngx) == "table" and ngx.get_phase ~= nil
+end
+
+-- The loop that is running around this call, or nil.
+local function around()
+  if in_nginx() then return load_host "nginx" end
+  if step.can_wait() then return step end
+  if package.loaded.cqueues then
+    local cqueues = load_host "cqueues"
+    if cqueues.can_wait() then return cqueues end
+  end
+  return nil
+end
+
+local function named(loop)
+  return type(loop) == "table" and custom(loop) or load_host(loop)
+end
+
+--- What loop it is, whether the call can wait there or not; nil where it is decided by the coroutine,
+--- between hosts that are exact.
+local function kind(loop)
+  loop = loop or default
+  if loop == "auto" then return in_nginx() and load_host "nginx" or nil end
+  return named(loop)
+end
+
+--- Whether a coroutine of status "normal" is always one that the running coroutine runs inside.
+function wait.is_exact(loop)
+  local host = kind(loop)
+  return host == nil or host.exact == true
+end
+
+--- What tells coroutines apart that have nothing to do with each other (in nginx the request), or nil.
+function wait.group(loop)
+  local host = kind(loop)
+  return host and host.group and host.group()
+end
+
+--- The host that a call waits with.
+---@param loop string|table|nil  a `loop =` option; nil means the default of this Lua state
+---@return table
 function wait.pick(loop)
   loop = loop or default
   if loop == "block" then return block end
-  if type(loop) == "table" then return loop end
-  refuse_to_freeze()
+  local host
+  if loop ~= "auto" then
+    host = named(loop)
+  else
+    host = around()
+    if not host then
+      if not step.is_running() then refuse_to_freeze() end
+      return block
+    end
+  end
+  if host.can_wait() then return host end
+  if host.refuse then host.refuse() end
   return block
+end
+
+--- Whether a block that is being left may still talk to the server: not where a coroutine is closed in
+--- the middle, which can't yield any more.
+function wait.can_finish()
+  local co, is_main = coroutine.running()
+  return co == nil or is_main or core.is_yieldable()
+end
+
+--- The host that runs new coroutines here.
+---@param what string  for the message
+---@return table
+function wait.host(what)
+  local host
+  if default == "auto" or default == "block" then host = around() or step else host = named(default) end
+  if not host.spawn then
+    errors.argument("%s: this loop is a table without a function spawn", what)
+  end
+  return host
 end
 
 --- Raises unless `loop` is one that can be picked.
 function wait.check(loop, what)
-  if loop == nil or loop == "block" or loop == "auto" then return end
+  if loop == nil or loop == "auto" then return end
   if type(loop) == "table" then
     if type(loop.wait) ~= "function" then errors.argument("%s: a loop is a table with a function wait", what) end
-    return
+    custom(loop)
+  elseif NAMES[loop] then
+    local ok, problem = pcall(load_host, loop)
+    if not ok then
+      errors.raise("undefined_loop", ('%s: loop = "%s" can\'t be loaded: %s'):format(what, loop, tostring(problem)))
+    end
+  else
+    errors.argument('%s: unknown loop %s; known are "block", "step", "luv", "cqueues", "copas", "nginx" and a table '
+      .. "{ wait = …, sleep = … }", what, type(loop) == "string" and '"' .. loop .. '"' or type(loop))
   end
-  if coming[loop] then
-    errors.raise("feature_not_supported", ('%s: loop = "%s" is not there yet; "block" is'):format(what, loop))
-  end
-  errors.argument('%s: unknown loop %s; known are "block" and a table { wait = … }', what,
-    type(loop) == "string" and '"' .. loop .. '"' or type(loop))
 end
 
---- fastpg.set_loop: the default of every `loop =` of this Lua state.
+--- fastpg.set_loop: the default of every `loop =` of this Lua state, and where tasks run.
+---@param loop string|table|nil
 function wait.set_default(loop)
   wait.check(loop, "fastpg.set_loop")
   default = loop or "auto"
+end
+
+--- fastpg.loop_info: which loop serves a call made here, and how.
+---@return { name: string, method: string }
+function wait.info()
+  local ok, host = pcall(wait.pick, nil)
+  if not ok then return { name = "none", method = tostring(host) } end
+  local info = host.info and host.info() or {}
+  info.name = host.name
+  info.method = info.method or host.method
+  info.libpq = core.libpq_version()
+  return info
 end
 
 return wait

@@ -1,0 +1,383 @@
+-- SPDX-License-Identifier: MIT
+--
+-- task: coroutines that fastpg started, and how they wait for each other.
+--
+--   spawn ──▶ running ──▶ done (results or error) ──▶ everybody in `waiters` goes on
+--                │ ▲
+--                └─┘ cancel: the wait it is in raises "canceled", once
+--
+-- Waiting is parking: an entry { host, co, ready } that somebody signals.  The same entries serve
+-- those who wait for a connection (pool) or for their turn on one (turn).
+--
+-- A coroutine that waits says for whom (`waits_for`), so that a circle of waits is an error at once
+-- and never a silence.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local step = require "fastpg.wait.step"
+local wait = require "fastpg.wait"
+
+local task = {}
+
+local weak_keys = { __mode = "k" }
+local by_thread = setmetatable({}, weak_keys) -- coroutine -> its task
+local waits_for = setmetatable({}, weak_keys) -- who -> list of whom it waits for
+
+local unpack = table.unpack or unpack
+local function pack(...) return { n = select("#", ...), ... } end
+
+-- ---- who is running -------------------------------------------------------------------------
+
+--- The task whose coroutine this is, or nil.
+function task.of(co)
+  return by_thread[co]
+end
+
+--- The tasks that the running coroutine runs inside of (of a coroutine of the user's own inside a
+--- task it is that task).
+---@return table?  the task
+---@return boolean several  it can't be told which: loops run inside loops
+function task.enclosing()
+  local co, is_main = coroutine.running()
+  if not co or is_main then return nil, false end
+  if by_thread[co] then return by_thread[co], false end
+  local found, several
+  for thread, t in pairs(by_thread) do
+    if not t.done and coroutine.status(thread) == "normal" then found, several = t, found ~= nil end
+  end
+  return found, several or false
+end
+
+--- Raises when somebody canceled the task that this coroutine is.
+function task.check()
+  local co = coroutine.running()
+  local t = co and by_thread[co]
+  if t and t.canceled then
+    t.canceled = false
+    errors.raise("canceled", "the task was canceled")
+  end
+end
+
+--- Like check, but tells: the error, or nil.
+function task.take_cancel()
+  local ok, err = pcall(task.check)
+  return not ok and err or nil
+end
+
+-- ---- parking --------------------------------------------------------------------------------
+
+--- What the running coroutine can be woken by; raises where it can't wait.
+---@param host table
+---@param what string  what it would wait for, for the message
+function task.entry(host, what)
+  if not host.wake then
+    errors.raise("blocking_call", ("%s would have to wait for another coroutine, and here nothing else can run: "
+      .. "wait inside a task (fastpg.spawn) or a coroutine of the event loop"):format(what))
+  end
+  return { host = host, co = coroutine.running(), ready = false }
+end
+
+--- Waits until the entry is signaled.
+---@param seconds number?
+---@return boolean  false: the time is over first
+function task.park(entry, seconds)
+  local deadline = seconds and core.clock() + seconds
+  while not entry.ready do
+    task.check()
+    local left = deadline and deadline - core.clock()
+    if left and left <= 0 then return false end
+    entry.host.wait(nil, nil, left)
+  end
+  return true
+end
+
+--- Lets whoever waits with this entry go on.
+function task.signal(entry)
+  entry.ready = true
+  entry.host.wake(entry.co)
+end
+
+-- ---- circles --------------------------------------------------------------------------------
+
+local MAIN = {} -- stands for the main thread on every Lua
+
+--- Who runs: the task, or the coroutine that is none.
+function task.me()
+  local co, is_main = coroutine.running()
+  if not co or is_main then return MAIN end
+  return by_thread[co] or co
+end
+
+-- Whether `from` waits, directly or through others, for `who`.
+local function reaches(from, who, seen)
+  if from == who then return true end
+  if seen[from] then return false end
+  seen[from] = true
+  for _, next_one in ipairs(waits_for[from] or {}) do
+    if reaches(next_one, who, seen) then return true end
+  end
+  return false
+end
+
+--- Runs fn(...) while it is known that this coroutine waits for all (or any) of those; raises where
+--- that would be a circle.
+---@param others table  list of tasks and coroutines, as `me` gives them
+---@param any boolean  one of them is enough to go on
+function task.waiting_for(others, any, what, fn, ...)
+  local me, closed = task.me(), 0
+  for _, other in ipairs(others) do
+    if reaches(other, me, {}) then closed = closed + 1 end
+  end
+  if closed > 0 and (not any or closed == #others) then
+    errors.raise("deadlock", what .. " would never end: what it waits for waits for this coroutine")
+  end
+  local before = waits_for[me]
+  waits_for[me] = others
+  local results = pack(pcall(fn, ...))
+  waits_for[me] = before
+  if not results[1] then error(results[2], 0) end
+  return unpack(results, 2, results.n)
+end
+
+-- ---- tasks ----------------------------------------------------------------------------------
+
+local Task = { __name = "fastpg.task" }
+local methods = {}
+
+local unseen = {} -- failed tasks that nobody has waited for yet, in order
+
+local function default_on_error(err, traceback)
+  io.stderr:write("fastpg: error in a task: ", tostring(err), "\n", traceback or "", "\n")
+end
+
+task.hooks = {} -- where on_error is looked for: the module's table
+
+local function report(t)
+  t.seen = true
+  local on_error = task.hooks.on_error or default_on_error
+  local ok, problem = pcall(on_error, t.error, t.traceback)
+  if not ok then default_on_error(problem, "(raised by fastpg.on_error)") end
+end
+
+local function report_unseen()
+  local list = unseen
+  unseen = {}
+  for _, t in ipairs(list) do
+    if not t.seen then report(t) end
+  end
+end
+
+local function finish(t, ok, ...)
+  t.results = ok and pack(...) or nil
+  if not ok then
+    t.error = (...)
+    t.seen = t.seen or errors.is(t.error, "canceled")
+  end
+  t.done = true
+  local waiters = t.waiters
+  t.waiters = {}
+  for _, entry in ipairs(waiters) do task.signal(entry) end
+  if t.seen or ok then return end
+  if t.host == step then
+    unseen[#unseen + 1] = t
+    return
+  end
+  t.host.wait(nil, nil, 0) -- whoever spawned it may be about to wait
+  if not t.seen then report(t) end
+end
+
+local function body(t)
+  local co = coroutine.running()
+  t.co = co
+  by_thread[co] = t
+  local function call()
+    task.check()
+    return t.fn(unpack(t.args, 1, t.args.n))
+  end
+  local function handler(err)
+    t.traceback = debug.traceback("", 2):sub(2)
+    return err
+  end
+  finish(t, xpcall(call, handler))
+end
+
+--- Starts fn(...) as a task: a coroutine of its own on the loop that is set or running.
+---@param fn function
+---@return fastpg.task
+function task.spawn(fn, ...)
+  if type(fn) ~= "function" then errors.argument("fastpg.spawn: a function expected, got %s", type(fn)) end
+  local host = wait.host("fastpg.spawn")
+  local t = setmetatable({
+    fn = fn, args = pack(...), host = host, done = false, seen = false, canceled = false, waiters = {},
+  }, Task)
+  host.spawn(function() body(t) end)
+  return t
+end
+
+-- Waits until is_over() says so, which the tasks bring about.  Outside of any loop the stepper is run
+-- from here.
+local function until_over(tasks, what, is_over)
+  local here = wait.pick(nil)
+  if tasks[1].host == step and not here.wake and not step.is_running() then
+    while not is_over() do step.step(nil) end
+    return
+  end
+  task.waiting_for(tasks, false, what, function()
+    while not is_over() do
+      local entry = task.entry(here, what)
+      for _, t in ipairs(tasks) do
+        t.seen = true
+        if not t.done then t.waiters[#t.waiters + 1] = entry end
+      end
+      task.park(entry)
+    end
+  end)
+end
+
+--- Waits until the task is done: its results; raises its error.
+function methods.wait(t)
+  if t.co and t.co == coroutine.running() then errors.raise("deadlock", "task:wait: a task can't wait for itself") end
+  t.seen = true
+  if not t.done then until_over({ t }, "task:wait", function() return t.done end) end
+  if t.results then return unpack(t.results, 1, t.results.n) end
+  error(t.error, 0)
+end
+
+--- The call that the task waits in raises "canceled"; its transaction rolls back.  A task that is done
+--- stays as it is.
+function methods.cancel(t)
+  if t.done then return end
+  t.canceled = true
+  if t.co then t.host.wake(t.co) end
+end
+
+errors.check_names(errors.check_self(methods, Task, "a task", "task"), "a task")
+local fields = { error = true, co = true, results = true, traceback = true }
+Task.__index = function(_, name)
+  if fields[name] then return nil end
+  return methods[name]
+end
+Task.__tostring = function(t)
+  return ("task (%s)"):format(not t.done and "running" or t.results and "done" or "failed")
+end
+
+-- ---- several --------------------------------------------------------------------------------
+
+local function spawn_all(what, ...)
+  local tasks = {}
+  for i = 1, select("#", ...) do
+    local fn = select(i, ...)
+    if type(fn) ~= "function" then errors.argument("%s: functions expected, got %s", what, type(fn)) end
+  end
+  for i = 1, select("#", ...) do tasks[i] = task.spawn((select(i, ...))) end
+  return tasks
+end
+
+local function cancel_rest(tasks)
+  for _, t in ipairs(tasks) do
+    t.seen = true
+    t:cancel()
+  end
+  until_over(tasks, "fastpg.gather", function()
+    for _, t in ipairs(tasks) do
+      if not t.done then return false end
+    end
+    return true
+  end)
+end
+
+-- The first result of each.
+local function first_results(tasks)
+  local results = {}
+  for i, t in ipairs(tasks) do results[i] = t.results[1] end
+  return unpack(results, 1, #tasks)
+end
+
+--- Runs the functions side by side, each as a task, and gives the first result of each.  The first
+--- error cancels the others, and is raised when they have ended.
+function task.gather(...)
+  local tasks = spawn_all("fastpg.gather", ...)
+  if #tasks == 0 then return end
+  for _, t in ipairs(tasks) do t.seen = true end
+  local failed
+  local function is_over()
+    local left = false
+    for _, t in ipairs(tasks) do
+      if t.done and not t.results then
+        failed = failed or t
+        return true
+      end
+      left = left or not t.done
+    end
+    return not left
+  end
+  local ok, err = pcall(until_over, tasks, "fastpg.gather", is_over)
+  if ok and not failed then return first_results(tasks) end
+  pcall(cancel_rest, tasks)
+  error(failed and failed.error or err, 0)
+end
+
+--- Waits for that many seconds: this coroutine under a loop, the program in a script.
+---@param seconds number
+function task.sleep(seconds)
+  if type(seconds) ~= "number" or seconds ~= seconds then
+    errors.argument("fastpg.sleep: a number of seconds expected, got %s", type(seconds))
+  end
+  local host, ends = wait.pick(nil), core.clock() + seconds
+  repeat
+    host.wait(nil, nil, math.max(ends - core.clock(), 0))
+    task.check()
+  until core.clock() >= ends
+end
+
+-- ---- the stepper's drivers ------------------------------------------------------------------
+
+step.on_error = function(err, traceback) report{ error = err, traceback = traceback } end
+
+--- One turn of the built-in stepper: what is ready goes on.  Call it once per frame.
+---@param timeout number?  seconds to wait for something to do; 0 (the default) never waits
+---@param rows integer?  how many rows are decoded at most (1000): the rest comes with the next call
+---@return boolean  whether tasks are left
+function task.step(timeout, rows)
+  if timeout ~= nil and type(timeout) ~= "number" then
+    errors.argument("fastpg.step: a number of seconds expected, got %s", type(timeout))
+  end
+  if rows ~= nil and (type(rows) ~= "number" or rows < 1) then
+    errors.argument("fastpg.step: rows is a number from 1, got %s", type(rows))
+  end
+  local left = step.step(timeout or 0, rows)
+  if #unseen > 0 then report_unseen() end
+  return left
+end
+
+local function raise_unseen()
+  local first
+  local list = unseen
+  unseen = {}
+  for _, t in ipairs(list) do
+    if not t.seen then
+      if first then report(t) else first = t end
+    end
+  end
+  if not first then return end
+  first.seen = true
+  error(first.error, 0)
+end
+
+--- Runs the functions as tasks, and all tasks there are, until every one has ended: the results of
+--- one function, or the first result of each of several.  Raises the first error that nobody waited for.
+function task.run(...)
+  if wait.host("fastpg.run") ~= step then
+    errors.argument("fastpg.run runs the built-in stepper; another loop is set or running: use fastpg.spawn or gather")
+  end
+  local tasks = spawn_all("fastpg.run", ...)
+  while step.step(nil) do end
+  raise_unseen()
+  for _, t in ipairs(tasks) do
+    if not t.results then error(t.error, 0) end
+  end
+  if #tasks == 1 then return unpack(tasks[1].results, 1, tasks[1].results.n) end
+  return first_results(tasks)
+end
+
+return task

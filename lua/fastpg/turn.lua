@@ -1,0 +1,89 @@
+-- SPDX-License-Identifier: MIT
+--
+-- turn: one statement at a time on a connection that several coroutines share (`tx`, acquire).
+--
+-- First come, first served; the same coroutine may come again inside its own turn.  Nobody is handed
+-- a turn: whoever waits is told that the connection is free and takes it, so that one that was killed
+-- meanwhile takes nothing along.
+
+local closing = require "fastpg.closing"
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local task = require "fastpg.task"
+local wait = require "fastpg.wait"
+
+local turn = {}
+
+local LOOK_AGAIN = 1.0 -- the one before may have been killed after it was told
+
+local function give(conn)
+  conn.depth = conn.depth - 1
+  if conn.depth > 0 then return end
+  conn.user = nil
+  local first = conn.turns and conn.turns[1]
+  if first then task.signal(first) end
+end
+
+-- The value that ends a turn when its coroutine is closed in the middle (Lua 5.4).
+local Guard = { __close = function(guard)
+  if guard.conn.user == guard.user then
+    guard.conn.depth = 1
+    give(guard.conn)
+  end
+end }
+
+local function remove(list, entry)
+  for i, other in ipairs(list) do
+    if other == entry then
+      table.remove(list, i)
+      return
+    end
+  end
+end
+
+local function wait_until_free(conn, entry, deadline)
+  repeat
+    local left = deadline and deadline - core.clock() or LOOK_AGAIN
+    if left <= 0 then errors.raise("timeout", "the connection is in use by another coroutine: its turn took too long") end
+    entry.ready = false
+    task.park(entry, math.min(left, LOOK_AGAIN))
+  until conn.user == nil
+end
+
+local function queue_up(conn)
+  local what = "the connection is in use by another coroutine: this call"
+  local entry = task.entry(wait.pick(conn.pool and conn.pool.config.loop), what)
+  conn.turns = conn.turns or {}
+  conn.turns[#conn.turns + 1] = entry
+  local ok, err = pcall(task.waiting_for, { conn.user }, false, what, wait_until_free, conn, entry, conn.deadline_of())
+  remove(conn.turns, entry)
+  if not ok then error(err, 0) end
+end
+
+local function take(conn, me)
+  if conn.user == me then
+    conn.depth = conn.depth + 1
+    return
+  end
+  if conn.user ~= nil or conn.turns and conn.turns[1] then queue_up(conn) end
+  conn.user, conn.depth = me, 1
+end
+
+local function finish(conn, ok, ...)
+  give(conn)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+local function protected(conn, fn, ...)
+  return finish(conn, pcall(fn, conn, ...))
+end
+
+--- Runs fn(conn, ...) in this coroutine's turn on the connection.
+function turn.run(conn, fn, ...)
+  local me = task.me()
+  take(conn, me)
+  return closing(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
+end
+
+return turn
