@@ -159,15 +159,6 @@ function methods.stats(self)
   return pool:stats()
 end
 
-metatable.__close = function(self)
-  if self.owns then
-    if self.over or self.lease ~= self.bound_conn.lease then return end
-    if wait.can_finish() then transaction.rollback(self) else self:abandon() end
-  elseif self == self.root then
-    methods.close(self)
-  end
-end
-
 -- ---- which connection -----------------------------------------------------------------------
 
 local function live_pool(root)
@@ -288,7 +279,15 @@ local function abandon(self)
   if self.owns == "connection" then conn.pool:discard(conn) else conn:close() end
 end
 metatable.__gc = abandon
-methods.abandon = abandon
+
+metatable.__close = function(self)
+  if self.owns then
+    if self.over or self.lease ~= self.bound_conn.lease then return end
+    if wait.can_finish() then transaction.rollback(self) else abandon(self) end
+  elseif self == self.root then
+    methods.close(self)
+  end
+end
 
 --- The transaction ends with this object.
 ---@param what "connection"|"transaction"  whether the connection is given back then
@@ -565,8 +564,9 @@ require("fastpg.codegen").extend(methods)
 require("fastpg.copy").extend(methods)
 
 -- Those that every statement comes through look for themselves, or are fastpg's own.
-local unchecked = options.set("q", "fetch", "first", "fetchrow", "qone", "item", "fetchval", "arrays", "on_connection", "run",
-  "run_list", "checkout", "connection", "bound_connection", "iterate", "open_stream", "bind", "lend", "finish_use", "own", "abandon")
+local unchecked = options.set("q", "fetch", "first", "fetchrow", "qone", "item", "fetchval", "arrays", "on_connection",
+  "run", "run_list", "checkout", "connection", "bound_connection", "iterate", "open_stream", "bind", "lend",
+  "finish_use", "own")
 local checked = {}
 for name, method in pairs(methods) do
   if not unchecked[name] then checked[name] = method end

@@ -244,7 +244,10 @@ local Database = {}
 ---@param options table?
 ---@return fastpg.database
 function Database:connect(target, options) end
-function Database:close() end
+---@param timeout number?  seconds to wait for connections in use, before they are closed
+function Database:close(timeout) end
+---@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, timeouts: integer }
+function Database:stats() end
 ---@return true
 function Database:ping() end
 ---@param name string
@@ -487,6 +490,40 @@ function fastpg.cluster(options) end
 function fastpg.uri(params) end
 ---@param loop string|table|nil
 function fastpg.set_loop(loop) end
+---@return { name: string, method: string }
+function fastpg.loop_info() end
+
+---A coroutine that fastpg started.
+---@class fastpg.task
+---@field done boolean
+---@field error any
+local Task = {}
+---Its results when it is done; raises its error.
+---@return any ...
+function Task:wait() end
+---The call it waits in raises "canceled"; its transaction rolls back.
+function Task:cancel() end
+
+---@param fn function
+---@param ... any
+---@return fastpg.task
+function fastpg.spawn(fn, ...) end
+---The first result of each function.
+---@param ... function
+---@return any ...
+function fastpg.gather(...) end
+---@param seconds number
+function fastpg.sleep(seconds) end
+---@param timeout number?  seconds; 0, the default, never waits
+---@param rows integer?  how many are decoded at most (1000)
+---@return boolean  whether tasks are left
+function fastpg.step(timeout, rows) end
+---@param ... function
+---@return any ...
+function fastpg.run(...) end
+---Set it to be told of errors of tasks that nobody waits for.
+---@type fun(err: any, traceback: string)|nil
+fastpg.on_error = nil
 ---@param sql string
 ---@param names table?
 ---@return string sql, any[] values

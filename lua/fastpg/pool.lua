@@ -221,7 +221,8 @@ end
 
 -- No connection is free: waits until it is this coroutine's turn.
 local function queue_up(self, host, deadline)
-  local entry = task.entry(host, exhausted(self) .. ": this call")
+  if not host.wake then errors.raise("timeout", exhausted(self) .. ", and nothing else can run to give one back") end
+  local entry = task.entry(host, "the pool")
   local limit = core.clock() + (self.config.acquire_timeout or ACQUIRE_TIMEOUT)
   if deadline and deadline < limit then limit = deadline end
   self.counts.waited = self.counts.waited + 1
