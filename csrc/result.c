@@ -20,6 +20,7 @@
 
 struct fpg_holder {
   PGresult *res;
+  int next; /* the first row that is not decoded yet */
 };
 
 static int holder_gc(lua_State *L) {
@@ -61,6 +62,7 @@ static struct fpg_holder *take_result(lua_State *L, fpg_conn *c) {
   }
   struct fpg_holder *h = push_holder(L, c);
   h->res = c->res;
+  h->next = 0;
   c->res = NULL;
   return h;
 }
@@ -138,21 +140,62 @@ static fetch begin_fetch(lua_State *L, int nargs) {
   return (fetch){c, st, h, PQntuples(h->res)};
 }
 
-/* conn:fetch_rows(stmt, row_metatable, list_metatable) -> the list of rows */
-static int conn_fetch_rows(lua_State *L) {
-  fetch f = begin_fetch(L, 4);
-  fpg_ctx cx = context(L, f.c, f.st);
-  int names = push_names(L, 2, f.st->ncols);
-  lua_createtable(L, f.nrows, 0);
-  int list = lua_gettop(L);
-  for (int i = 0; i < f.nrows; i++) {
-    push_row(L, &cx, f.st, f.h->res, i, names, 3);
-    lua_rawseti(L, list, i + 1);
+/* Positional: NULL is fastpg.null, n the number of columns; to JSON it is an array. */
+static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
+                       int row) {
+  lua_createtable(L, st->ncols, 1);
+  for (int i = 0; i < st->ncols; i++) {
+    if (!push_cell(L, cx, st, res, row, i)) lua_pushlightuserdata(L, NULL);
+    lua_rawseti(L, -2, i + 1);
   }
-  lua_pushvalue(L, 4);
-  lua_setmetatable(L, list);
-  release(f.h);
-  return 1;
+  lua_pushinteger(L, st->ncols);
+  lua_setfield(L, -2, "n");
+  fpg_push_array_mt(L);
+  lua_setmetatable(L, -2);
+}
+
+/* Where a host must not be held up a long list is decoded in pieces, `most` rows at a time:
+ *
+ *   conn:fetch_rows(stmt, row_metatable or false, most or nil, list_metatable) -> list, rest
+ *   conn:fetch_more(stmt, row_metatable or false, most, list, rest)            -> list, rest
+ *
+ * rest is what is left, or nil; without row_metatable the rows are positional. */
+static int fill_list(lua_State *L, fetch f, int list, int holder) {
+  int named = lua_toboolean(L, 3), most = lua_toboolean(L, 4) ? (int)lua_tointeger(L, 4) : f.nrows;
+  fpg_ctx cx = context(L, f.c, f.st);
+  int names = named ? push_names(L, 2, f.st->ncols) : 0;
+  for (; f.h->next < f.nrows && most > 0; most--) {
+    if (named)
+      push_row(L, &cx, f.st, f.h->res, f.h->next, names, 3);
+    else
+      push_array(L, &cx, f.st, f.h->res, f.h->next);
+    lua_rawseti(L, list, ++f.h->next);
+  }
+  lua_pushvalue(L, list);
+  if (f.h->next == f.nrows) {
+    release(f.h);
+    return 1;
+  }
+  lua_pushvalue(L, holder);
+  return 2;
+}
+
+static int conn_fetch_rows(lua_State *L) {
+  fetch f = begin_fetch(L, 5); /* conn, stmt, row metatable, most, list metatable, holder */
+  lua_createtable(L, f.nrows, 0);
+  lua_pushvalue(L, 5);
+  lua_setmetatable(L, -2);
+  return fill_list(L, f, 7, 6);
+}
+
+static int conn_fetch_more(lua_State *L) {
+  const fpg_conn *c = fpg_check_conn(L, 1); /* conn, stmt, row metatable, most, list, holder */
+  const fpg_stmt *st = fpg_check_stmt(L, 2);
+  luaL_checktype(L, 5, LUA_TTABLE);
+  struct fpg_holder *h = luaL_checkudata(L, 6, HOLDER_MT);
+  lua_settop(L, 6);
+  if (!h->res) return fpg_raise(L, "connection_busy", "there is no result to fetch");
+  return fill_list(L, (fetch){c, st, h, PQntuples(h->res)}, 5, 6);
 }
 
 /* conn:fetch_row(stmt, row_metatable) -> the first row or nil, number of rows in the result */
@@ -178,30 +221,6 @@ static int conn_fetch_item(lua_State *L) {
   lua_pushinteger(L, f.st->ncols);
   release(f.h);
   return 3;
-}
-
-/* conn:fetch_arrays(stmt, list_metatable) -> rows as positional lists (arrays to JSON), NULL is
- * fastpg.null, n is the number of columns in each */
-static int conn_fetch_arrays(lua_State *L) {
-  fetch f = begin_fetch(L, 3);
-  fpg_ctx cx = context(L, f.c, f.st);
-  lua_createtable(L, f.nrows, 0);
-  for (int i = 0; i < f.nrows; i++) {
-    lua_createtable(L, f.st->ncols, 1);
-    for (int j = 0; j < f.st->ncols; j++) {
-      if (!push_cell(L, &cx, f.st, f.h->res, i, j)) lua_pushlightuserdata(L, NULL);
-      lua_rawseti(L, -2, j + 1);
-    }
-    lua_pushinteger(L, f.st->ncols);
-    lua_setfield(L, -2, "n");
-    fpg_push_array_mt(L);
-    lua_setmetatable(L, -2);
-    lua_rawseti(L, -2, i + 1);
-  }
-  lua_pushvalue(L, 3);
-  lua_setmetatable(L, -2);
-  release(f.h);
-  return 1;
 }
 
 /* conn:fetch_status() -> the command tag ("INSERT 0 1"), the number of rows it names or nil */
@@ -267,7 +286,7 @@ static const luaL_Reg methods[] = {
     {"fetch_rows", conn_fetch_rows},
     {"fetch_row", conn_fetch_row},
     {"fetch_item", conn_fetch_item},
-    {"fetch_arrays", conn_fetch_arrays},
+    {"fetch_more", conn_fetch_more},
     {"fetch_status", conn_fetch_status},
     {"outcome", conn_outcome},
     {NULL, NULL},

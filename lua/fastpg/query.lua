@@ -54,7 +54,7 @@ local function fetch_pairs(conn, st, target)
   local key_names = target.key_names
   local nkeys = #key_names
   local mt = rows.of(shape_without_key(shape, nkeys), target.to.db, target.to.class, target.to.class_name)
-  local list = conn.c:fetch_rows(st, {}, {})
+  local list = conn.c:fetch_rows(st, {}, nil, {})
   for i, row in ipairs(list) do
     setmetatable(row, nil)
     local key = {}

@@ -115,10 +115,25 @@ local function row_metatable(st, target)
   return rows.of(shape, target.db, target.class, target.class_name), shape
 end
 
+-- Under a loop a long list is decoded piece by piece, and others go on in between.
+local PIECE = 64
+
+local function fetch_list(conn, st, mt, list_mt)
+  local spend = conn.spend
+  if not spend then return (conn.c:fetch_rows(st, mt, nil, list_mt)) end
+  local list, rest = conn.c:fetch_rows(st, mt, PIECE, list_mt)
+  spend(#list)
+  while rest do
+    list, rest = conn.c:fetch_more(st, mt, PIECE, list, rest)
+    spend(PIECE)
+  end
+  return list
+end
+
 --- All rows.
 function fetch.rows(conn, st, target)
   local mt, shape = row_metatable(st, target)
-  return conn.c:fetch_rows(st, mt, rows.list_of(shape))
+  return fetch_list(conn, st, mt, rows.list_of(shape))
 end
 
 --- The first row, or nil.
@@ -159,7 +174,7 @@ end
 function fetch.arrays(conn, st)
   local shape = st:shape()
   shape.arrays_metatable = shape.arrays_metatable or arrays_metatable(shape)
-  return conn.c:fetch_arrays(st, shape.arrays_metatable)
+  return fetch_list(conn, st, false, shape.arrays_metatable)
 end
 
 --- The command tag.

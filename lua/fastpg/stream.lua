@@ -23,17 +23,36 @@ local FETCH_ROWS = 256
 local Single = {}
 Single.__index = Single
 
+-- How many rows may come without a wait before the clock is looked at.
+local ROWS_UNTIMED = 64
+
+-- The time allowed is that of each wait for rows.
+local function wait_for_row(conn, want)
+  if not conn.overdue then conn:arm() end
+  if want ~= true then
+    conn:await(want)
+    conn:drive()
+  end
+end
+
 function Single:next_row()
-  local conn = self.conn
+  local conn, c = self.conn, self.conn.c
   if self.ready then -- the first one was waited for at the start
     self.ready = false
   else
-    if not conn.overdue then conn:arm() end
-    conn:drive()
+    local want = c:step()
+    self.untimed = self.untimed + 1
+    if want ~= true or self.untimed == ROWS_UNTIMED then
+      self.untimed = 0
+      wait_for_row(conn, want)
+    end
     local err = conn:outcome()
     if err then error(errors.annotate(err, self.sql), 0) end
   end
-  return (conn.c:fetch_row(self.st, self.metatable))
+  local row = c:fetch_row(self.st, self.metatable)
+  local spend = conn.spend
+  if spend then spend(1) end
+  return row
 end
 
 -- Rows still to come would have to be read: stop the server instead.
@@ -57,7 +76,7 @@ local function open_single(conn, target, sql, list, n)
   if err and conn:may_retry(err) then st, err = start_single(conn, sql, list, n) end
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
-    conn = conn, st = st, sql = sql, ready = true,
+    conn = conn, st = st, sql = sql, ready = true, untimed = 0,
     metatable = rows.of(st:shape(), target.db, target.class, target.class_name),
   }, Single)
 end
