@@ -93,7 +93,7 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
                         : "another statement is under way on this connection");
   forget_result(c);
   c->refused = c->copy = 0;
-  drop_notifications(c);
+  if (!c->listening) drop_notifications(c);
 }
 
 /* ---- connecting --------------------------------------------------------------------------- */
@@ -763,6 +763,7 @@ void fpg_open_conn(lua_State *L) {
   luaL_setfuncs(L, conn_methods, 0);
   fpg_open_result(L, lua_gettop(L));
   fpg_open_copy(L, lua_gettop(L));
+  fpg_open_notify(L, lua_gettop(L));
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   luaL_setfuncs(L, core_functions, 0);

@@ -28,6 +28,7 @@
 #include "stmt.h"
 
 #define FPG_CONN_MT "fastpg.connection"
+#define FPG_NOTIFY_MT "fastpg.notification"
 
 /* What statements did to the session since the last call of `outcome`. */
 enum {
@@ -55,6 +56,7 @@ typedef struct fpg_conn {
   int fresh;         /* a single statement was sent and the socket not looked at since */
   int events;        /* FPG_EVENT_* */
   int copy;          /* FPG_COPY_* */
+  int listening;     /* somebody will ask for notifications */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
   double clock;
   fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
@@ -82,5 +84,6 @@ const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
 void fpg_open_conn(lua_State *L);
 void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */
 void fpg_open_copy(lua_State *L, int methods);   /* adds copy_* to it */
+void fpg_open_notify(lua_State *L, int methods); /* adds what LISTEN needs */
 
 #endif

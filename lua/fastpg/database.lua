@@ -12,6 +12,7 @@ local conninfo = require "fastpg.conninfo"
 local Connection = require "fastpg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local listen = require "fastpg.listen"
 local ambient = require "fastpg.ambient"
 local options = require "fastpg.options"
 local Pool = require "fastpg.pool"
@@ -64,7 +65,7 @@ function Database.new()
   local db = {
     ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
     pool = false, row_target = false, server_info = false, strict = true, over = false, bound_kind = false,
-    getters = false, streams = 0, standard_strings = true, types = false,
+    getters = false, listener = false, streams = 0, standard_strings = true, types = false,
   }
   db.root = db
   db.row_target = { db = db }
@@ -92,6 +93,7 @@ local function set_up(db, conn, init)
   conn.deadline_of = function() return deadline_of(db) end
   conn.pick = function() return wait.pick(db.config.loop) end
   if init then db:bind(conn, "connection"):lend(init) end
+  if db.listener then db.listener:fresh(conn) end
 end
 
 -- Connected from here on: by connect (a pool of one, opened now) or create_pool (opened when needed).
@@ -146,6 +148,7 @@ function methods.close(self, timeout)
   end
   if root.pool and (not root.closed or timeout) then
     root.closed = true
+    listen.stop(root)
     root.pool:close(timeout)
   end
 end
@@ -203,8 +206,9 @@ function methods.checkout(self)
   error(errors.annotate(conn), 0)
 end
 
-local function release(conn, ok, ...)
+local function release(root, conn, ok, ...)
   local left_open = conn.pool:checkin(conn)
+  if root.listener then root.listener:pump() end
   if not ok then error((...), 0) end
   if left_open then
     errors.raise("invalid_transaction_termination",
@@ -219,8 +223,8 @@ local function in_turn(conn, fn, ...)
   return fn(conn, ...)
 end
 
-local function lent(conn, fn, ...)
-  return release(conn, pcall(fn, conn, ...))
+local function lent(root, conn, fn, ...)
+  return release(root, conn, pcall(fn, conn, ...))
 end
 
 --- Runs fn(conn, ...) on the connection that it belongs on.
@@ -228,7 +232,7 @@ function methods.on_connection(self, fn, ...)
   local conn = methods.bound_connection(self)
   if conn then return turn.run(conn, in_turn, fn, ...) end
   conn = methods.checkout(self)
-  return closing(conn, lent, conn, fn, ...)
+  return closing(conn, lent, self.root, conn, fn, ...)
 end
 
 -- Statements that fastpg built: the text is final, the arguments are counted.
@@ -562,6 +566,7 @@ require("fastpg.linking").extend(methods)
 require("fastpg.ddl").extend(methods)
 require("fastpg.codegen").extend(methods)
 require("fastpg.copy").extend(methods)
+listen.extend(methods)
 
 -- Those that every statement comes through look for themselves, or are fastpg's own.
 local unchecked = options.set("q", "fetch", "first", "fetchrow", "qone", "item", "fetchval", "arrays", "on_connection",

@@ -152,11 +152,16 @@ end
 
 task.hooks = {} -- where on_error is looked for: the module's table
 
+--- Tells of an error that nothing else would tell of.
+function task.report(err, traceback)
+  local on_error = task.hooks.on_error or default_on_error
+  local ok, problem = pcall(on_error, err, traceback)
+  if not ok then default_on_error(problem, "(raised by fastpg.on_error)") end
+end
+
 local function report(t)
   t.seen = true
-  local on_error = task.hooks.on_error or default_on_error
-  local ok, problem = pcall(on_error, t.error, t.traceback)
-  if not ok then default_on_error(problem, "(raised by fastpg.on_error)") end
+  task.report(t.error, t.traceback)
 end
 
 local function report_unseen()
@@ -332,7 +337,7 @@ end
 
 -- ---- the stepper's drivers ------------------------------------------------------------------
 
-step.on_error = function(err, traceback) report{ error = err, traceback = traceback } end
+step.on_error = task.report
 
 --- One turn of the built-in stepper: what is ready goes on.  Call it once per frame.
 ---@param timeout number?  seconds to wait for something to do; 0 (the default) never waits

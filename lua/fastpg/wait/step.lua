@@ -20,15 +20,19 @@ local at = {} -- slot -> coroutine
 local free = {} -- slots of those that ended
 local waiting = {} -- coroutine -> true
 local queue, queued = {}, 0 -- coroutines that go on at once
-local running, alive, rows_left, ends = nil, 0, ROWS, 0
+local background = {} -- coroutines that nobody waits for the end of
+local running, alive, in_background, rows_left, ends = nil, 0, 0, ROWS, 0
 
 local function enqueue(co)
   queued = queued + 1
   queue[queued] = co
 end
 
-function step.spawn(fn)
+---@param fn function
+---@param is_background boolean?  it does not count among those that are left
+function step.spawn(fn, is_background)
   local co = coroutine.create(fn)
+  if is_background then background[co], in_background = true, in_background + 1 end
   alive = alive + 1
   slots[co] = table.remove(free) or alive
   at[slots[co]] = co
@@ -69,6 +73,7 @@ local function resume(co, result)
   local ok, err = coroutine.resume(co, result)
   running = nil
   if coroutine.status(co) == "dead" then
+    if background[co] then background[co], in_background = nil, in_background - 1 end
     alive, at[slots[co]] = alive - 1, nil
     free[#free + 1], slots[co] = slots[co], nil
     if not ok then step.on_error(err, debug.traceback(co)) end
@@ -111,7 +116,7 @@ function step.step(timeout, rows)
     timeout = 0
     run_ready()
   until found == 0 and queued == 0 or rows_left <= 0 or core.clock() >= ends
-  return alive > 0
+  return alive > in_background
 end
 
 return step

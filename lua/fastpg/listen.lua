@@ -1,0 +1,452 @@
+-- SPDX-License-Identifier: MIT
+--
+-- listen: LISTEN and NOTIFY.
+--
+-- Who reads the socket depends on whether anything can run beside the program:
+--
+--   under a loop      a connection of its own, and a coroutine that reads it (the reader)
+--   a script, pool    a connection of its own, read after each statement and in db:poll
+--   a script, single  the connection itself, likewise
+--
+-- Notifications go to an inbox first and from there to functions and to the queues of
+-- db:notifications, so that a function may run statements, listen and unlisten.  When the connection
+-- is lost another one listens, and everybody is told of the gap.
+--
+-- PostgreSQL manual: LISTEN, NOTIFY, "Asynchronous Notification".
+
+local core = require "fastpg.core"
+local Connection = require "fastpg.connection"
+local errors = require "fastpg.errors"
+local task = require "fastpg.task"
+local wait = require "fastpg.wait"
+
+local listen = {}
+
+local Listener = {}
+Listener.__index = Listener
+
+local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds between attempts to connect again
+local COMMAND_TIMEOUT = 30
+
+local function no_limit() return nil end
+
+-- ---- the inbox ------------------------------------------------------------------------------
+
+local function post(self, n)
+  self.inbox[#self.inbox + 1] = n
+end
+
+-- Takes what the connection has received.
+local function drain(self, conn)
+  local c = conn.c
+  local channel, payload, pid = c:next_notification()
+  while channel do
+    post(self, { channel = channel, payload = payload, pid = pid })
+    channel, payload, pid = c:next_notification()
+  end
+end
+
+local function call(fn, n)
+  local traceback
+  local ok, err = xpcall(function() fn(n) end, function(err)
+    traceback = debug.traceback("", 2):sub(2)
+    return err
+  end)
+  if not ok then task.report(err, traceback) end
+end
+
+local function hand_out(self, n)
+  for subscription in pairs(self.subscriptions) do
+    if subscription.channel == n.channel then
+      subscription.last = subscription.last + 1
+      subscription[subscription.last] = n
+      if subscription.entry then task.signal(subscription.entry) end
+    end
+  end
+  local list = {}
+  for i, fn in ipairs(self.channels[n.channel] or {}) do list[i] = fn end -- it may change while they run
+  for _, fn in ipairs(list) do call(fn, n) end
+end
+
+-- Gives out what is in the inbox; one at a time, whoever calls.
+local function deliver(self)
+  if self.delivering then return 0 end
+  self.delivering = true
+  local count = 0
+  while #self.inbox > 0 do
+    local inbox = self.inbox
+    self.inbox = {}
+    for _, n in ipairs(inbox) do
+      hand_out(self, n)
+      count = count + 1
+    end
+  end
+  self.delivering = false
+  return count
+end
+
+local function each_channel(self, fn)
+  local seen = {}
+  for channel in pairs(self.channels) do seen[channel] = true end
+  for subscription in pairs(self.subscriptions) do seen[subscription.channel] = true end
+  for channel in pairs(seen) do fn(channel) end
+  return next(seen) ~= nil
+end
+
+local function post_gap(self)
+  each_channel(self, function(channel) post(self, { channel = channel, gap = true }) end)
+end
+
+-- ---- the connection -------------------------------------------------------------------------
+
+-- On a fresh connection: listens to everything.
+local function listen_again(self, conn)
+  local commands = {}
+  each_channel(self, function(channel) commands[#commands + 1] = "LISTEN " .. core.quote_ident(channel) end)
+  conn.c:listening(true)
+  if #commands > 0 then conn:simple(table.concat(commands, "; ")) end
+end
+
+local function connect(self)
+  local config, host = self.db.config, self.host
+  local conn = Connection.open(config, host.wait, core.clock() + COMMAND_TIMEOUT)
+  conn.pick, conn.deadline_of = function() return self.host end, no_limit
+  self.conn = conn
+  listen_again(self, conn)
+  conn.deadline = nil
+end
+
+local function drop(self)
+  if self.conn then self.conn:close() end
+  self.conn = nil
+end
+
+-- Another connection in the place of the lost one; waits between attempts, until `deadline`.
+---@return boolean
+local function recover(self, deadline)
+  drop(self)
+  local pause = FIRST_PAUSE
+  while not self.stopped do
+    if pcall(connect, self) then
+      post_gap(self)
+      return true
+    end
+    drop(self)
+    local left = deadline and deadline - core.clock()
+    if left and left <= 0 then return false end
+    self.host.wait(nil, nil, left and math.min(left, pause) or pause)
+    pause = math.min(pause * 2, LONGEST_PAUSE)
+  end
+  return false
+end
+
+-- ---- the reader -----------------------------------------------------------------------------
+
+-- LISTEN and UNLISTEN of others, who wait for them.
+local function run_commands(self)
+  while self.commands[1] do
+    local command = table.remove(self.commands, 1)
+    self.conn.deadline, self.conn.overdue = core.clock() + COMMAND_TIMEOUT, nil
+    local ok, err = pcall(self.conn.simple, self.conn, command.sql)
+    self.conn.deadline = nil
+    if not ok then command.error = err end
+    task.signal(command.entry)
+    if not ok and not self.conn.c:usable() then error(err, 0) end
+  end
+end
+
+local function read(self)
+  while not self.stopped do
+    run_commands(self)
+    drain(self, self.conn)
+    deliver(self)
+    if not self.stopped and not self.commands[1] then
+      self.host.wait(self.conn.c:fd(), "r", nil)
+      if not self.stopped then self.conn.c:consume() end
+    end
+  end
+end
+
+local function reader(self)
+  self.reader = coroutine.running()
+  while not self.stopped do
+    if not pcall(read, self) and not self.stopped then recover(self) end
+  end
+  drop(self)
+end
+
+-- ---- listening ------------------------------------------------------------------------------
+
+-- With the connection that is read where there is no reader.
+local function with_connection(self, fn)
+  if self.shared then return self.db:on_connection(fn) end
+  if not self.conn then connect(self) end
+  return fn(self.conn)
+end
+
+local function run(self, sql)
+  if not self.spawned then
+    with_connection(self, function(conn)
+      conn.c:listening(true)
+      conn:simple(sql)
+    end)
+    return
+  end
+  if coroutine.running() == self.reader then return self.conn:simple(sql) end
+  local command = { sql = sql, entry = task.entry(self.host, "listen") }
+  self.commands[#self.commands + 1] = command
+  if self.reader then self.host.wake(self.reader) end
+  if not task.park(command.entry, COMMAND_TIMEOUT) then errors.raise("timeout", "the server did not answer LISTEN in time") end
+  if command.error then error(command.error, 0) end
+end
+
+local function start(db)
+  local host = wait.pick(db.config.loop)
+  local self = setmetatable({
+    db = db, host = host, channels = {}, subscriptions = setmetatable({}, { __mode = "k" }), inbox = {}, commands = {},
+    delivering = false, stopped = false, shared = not host.wake and db.pool.max_size == 1, spawned = false,
+  }, Listener)
+  if host.wake then
+    connect(self)
+    self.spawned = true
+    host.spawn(function() reader(self) end, true)
+  end
+  db.listener = self
+  return self
+end
+
+-- Nobody listens any more.
+local function stop(self)
+  self.stopped = true
+  if self.db.listener == self then self.db.listener = false end
+  if self.reader then self.host.wake(self.reader) elseif not self.spawned then drop(self) end
+end
+
+local function is_heard(self, channel)
+  local heard = self.channels[channel] ~= nil
+  for subscription in pairs(self.subscriptions) do heard = heard or subscription.channel == channel end
+  return heard
+end
+
+-- The listener, and whether it has to be told of this channel.
+local function listener_for(db, channel, what)
+  local root = db.root
+  if type(channel) ~= "string" or channel == "" then
+    errors.argument("%s: the name of a channel expected, got %s", what, type(channel))
+  end
+  if not root.pool or root.closed then errors.raise("closed", "the database is not connected") end
+  local self = root.listener or start(root)
+  return self, not is_heard(self, channel)
+end
+
+local function leave(self, channel)
+  if is_heard(self, channel) then return end
+  if self.shared or each_channel(self, function() end) then
+    run(self, "UNLISTEN " .. core.quote_ident(channel))
+  end
+  if not each_channel(self, function() end) then stop(self) end
+end
+
+-- ---- without a reader -----------------------------------------------------------------------
+
+local function receive(self, seconds)
+  with_connection(self, function(conn)
+    drain(self, conn)
+    if #self.inbox == 0 then conn.wait(conn.c:fd(), "r", seconds) end
+    conn.c:consume()
+    drain(self, conn)
+  end)
+end
+
+-- Looks for what came, waiting `seconds` for it.
+local function look(self, seconds)
+  local deadline = core.clock() + seconds
+  if pcall(receive, self, seconds) then return end
+  if self.shared then
+    while not pcall(receive, self, 0) and core.clock() < deadline do -- opens another one, which listens (fresh)
+      self.host.wait(nil, nil, math.min(FIRST_PAUSE, seconds))
+    end
+  elseif not self.retry or core.clock() >= self.retry then
+    self.retry = not recover(self, deadline) and core.clock() + 1 or nil
+  end
+end
+
+--- After each statement outside of transactions.
+function Listener:pump()
+  if self.spawned or self.delivering or self.looking then return end
+  self.looking = true
+  local conn = self.conn
+  if self.shared then
+    local idle = self.db.pool.idle[1]
+    if idle and idle.c:usable() then drain(self, idle) end
+  elseif not conn or not conn.c:usable() or core.poll(conn.c:fd(), "r", 0) then
+    look(self, 0)
+  end
+  self.looking = false
+  deliver(self)
+end
+
+--- The pool's one connection is a new one.
+function Listener:fresh(conn)
+  if not self.shared then return end
+  listen_again(self, conn)
+  post_gap(self)
+end
+
+-- ---- what users call ------------------------------------------------------------------------
+
+local methods = {}
+
+--- Calls fn(n) for each notification of the channel: n.channel, n.payload, n.pid (of who sent it); n.gap
+--- is true, and nothing else there, after a lost connection: what was sent meanwhile is not known.
+---@param channel string
+---@param fn fun(n: { channel: string, payload: string?, pid: integer?, gap: boolean? })
+function methods.listen(db, channel, fn)
+  if type(fn) ~= "function" then errors.argument("listen: a function expected, got %s", type(fn)) end
+  local self, new = listener_for(db, channel, "listen")
+  if new then
+    local ok, err = pcall(run, self, "LISTEN " .. core.quote_ident(channel))
+    if not ok then
+      if not each_channel(self, function() end) then stop(self) end
+      error(err, 0)
+    end
+  end
+  local list = self.channels[channel] or {}
+  list[#list + 1] = fn
+  self.channels[channel] = list
+end
+
+--- Ends what listen began: of this function, or of all on the channel; without a channel of all.
+---@param channel string?
+---@param fn function?
+function methods.unlisten(db, channel, fn)
+  local self = db.root.listener
+  if channel ~= nil and type(channel) ~= "string" then
+    errors.argument("unlisten: the name of a channel expected, got %s", type(channel))
+  end
+  if not self then return end
+  if channel == nil then
+    local all = {}
+    for name in pairs(self.channels) do all[#all + 1] = name end
+    for _, name in ipairs(all) do methods.unlisten(db, name) end
+    return
+  end
+  local left = {}
+  for _, other in ipairs(self.channels[channel] or {}) do
+    if fn ~= nil and other ~= fn then left[#left + 1] = other end
+  end
+  if not self.channels[channel] then return end
+  self.channels[channel] = left[1] and left or nil
+  leave(self, channel)
+end
+
+--- Sends a notification; inside a transaction when that commits.
+---@param channel string
+---@param payload string?  up to 7999 bytes
+function methods.notify(db, channel, payload)
+  if type(channel) ~= "string" then errors.argument("notify: the name of a channel expected, got %s", type(channel)) end
+  if payload ~= nil and type(payload) ~= "string" and type(payload) ~= "number" then
+    errors.argument("notify: the payload is a string, got %s", type(payload))
+  end
+  db:execute("SELECT pg_catalog.pg_notify($1, $2)", channel, payload or "")
+end
+
+--- Runs the functions of notifications that came; waits at most that many seconds for one.
+---@param timeout number?  0
+---@return integer  how many came
+function methods.poll(db, timeout)
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
+    errors.argument("poll: a number of seconds expected, got %s", type(timeout))
+  end
+  local self = db.root.listener
+  if not self then errors.raise("invalid_argument", "poll: nothing is listened to (db:listen)") end
+  if self.spawned then
+    task.sleep(timeout or 0)
+    return 0
+  end
+  if self.delivering then return 0 end
+  if #self.inbox == 0 then look(self, timeout or 0) end
+  return deliver(self)
+end
+
+-- ---- db:notifications -----------------------------------------------------------------------
+
+local Subscription = { __name = "fastpg.notifications" }
+
+local function close(subscription)
+  local self = subscription.listener
+  if not self then return end
+  subscription.listener = nil
+  self.subscriptions[subscription] = nil
+  if not self.stopped and wait.can_finish() then leave(self, subscription.channel) end
+end
+
+local function await(self, subscription, deadline)
+  local left = deadline and math.max(deadline - core.clock(), 0)
+  if self.spawned then
+    subscription.entry = task.entry(wait.pick(self.db.config.loop), "notifications")
+    task.park(subscription.entry, left)
+    subscription.entry = nil
+  else
+    look(self, left or 3600)
+    deliver(self)
+  end
+end
+
+Subscription.__call = function(subscription)
+  local self = subscription.listener
+  local deadline = subscription.timeout and core.clock() + subscription.timeout
+  while self do
+    if subscription.first <= subscription.last then
+      local n = subscription[subscription.first]
+      subscription[subscription.first] = nil
+      subscription.first = subscription.first + 1
+      return n
+    end
+    if self.stopped or deadline and core.clock() >= deadline then break end
+    await(self, subscription, deadline)
+  end
+  close(subscription)
+  return nil
+end
+Subscription.__close = close
+Subscription.__index = errors.check_self({
+  --- Ends it, where the loop was left early.
+  close = close,
+}, Subscription, "what db:notifications gave", "notifications")
+
+--- An iterator over the channel's notifications, which listens before it returns: `for n in
+--- db:notifications(channel, timeout)`.  Nothing for that many seconds ends it.
+---@param channel string
+---@param timeout number?
+function methods.notifications(db, channel, timeout)
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
+    errors.argument("notifications: a number of seconds expected, got %s", type(timeout))
+  end
+  local self, new = listener_for(db, channel, "notifications")
+  local subscription = setmetatable({
+    listener = self, channel = channel, timeout = timeout or false, first = 1, last = 0, entry = nil,
+  }, Subscription)
+  self.subscriptions[subscription] = true
+  if new then
+    local ok, err = pcall(run, self, "LISTEN " .. core.quote_ident(channel))
+    if not ok then
+      self.subscriptions[subscription] = nil
+      if not each_channel(self, function() end) then stop(self) end
+      error(err, 0)
+    end
+  end
+  return subscription, nil, nil, subscription
+end
+
+--- Adds these methods to a database's.
+function listen.extend(to)
+  for name, method in pairs(methods) do to[name] = method end
+end
+
+--- db:close ends it.
+function listen.stop(root)
+  if root.listener then stop(root.listener) end
+end
+
+return listen
