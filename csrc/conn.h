@@ -79,8 +79,13 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
 /* Pushes the session's TimeZone, "UTC" where it is not known. */
 const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
 
+/* getpid, without a system call. */
+pid_t fpg_process_id(void);
+
 void fpg_open_conn(lua_State *L);
+void fpg_open_conninfo(lua_State *L);
 void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */
 void fpg_open_copy(lua_State *L, int methods);   /* adds copy_* to it */
+void fpg_open_connect(lua_State *L, int methods); /* adds connect_step to it */
 
 #endif

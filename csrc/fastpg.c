@@ -41,6 +41,7 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_typemap(L);
   fpg_open_stmt(L);
   fpg_open_conn(L);
+  fpg_open_conninfo(L);
   fpg_open_relation(L);
   fpg_open_sql(L);
   fpg_open_testing(L);
