@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "helper.h"
 
 /* ---- which process ------------------------------------------------------------------------ */
 
@@ -55,6 +56,12 @@ static void drop_inherited(fpg_conn *c) {
   }
 }
 
+/* The server goes on with a statement until it next writes to the client, which may be hours later. */
+static void stop_server(fpg_conn *c) {
+  if (c->connected && !c->canceled && (c->slots || c->syncs) && PQstatus(c->pg) == CONNECTION_OK)
+    fpg_cancel_later(PQgetCancel(c->pg));
+}
+
 static void conn_finish(fpg_conn *c) {
   if (!c->pg) return;
   forget_result(c);
@@ -62,7 +69,10 @@ static void conn_finish(fpg_conn *c) {
   c->held = NULL;
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
-  if (c->owner != fpg_process_id()) drop_inherited(c);
+  if (c->owner == fpg_process_id())
+    stop_server(c);
+  else
+    drop_inherited(c);
   PQfinish(c->pg);
   c->pg = NULL;
 }
@@ -92,7 +102,7 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
               : c->copy ? "a COPY is under way on this connection"
                         : "another statement is under way on this connection");
   forget_result(c);
-  c->refused = c->copy = 0;
+  c->refused = c->copy = c->canceled = 0;
   drop_notifications(c);
 }
 
@@ -549,17 +559,6 @@ static int conn_make_statement(lua_State *L) {
   return 1;
 }
 
-/* conn:cancel(): asks the server to stop what it does; opens a connection of its own and blocks
- * for as long as that takes */
-static int conn_cancel(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  char text[256];
-  PGcancel *cancel = PQgetCancel(c->pg);
-  lua_pushboolean(L, cancel && PQcancel(cancel, text, sizeof text));
-  PQfreeCancel(cancel);
-  return 1;
-}
-
 static int conn_close(lua_State *L) {
   fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
   conn_finish(c);
@@ -626,7 +625,6 @@ static const luaL_Reg conn_methods[] = {
     {"idle", conn_idle},
     {"info", conn_info},
     {"parameter", conn_parameter},
-    {"cancel", conn_cancel},
     {"close", conn_close},
     {NULL, NULL},
 };

@@ -45,6 +45,7 @@ typedef struct fpg_conn {
   PGresult *res;
   PGresult *held; /* put aside while something else runs (conn:hold) */
   pid_t owner;
+  int connected;
   int slots, syncs;
   int each;
   int streaming;     /* single-row mode: every row is a result of its own */
@@ -53,6 +54,7 @@ typedef struct fpg_conn {
   int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
   int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
   int fresh;         /* a single statement was sent and the socket not looked at since */
+  int canceled;      /* the server was asked to stop what is under way */
   int events;        /* FPG_EVENT_* */
   int copy;          /* FPG_COPY_* */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */

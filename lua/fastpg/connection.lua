@@ -68,6 +68,7 @@ function Connection.open(config, wait, deadline)
     deadline = deadline, -- of the statement under way
     deadline_of = no_deadline, -- gives the next one's: the database's business
     overdue = nil, -- the deadline that passed, while the server is asked to stop
+    canceling = nil, -- the job that asks it, and until when that may take (cancel_until)
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
     in_transaction = false, -- one that fastpg opened
   }, Connection)
@@ -98,32 +99,58 @@ end
 
 --- The time that a statement has from here on.
 function Connection:arm()
+  if self.canceling then self:end_cancel() end
   self.deadline, self.overdue = self.deadline_of(), nil
 end
 
 --- Time to clean up after a failure, whatever the statement's own was.
 function Connection:arm_recovery()
   self.deadline, self.overdue = core.clock() + GRACE, nil
+  if self.canceling then pcall(self.end_cancel, self) end
+end
+
+local function give_up(self)
+  self:close()
+  errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
+end
+
+--- Asks the server to stop what it does, by a thread: that takes a connection of its own.
+function Connection:cancel()
+  if self.canceling then return end
+  self.canceling, self.cancel_until = core.cancel_job(self.c), core.clock() + GRACE
+end
+
+--- Waits until the request to cancel is through: one that comes late would hit the next statement.
+function Connection:end_cancel()
+  local job = self.canceling
+  while job and self.c:usable() and not job:done() do
+    local left = self.cancel_until - core.clock()
+    if left <= 0 then give_up(self) end
+    self.wait(job:fd(), "r", left)
+  end
+  self.canceling = nil
 end
 
 -- The deadline is over: the server is asked to stop, and its answer ("canceled") ends the statement.
 -- One that does not answer either is left.
 local function time_out(self)
-  if self.overdue then
-    self:close()
-    errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
-  end
+  if self.overdue then give_up(self) end
   self.overdue = self.deadline
   self.deadline = core.clock() + GRACE
-  self.c:cancel()
+  self:cancel()
 end
 
---- Waits for the socket, as `step` wants it, as long as the deadline allows.
+--- Waits for the socket, as `step` wants it, as long as the deadline allows.  It may come back early:
+--- whoever waits steps again.
 function Connection:await(want)
   local deadline = self.deadline
-  if not self.wait(self.fd, want, deadline and remaining(deadline)) and deadline and core.clock() >= deadline then
-    time_out(self)
+  if not deadline then
+    self.wait(self.fd, want)
+    return
   end
+  local left = deadline - core.clock()
+  if left <= 0 then return time_out(self) end
+  self.wait(self.fd, want, left)
 end
 
 --- For those who seldom wait: looks whether the time is over.
@@ -142,6 +169,7 @@ function Connection:drive()
     self:await(want)
     want = c:step()
   end
+  if self.canceling then self:end_cancel() end
   return want
 end
 
@@ -151,6 +179,7 @@ function Connection:settle()
   if not c:usable() then return end
   c:send_sync()
   while c:busy() do self:drive() end
+  if self.canceling then self:end_cancel() end
 end
 
 local function timeout_error()
@@ -427,14 +456,28 @@ function Connection:simple(sql)
   return status
 end
 
+-- Rows that are there already cost less than a request to cancel: whether these were all.
+local AT_HAND = 1000
+local function drop_what_is_there(c)
+  for _ = 1, AT_HAND do
+    local want = c:step()
+    if want ~= true and want ~= "sync" then return false end
+    if not c:busy() then return true end
+  end
+  return false
+end
+
 --- Ends what is under way: rows still to come are of no use to anybody.
 function Connection:clear()
   local c = self.c
   self.abandoned = nil
-  if not c:busy() then return end
-  c:cancel()
-  self:settle()
-  self:outcome()
+  if c:busy() then
+    if not drop_what_is_there(c) then self:cancel() end
+    self:settle()
+    self:outcome()
+  elseif self.canceling then
+    self:end_cancel()
+  end
 end
 
 local function clean(self)
@@ -449,12 +492,12 @@ function Connection:reset()
   self:arm_recovery()
   local ok = c:usable() and pcall(clean, self)
   self.deadline, self.overdue, self.in_transaction = nil, nil, false
-  return ok and c:idle()
+  return ok and self:is_clean()
 end
 
 --- Whether statements left something behind that the next user must not find.
 function Connection:is_clean()
-  return self.c:idle()
+  return self.c:idle() and not self.canceling
 end
 
 function Connection:close()
