@@ -45,7 +45,7 @@ typedef struct fpg_conn {
   PGresult *res;
   PGresult *held; /* put aside while something else runs (conn:hold) */
   pid_t owner;
-  int connected;
+  int begun, connected; /* the first step of connecting was taken, the last */
   int slots, syncs;
   int each;
   int streaming;     /* single-row mode: every row is a result of its own */

@@ -8,6 +8,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local opening = require "fastpg.opening"
 
 local Connection = {}
 Connection.__index = Connection
@@ -25,62 +26,38 @@ local SESSION = {
 -- before it is closed.
 local GRACE = 5
 
-local function remaining(deadline)
-  if not deadline then return nil end
-  local left = deadline - core.clock()
-  return left > 0 and left or 0
-end
-
-local function earlier(a, b)
-  if not a or b and b < a then return b end
-  return a
-end
-
 -- ---- opening --------------------------------------------------------------------------------
-
-local function await_connect(c, wait, deadline)
-  while true do
-    local want = c:connect_step()
-    if want == true then return end
-    if not wait(c:fd(), want, remaining(deadline)) and deadline and core.clock() >= deadline then
-      errors.raise("timeout", "no connection to the server within the time allowed")
-    end
-  end
-end
 
 local function no_deadline() return nil end
 
 --- Opens a connection; raises "connection" or "timeout".
 ---@param config { params: table, connect_timeout: number?, statement_cache_size: integer }
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
----@param deadline number?  of the statement that needs it, beside connect_timeout
+---@param deadline number?  of the statement that needs it, beside connect_timeout's
 function Connection.open(config, wait, deadline)
-  local c = core.connect(config.params)
-  deadline = earlier(config.connect_timeout and core.clock() + config.connect_timeout, deadline)
+  local c, limit = opening.open(config, wait, deadline)
   local self = setmetatable({
     c = c,
+    fd = c:fd(),
     wait = wait,
     statements = {}, -- SQL text -> prepared statement
     count = 0, -- how many of them
     serial = 0, -- for their names
     cache_size = config.statement_cache_size,
     dead = {}, -- names of statements that are forgotten here and still on the server
-    deadline = deadline, -- of the statement under way
+    deadline = limit, -- of the statement under way
     deadline_of = no_deadline, -- gives the next one's: the database's business
-    overdue = nil, -- the deadline that passed, while the server is asked to stop
+    overdue = limit, -- the deadline that passed, while the server is asked to stop (here: it won't be)
     canceling = nil, -- the job that asks it, and until when that may take (cancel_until)
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
     in_transaction = false, -- one that fastpg opened
   }, Connection)
-  local ok, err = pcall(await_connect, c, wait, deadline)
-  if ok then
-    self.fd = c:fd()
-    ok, err = pcall(self.set_session, self)
-  end
+  local ok, err = pcall(self.set_session, self)
   if not ok then
     c:close()
     error(errors.annotate(err), 0)
   end
+  self.deadline, self.overdue = deadline, nil
   return self
 end
 
