@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- connection: one connection, its prepared statements, and the loop that drives the C core's steps
--- over a waiter.
+-- connection: one connection and the loop that drives the C core's steps over a waiter.  Its prepared
+-- statements are in fastpg.prepared.
 --
 -- This is the only file that calls `step`.  Everything above says what to send and how to fetch;
 -- everything below (the waiter) knows a file descriptor and nothing of SQL.
@@ -9,9 +9,11 @@
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local opening = require "fastpg.opening"
+local prepared = require "fastpg.prepared"
 
 local Connection = {}
 Connection.__index = Connection
+prepared.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
@@ -24,7 +26,7 @@ local SESSION = {
 
 -- How long the server may take to answer a cancel, or to bring a connection back to a clean state,
 -- before it is closed.
-local GRACE = 5
+Connection.GRACE = 5
 
 -- ---- opening --------------------------------------------------------------------------------
 
@@ -82,7 +84,7 @@ end
 
 --- Time to clean up after a failure, whatever the statement's own was.
 function Connection:arm_recovery()
-  self.deadline, self.overdue = core.clock() + GRACE, nil
+  self.deadline, self.overdue = core.clock() + Connection.GRACE, nil
   if self.canceling then pcall(self.end_cancel, self) end
 end
 
@@ -94,7 +96,7 @@ end
 --- Asks the server to stop what it does, by a thread: that takes a connection of its own.
 function Connection:cancel()
   if self.canceling then return end
-  self.canceling, self.cancel_until = core.cancel_job(self.c), core.clock() + GRACE
+  self.canceling, self.cancel_until = core.cancel_job(self.c), core.clock() + Connection.GRACE
 end
 
 --- Waits until the request to cancel is through: one that comes late would hit the next statement.
@@ -113,7 +115,7 @@ end
 local function time_out(self)
   if self.overdue then give_up(self) end
   self.overdue = self.deadline
-  self.deadline = core.clock() + GRACE
+  self.deadline = core.clock() + Connection.GRACE
   self:cancel()
 end
 
@@ -159,7 +161,8 @@ function Connection:settle()
   if self.canceling then self:end_cancel() end
 end
 
-local function timeout_error()
+--- What a statement whose time is over is told.
+function Connection.timeout_error()
   return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
 end
 
@@ -179,7 +182,7 @@ function Connection:outcome()
   -- a result that was on its way before the cancel reached the server is a success
   if err and self.overdue then
     self.overdue = nil
-    if err.sqlstate == "57014" then return timeout_error() end
+    if err.sqlstate == "57014" then return self.timeout_error() end
   end
   return err
 end
@@ -197,126 +200,7 @@ function Connection:note_ddl()
   if self.on_ddl then self.on_ddl() end
 end
 
--- ---- prepared statements --------------------------------------------------------------------
-
---- Forgets every statement; `deallocate`: they still exist on the server.
-function Connection:forget_all(deallocate)
-  if deallocate then
-    for _, st in pairs(self.statements) do self.dead[#self.dead + 1] = (st:info()) end
-  else
-    self.dead = {}
-  end
-  self.statements = {}
-  self.count = 0
-end
-
--- Makes room for one more: the least recently used statement goes.
-local function evict(self)
-  if self.count < self.cache_size then return end
-  local oldest_sql, oldest_name, oldest_use
-  for sql, st in pairs(self.statements) do
-    local name, _, _, used = st:info()
-    if not oldest_use or used < oldest_use then
-      oldest_sql, oldest_name, oldest_use = sql, name, used
-    end
-  end
-  self.statements[oldest_sql] = nil
-  self.count = self.count - 1
-  self.dead[#self.dead + 1] = oldest_name
-end
-
-local prepare
-
--- Types that a statement has and nobody knows yet.  The unnamed statement does not outlive the
--- look-up: it is prepared again.
-local function look_up_types(self, st, name, sql, unknown)
-  if name == "" then self:settle() end
-  self.types:look_up(self, unknown)
-  if name == "" then return prepare(self, name, sql) end
-  st:bind(self.types.map)
-  return st
-end
-
--- Parse and Describe, before them DEALLOCATE of what is dead.
-function prepare(self, name, sql)
-  local c, dead = self.c, self.dead
-  local drop = name ~= "" and #dead > 0
-  c:send_prepare(name, sql, drop and dead or nil)
-  if drop then self.dead = {} end
-  self:drive()
-  local err = self:outcome()
-  if not err and not self.overdue then
-    local st = c:make_statement(name)
-    if st:has_record() then
-      self.records = self.records or setmetatable({}, { __mode = "k" })
-      self.records[st] = true
-    end
-    local unknown = st:bind(self.types and self.types.map)
-    if not unknown or not self.types or c:transaction_status() == "inerror" then return st end
-    return look_up_types(self, st, name, sql, unknown)
-  end
-  self:settle()
-  err = err or timeout_error() -- it is late already, and has not begun
-  if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
-    -- what was to be deallocated is gone already, and the rest with it
-    self:forget_all(false)
-    return prepare(self, name, sql)
-  end
-  error(errors.annotate(err, sql), 0)
-end
-
--- The unnamed statement, for one use: its pipeline stays open until that (see csrc/conn.h), so that
--- behind a pooler both happen on the same server connection.
-local function prepare_unnamed(self, sql)
-  self.unnamed = prepare(self, "", sql)
-  return self.unnamed
-end
-
---- The prepared statement of this text, made on the server (one round trip) when it is new.
---- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one.
-function Connection:statement(sql)
-  local st = self.statements[sql]
-  if st then return st end
-  if self.cache_size == 0 or self.c:transaction_status() == "inerror" then return prepare_unnamed(self, sql) end
-  evict(self)
-  self.serial = self.serial + 1
-  st = prepare(self, "fastpg_" .. self.serial, sql)
-  self.statements[sql] = st
-  self.count = self.count + 1
-  return st
-end
-
---- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
---- only its description, where the cache has no room.
-function Connection:statement_of_batch(sql, used)
-  if used < self.cache_size then
-    local st = self:statement(sql)
-    self.c:touch(st)
-    return st
-  end
-  local st = prepare(self, "", sql)
-  self:settle()
-  return st
-end
-
--- The statement is not what the server has any more: its plan's result changed (the server says so
--- in its own function's name, in every language), or it was deallocated behind our back.
-function Connection.is_stale_plan(err)
-  return err.sqlstate == "0A000" and err.source_function == "RevalidateCachedQuery"
-    or err.sqlstate == "26000"
-end
-
 -- ---- running --------------------------------------------------------------------------------
-
---- After a failed statement: whether it may run once more from a fresh Parse.
-function Connection:may_retry(err)
-  if not Connection.is_stale_plan(err) then return false end
-  self:forget_all(err.sqlstate == "0A000")
-  if self.on_ddl then self.on_ddl() end
-  if self.c:transaction_status() == "idle" then return not self.retrying end
-  err.hint = err.hint or "The table was changed by another session; the transaction can run again."
-  return false
-end
 
 local function end_retry(self, ok, ...)
   self.retrying = nil
@@ -414,7 +298,7 @@ end
 
 --- Runs a statement that will not come again: unnamed, outside the cache.
 function Connection:run_once(sql, fetch, target, list, n)
-  local st = prepare_unnamed(self, sql)
+  local st = self:unnamed_statement(sql)
   self:send("send_list", st, list, n)
   complete(self, sql)
   return fetch(self, st, target)
