@@ -33,7 +33,7 @@ SHARED = -bundle -undefined dynamic_lookup
 else
 SHARED = -shared -Wl,-z,nodelete -Wl,--as-needed
 endif
-LIBS = $(PQ_LIBS) -lgmp -lm
+LIBS = $(PQ_LIBS) -lgmp -lm -pthread
 
 CORE = $(BUILD)/fastpg/core.so
 SRC = $(wildcard csrc/*.c)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "helper.h"
 
 /* ---- which process ------------------------------------------------------------------------ */
 
@@ -25,7 +26,7 @@ static _Atomic pid_t process;
 
 static void forget_process(void) { process = 0; }
 
-static pid_t process_id(void) {
+pid_t fpg_process_id(void) {
   pid_t id = process;
   if (!id) process = id = getpid();
   return id;
@@ -55,6 +56,12 @@ static void drop_inherited(fpg_conn *c) {
   }
 }
 
+/* The server goes on with a statement until it next writes to the client, which may be hours later. */
+static void stop_server(fpg_conn *c) {
+  if (c->connected && !c->canceled && (c->slots || c->syncs) && PQstatus(c->pg) == CONNECTION_OK)
+    fpg_cancel_later(PQgetCancel(c->pg));
+}
+
 static void conn_finish(fpg_conn *c) {
   if (!c->pg) return;
   forget_result(c);
@@ -62,7 +69,10 @@ static void conn_finish(fpg_conn *c) {
   c->held = NULL;
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
-  if (c->owner != process_id()) drop_inherited(c);
+  if (c->owner == fpg_process_id())
+    stop_server(c);
+  else
+    drop_inherited(c);
   PQfinish(c->pg);
   c->pg = NULL;
 }
@@ -75,7 +85,7 @@ static fpg_conn *get_conn(lua_State *L, int idx) {
 
 fpg_conn *fpg_check_conn(lua_State *L, int idx) {
   fpg_conn *c = get_conn(L, idx);
-  if (c->owner != process_id())
+  if (c->owner != fpg_process_id())
     fpg_raise(L, "connection", "the connection belongs to another process (it was open at fork)");
   return c;
 }
@@ -92,61 +102,8 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
               : c->copy ? "a COPY is under way on this connection"
                         : "another statement is under way on this connection");
   forget_result(c);
-  c->refused = c->copy = 0;
+  c->refused = c->copy = c->canceled = 0;
   if (!c->listening) drop_notifications(c);
-}
-
-/* ---- connecting --------------------------------------------------------------------------- */
-
-static void ignore_notice(void *arg, const PGresult *res) { (void)arg, (void)res; }
-
-/* core.connect{ keyword = text, ... } -> connection, under way: drive it with connect_step */
-static int core_connect(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  fpg_conn *c = fpg_newuserdata(L, sizeof *c);
-  memset(c, 0, sizeof *c);
-  luaL_setmetatable(L, FPG_CONN_MT);
-  int self = lua_gettop(L);
-  lua_createtable(L, 3, 0); /* anchors of the two arenas and the holder */
-  c->buf = fpg_buf_new(L);
-  lua_rawseti(L, -2, 1);
-  c->argv = fpg_buf_new(L);
-  lua_rawseti(L, -2, 2);
-  fpg_setuservalue(L, self);
-  const char *keywords[64], *values[64];
-  int n = 0;
-  lua_pushnil(L);
-  while (lua_next(L, 1)) {
-    if (n == 62) return fpg_raise(L, "invalid_argument", "too many connection keywords");
-    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
-      return fpg_raise(L, "invalid_argument", "connection keywords and values are strings");
-    keywords[n] = lua_tostring(L, -2);
-    values[n++] = lua_tostring(L, -1); /* anchored by the table */
-    lua_pop(L, 1);
-  }
-  keywords[n] = values[n] = NULL;
-  c->owner = process_id();
-  c->pg = PQconnectStartParams(keywords, values, 0); /* a dbname is a name, not a conninfo */
-  if (!c->pg) return luaL_error(L, "not enough memory");
-  PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
-  lua_settop(L, self);
-  return 1;
-}
-
-/* conn:connect_step() -> "r" / "w" to wait for, true when connected; raises "connection" */
-static int conn_connect_step(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  PostgresPollingStatusType s =
-      PQstatus(c->pg) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PQconnectPoll(c->pg);
-  switch (s) {
-    case PGRES_POLLING_READING: lua_pushliteral(L, "r"); return 1;
-    case PGRES_POLLING_WRITING: lua_pushliteral(L, "w"); return 1;
-    case PGRES_POLLING_OK:
-      PQsetnonblocking(c->pg, 1);
-      lua_pushboolean(L, 1);
-      return 1;
-    default: fpg_push_conn_error(L, c->pg); return lua_error(L);
-  }
 }
 
 /* ---- stepping ----------------------------------------------------------------------------- */
@@ -531,7 +488,7 @@ static int conn_transaction_status(lua_State *L) {
 /* conn:usable() -> false when closed, lost or inherited from another process */
 static int conn_usable(lua_State *L) {
   fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
-  lua_pushboolean(L, c->pg && c->owner == process_id() && PQstatus(c->pg) == CONNECTION_OK);
+  lua_pushboolean(L, c->pg && c->owner == fpg_process_id() && PQstatus(c->pg) == CONNECTION_OK);
   return 1;
 }
 
@@ -556,7 +513,7 @@ static int conn_busy(lua_State *L) {
 /* conn:idle() -> whether it is usable, nothing is under way and no transaction is open */
 static int conn_idle(lua_State *L) {
   fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
-  lua_pushboolean(L, c->pg && c->owner == process_id() && PQstatus(c->pg) == CONNECTION_OK &&
+  lua_pushboolean(L, c->pg && c->owner == fpg_process_id() && PQstatus(c->pg) == CONNECTION_OK &&
                          !c->slots && !c->syncs && !c->open_pipeline &&
                          PQtransactionStatus(c->pg) == PQTRANS_IDLE);
   return 1;
@@ -602,74 +559,10 @@ static int conn_make_statement(lua_State *L) {
   return 1;
 }
 
-/* conn:cancel(): asks the server to stop what it does; opens a connection of its own and blocks
- * for as long as that takes */
-static int conn_cancel(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  char text[256];
-  PGcancel *cancel = PQgetCancel(c->pg);
-  lua_pushboolean(L, cancel && PQcancel(cancel, text, sizeof text));
-  PQfreeCancel(cancel);
-  return 1;
-}
-
 static int conn_close(lua_State *L) {
   fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
   conn_finish(c);
   return 0;
-}
-
-/* ---- conninfo ----------------------------------------------------------------------------- */
-
-#define OPTIONS_MT "fastpg.conninfo"
-
-static int options_gc(lua_State *L) {
-  PQconninfoOption **box = lua_touserdata(L, 1);
-  PQconninfoFree(*box);
-  *box = NULL;
-  return 0;
-}
-
-/* Pushes what will own libpq's list of options. */
-static PQconninfoOption **push_options(lua_State *L) {
-  PQconninfoOption **box = fpg_newuserdata(L, sizeof *box);
-  *box = NULL;
-  luaL_setmetatable(L, OPTIONS_MT);
-  return box;
-}
-
-static void add_options(lua_State *L, const PQconninfoOption *options) {
-  for (const PQconninfoOption *o = options; o && o->keyword; o++) {
-    if (!o->val) continue;
-    lua_pushstring(L, o->val);
-    lua_setfield(L, -2, o->keyword);
-  }
-}
-
-/* core.conninfo_parse(text) -> { keyword = value } of a conninfo string or URI, or nil.  Not why:
- * libpq's message can quote a piece of the string, and with it a password. */
-static int core_conninfo_parse(lua_State *L) {
-  const char *text = luaL_checkstring(L, 1);
-  PQconninfoOption **box = push_options(L);
-  lua_newtable(L);
-  *box = PQconninfoParse(text, NULL);
-  if (!*box) return 0;
-  add_options(L, *box);
-  return 1;
-}
-
-/* core.conninfo_defaults() -> what the environment and libpq give; nil keyword list second */
-static int core_conninfo_defaults(lua_State *L) {
-  PQconninfoOption **box = push_options(L);
-  lua_newtable(L);
-  *box = PQconndefaults();
-  add_options(L, *box);
-  lua_newtable(L);
-  for (const PQconninfoOption *o = *box; o && o->keyword; o++) {
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, o->keyword);
-  }
-  return 2;
 }
 
 /* ---- waiting, for those who may block ----------------------------------------------------- */
@@ -708,7 +601,6 @@ static int core_clock(lua_State *L) {
 }
 
 static const luaL_Reg conn_methods[] = {
-    {"connect_step", conn_connect_step},
     {"step", conn_step},
     {"send_simple", conn_send_simple},
     {"send_prepare", conn_send_prepare},
@@ -733,15 +625,11 @@ static const luaL_Reg conn_methods[] = {
     {"idle", conn_idle},
     {"info", conn_info},
     {"parameter", conn_parameter},
-    {"cancel", conn_cancel},
     {"close", conn_close},
     {NULL, NULL},
 };
 
 static const luaL_Reg core_functions[] = {
-    {"connect", core_connect},
-    {"conninfo_parse", core_conninfo_parse},
-    {"conninfo_defaults", core_conninfo_defaults},
     {"poll", core_poll},
     {"clock", core_clock},
     {"libpq_version", core_libpq_version},
@@ -750,10 +638,6 @@ static const luaL_Reg core_functions[] = {
 
 void fpg_open_conn(lua_State *L) {
   watch_forks(L);
-  luaL_newmetatable(L, OPTIONS_MT);
-  lua_pushcfunction(L, options_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
   luaL_newmetatable(L, FPG_CONN_MT);
   lua_pushliteral(L, FPG_CONN_MT);
   lua_setfield(L, -2, "__name");
@@ -764,6 +648,7 @@ void fpg_open_conn(lua_State *L) {
   fpg_open_result(L, lua_gettop(L));
   fpg_open_copy(L, lua_gettop(L));
   fpg_open_notify(L, lua_gettop(L));
+  fpg_open_connect(L, lua_gettop(L));
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
   luaL_setfuncs(L, core_functions, 0);

@@ -46,6 +46,7 @@ typedef struct fpg_conn {
   PGresult *res;
   PGresult *held; /* put aside while something else runs (conn:hold) */
   pid_t owner;
+  int begun, connected; /* the first step of connecting was taken, the last */
   int slots, syncs;
   int each;
   int streaming;     /* single-row mode: every row is a result of its own */
@@ -54,6 +55,7 @@ typedef struct fpg_conn {
   int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
   int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
   int fresh;         /* a single statement was sent and the socket not looked at since */
+  int canceled;      /* the server was asked to stop what is under way */
   int events;        /* FPG_EVENT_* */
   int copy;          /* FPG_COPY_* */
   int listening;     /* somebody will ask for notifications */
@@ -81,9 +83,14 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
 /* Pushes the session's TimeZone, "UTC" where it is not known. */
 const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
 
+/* getpid, without a system call. */
+pid_t fpg_process_id(void);
+
 void fpg_open_conn(lua_State *L);
+void fpg_open_conninfo(lua_State *L);
 void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */
 void fpg_open_copy(lua_State *L, int methods);   /* adds copy_* to it */
 void fpg_open_notify(lua_State *L, int methods); /* adds what LISTEN needs */
+void fpg_open_connect(lua_State *L, int methods); /* adds connect_step to it */
 
 #endif

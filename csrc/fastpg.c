@@ -6,6 +6,7 @@
 #include "codec_hstore.h"
 #include "conn.h"
 #include "error.h"
+#include "helper.h"
 #include "json.h"
 #include "lx.h"
 #include "relation.h"
@@ -43,6 +44,8 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_typemap(L);
   fpg_open_stmt(L);
   fpg_open_conn(L);
+  fpg_open_conninfo(L);
+  fpg_open_helper(L);
   fpg_open_relation(L);
   fpg_open_sql(L);
   fpg_open_testing(L);

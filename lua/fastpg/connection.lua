@@ -1,16 +1,19 @@
 -- SPDX-License-Identifier: MIT
 --
--- connection: one connection, its prepared statements, and the loop that drives the C core's steps
--- over a waiter.
+-- connection: one connection and the loop that drives the C core's steps over a waiter.  Its prepared
+-- statements are in fastpg.prepared.
 --
 -- This is the only file that calls `step`.  Everything above says what to send and how to fetch;
 -- everything below (the waiter) knows a file descriptor and nothing of SQL.
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local opening = require "fastpg.opening"
+local prepared = require "fastpg.prepared"
 
 local Connection = {}
 Connection.__index = Connection
+prepared.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
@@ -23,64 +26,45 @@ local SESSION = {
 
 -- How long the server may take to answer a cancel, or to bring a connection back to a clean state,
 -- before it is closed.
-local GRACE = 5
-
-local function remaining(deadline)
-  if not deadline then return nil end
-  local left = deadline - core.clock()
-  return left > 0 and left or 0
-end
-
-local function earlier(a, b)
-  if not a or b and b < a then return b end
-  return a
-end
+Connection.GRACE = 5
 
 -- ---- opening --------------------------------------------------------------------------------
 
-local function await_connect(c, wait, deadline)
-  while true do
-    local want = c:connect_step()
-    if want == true then return end
-    if not wait(c:fd(), want, remaining(deadline)) and deadline and core.clock() >= deadline then
-      errors.raise("timeout", "no connection to the server within the time allowed")
-    end
-  end
-end
-
 local function no_deadline() return nil end
+
+-- What a connection has to know of tasks (fastpg.task sets them): take_cancel gives the error of one that
+-- was canceled, once; put_cancel_back lets it be raised later; check_canceled raises it.
+Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled = no_deadline, no_deadline, no_deadline
 
 --- Opens a connection; raises "connection" or "timeout".
 ---@param config { params: table, connect_timeout: number?, statement_cache_size: integer }
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
----@param deadline number?  of the statement that needs it, beside connect_timeout
+---@param deadline number?  of the statement that needs it, beside connect_timeout's
 function Connection.open(config, wait, deadline)
-  local c = core.connect(config.params)
-  deadline = earlier(config.connect_timeout and core.clock() + config.connect_timeout, deadline)
+  local c, limit = opening.open(config, wait, deadline)
   local self = setmetatable({
     c = c,
+    fd = c:fd(),
     wait = wait,
     statements = {}, -- SQL text -> prepared statement
     count = 0, -- how many of them
     serial = 0, -- for their names
     cache_size = config.statement_cache_size,
     dead = {}, -- names of statements that are forgotten here and still on the server
-    deadline = deadline, -- of the statement under way
+    deadline = limit, -- of the statement under way
     deadline_of = no_deadline, -- gives the next one's: the database's business
     pick = function() return { wait = wait } end, -- gives its host, likewise
-    overdue = nil, -- the deadline that passed, while the server is asked to stop
+    overdue = limit, -- the deadline that passed, while the server is asked to stop (here: it won't be)
+    canceling = nil, -- the job that asks it, and until when that may take (cancel_until)
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
     in_transaction = false, -- one that fastpg opened
   }, Connection)
-  local ok, err = pcall(await_connect, c, wait, deadline)
-  if ok then
-    self.fd = c:fd()
-    ok, err = pcall(self.set_session, self)
-  end
+  local ok, err = pcall(self.set_session, self)
   if not ok then
     c:close()
     error(errors.annotate(err), 0)
   end
+  self.deadline, self.overdue = deadline, nil
   return self
 end
 
@@ -101,33 +85,65 @@ end
 function Connection:arm()
   local host = self.pick()
   self.wait, self.spend = host.wait, host.spend
+  if self.canceling then self:end_cancel() end
+  self.check_canceled()
   self.deadline, self.overdue = self.deadline_of(), nil
 end
 
 --- Time to clean up after a failure, whatever the statement's own was.
 function Connection:arm_recovery()
   self.wait = self.pick().wait
-  self.deadline, self.overdue = core.clock() + GRACE, nil
+  self.deadline, self.overdue = core.clock() + Connection.GRACE, nil
+  if self.canceling then pcall(self.end_cancel, self) end
 end
 
--- The deadline is over: the server is asked to stop, and its answer ("canceled") ends the statement.
--- One that does not answer either is left.
+local function give_up(self)
+  self:close()
+  errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
+end
+
+--- Asks the server to stop what it does, by a thread: that takes a connection of its own.
+function Connection:cancel()
+  if self.canceling then return end
+  self.canceling, self.cancel_until = core.cancel_job(self.c), core.clock() + Connection.GRACE
+end
+
+--- Waits until the request to cancel is through: one that comes late would hit the next statement.
+function Connection:end_cancel()
+  local job = self.canceling
+  while job and self.c:usable() and not job:done() do
+    local left = self.cancel_until - core.clock()
+    if left <= 0 then give_up(self) end
+    self.wait(job:fd(), "r", left)
+  end
+  self.canceling = nil
+end
+
+-- The time is over: the server is asked to stop, and its answer ("canceled") ends the statement.  One
+-- that does not answer either is left.
 local function time_out(self)
-  if self.overdue then
-    self:close()
-    errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
-  end
-  self.overdue = self.deadline
-  self.deadline = core.clock() + GRACE
-  self.c:cancel()
+  if self.overdue then give_up(self) end
+  self.overdue = self.deadline or core.clock()
+  self.deadline = core.clock() + Connection.GRACE
+  self:cancel()
 end
 
---- Waits for the socket, as `step` wants it, as long as the deadline allows.
+-- The running task may have been canceled: likewise.
+local function interrupt(self)
+  if self.interrupted then return end
+  self.interrupted = self.take_cancel()
+  if self.interrupted and not self.overdue then time_out(self) end
+end
+
+--- Waits for the socket, as `step` wants it, as long as the deadline allows.  It may come back early:
+--- whoever waits steps again.
 function Connection:await(want)
-  local deadline = self.deadline
-  if not self.wait(self.fd, want, deadline and remaining(deadline)) and deadline and core.clock() >= deadline then
-    time_out(self)
+  local deadline, left = self.deadline, nil
+  if deadline then
+    left = deadline - core.clock()
+    if left <= 0 then return time_out(self) end
   end
+  if self.wait(self.fd, want, left) == "woken" then interrupt(self) end
 end
 
 --- For those who seldom wait: looks whether the time is over.
@@ -146,6 +162,7 @@ function Connection:drive()
     self:await(want)
     want = c:step()
   end
+  if self.canceling then self:end_cancel() end
   return want
 end
 
@@ -155,9 +172,11 @@ function Connection:settle()
   if not c:usable() then return end
   c:send_sync()
   while c:busy() do self:drive() end
+  if self.canceling then self:end_cancel() end
 end
 
-local function timeout_error()
+--- What a statement whose time is over is told.
+function Connection.timeout_error()
   return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
 end
 
@@ -174,10 +193,20 @@ function Connection:outcome()
       self.ddl_in_transaction, self.path_in_transaction = nil, nil
     end
   end
-  -- a result that was on its way before the cancel reached the server is a success
-  if err and self.overdue then
+  if self.overdue then return self:late_outcome(err) end
+  return err
+end
+
+-- A result that was on its way before the cancel reached the server is a success, and a canceled task
+-- is told at its next call.
+function Connection:late_outcome(err)
+  local interrupted = self.interrupted
+  self.interrupted = nil
+  if err then self.overdue = nil end
+  if err and err.sqlstate == "57014" then return interrupted or self.timeout_error() end
+  if interrupted then
     self.overdue = nil
-    if err.sqlstate == "57014" then return timeout_error() end
+    self.put_cancel_back()
   end
   return err
 end
@@ -195,126 +224,7 @@ function Connection:note_ddl()
   if self.on_ddl then self.on_ddl() end
 end
 
--- ---- prepared statements --------------------------------------------------------------------
-
---- Forgets every statement; `deallocate`: they still exist on the server.
-function Connection:forget_all(deallocate)
-  if deallocate then
-    for _, st in pairs(self.statements) do self.dead[#self.dead + 1] = (st:info()) end
-  else
-    self.dead = {}
-  end
-  self.statements = {}
-  self.count = 0
-end
-
--- Makes room for one more: the least recently used statement goes.
-local function evict(self)
-  if self.count < self.cache_size then return end
-  local oldest_sql, oldest_name, oldest_use
-  for sql, st in pairs(self.statements) do
-    local name, _, _, used = st:info()
-    if not oldest_use or used < oldest_use then
-      oldest_sql, oldest_name, oldest_use = sql, name, used
-    end
-  end
-  self.statements[oldest_sql] = nil
-  self.count = self.count - 1
-  self.dead[#self.dead + 1] = oldest_name
-end
-
-local prepare
-
--- Types that a statement has and nobody knows yet.  The unnamed statement does not outlive the
--- look-up: it is prepared again.
-local function look_up_types(self, st, name, sql, unknown)
-  if name == "" then self:settle() end
-  self.types:look_up(self, unknown)
-  if name == "" then return prepare(self, name, sql) end
-  st:bind(self.types.map)
-  return st
-end
-
--- Parse and Describe, before them DEALLOCATE of what is dead.
-function prepare(self, name, sql)
-  local c, dead = self.c, self.dead
-  local drop = name ~= "" and #dead > 0
-  c:send_prepare(name, sql, drop and dead or nil)
-  if drop then self.dead = {} end
-  self:drive()
-  local err = self:outcome()
-  if not err and not self.overdue then
-    local st = c:make_statement(name)
-    if st:has_record() then
-      self.records = self.records or setmetatable({}, { __mode = "k" })
-      self.records[st] = true
-    end
-    local unknown = st:bind(self.types and self.types.map)
-    if not unknown or not self.types or c:transaction_status() == "inerror" then return st end
-    return look_up_types(self, st, name, sql, unknown)
-  end
-  self:settle()
-  err = err or timeout_error() -- it is late already, and has not begun
-  if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
-    -- what was to be deallocated is gone already, and the rest with it
-    self:forget_all(false)
-    return prepare(self, name, sql)
-  end
-  error(errors.annotate(err, sql), 0)
-end
-
--- The unnamed statement, for one use: its pipeline stays open until that (see csrc/conn.h), so that
--- behind a pooler both happen on the same server connection.
-local function prepare_unnamed(self, sql)
-  self.unnamed = prepare(self, "", sql)
-  return self.unnamed
-end
-
---- The prepared statement of this text, made on the server (one round trip) when it is new.
---- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one.
-function Connection:statement(sql)
-  local st = self.statements[sql]
-  if st then return st end
-  if self.cache_size == 0 or self.c:transaction_status() == "inerror" then return prepare_unnamed(self, sql) end
-  evict(self)
-  self.serial = self.serial + 1
-  st = prepare(self, "fastpg_" .. self.serial, sql)
-  self.statements[sql] = st
-  self.count = self.count + 1
-  return st
-end
-
---- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
---- only its description, where the cache has no room.
-function Connection:statement_of_batch(sql, used)
-  if used < self.cache_size then
-    local st = self:statement(sql)
-    self.c:touch(st)
-    return st
-  end
-  local st = prepare(self, "", sql)
-  self:settle()
-  return st
-end
-
--- The statement is not what the server has any more: its plan's result changed (the server says so
--- in its own function's name, in every language), or it was deallocated behind our back.
-function Connection.is_stale_plan(err)
-  return err.sqlstate == "0A000" and err.source_function == "RevalidateCachedQuery"
-    or err.sqlstate == "26000"
-end
-
 -- ---- running --------------------------------------------------------------------------------
-
---- After a failed statement: whether it may run once more from a fresh Parse.
-function Connection:may_retry(err)
-  if not Connection.is_stale_plan(err) then return false end
-  self:forget_all(err.sqlstate == "0A000")
-  if self.on_ddl then self.on_ddl() end
-  if self.c:transaction_status() == "idle" then return not self.retrying end
-  err.hint = err.hint or "The table was changed by another session; the transaction can run again."
-  return false
-end
 
 local function end_retry(self, ok, ...)
   self.retrying = nil
@@ -412,7 +322,7 @@ end
 
 --- Runs a statement that will not come again: unnamed, outside the cache.
 function Connection:run_once(sql, fetch, target, list, n)
-  local st = prepare_unnamed(self, sql)
+  local st = self:unnamed_statement(sql)
   self:send("send_list", st, list, n)
   complete(self, sql)
   return fetch(self, st, target)
@@ -431,14 +341,28 @@ function Connection:simple(sql)
   return status
 end
 
+-- Rows that are there already cost less than a request to cancel: whether these were all.
+local AT_HAND = 1000
+local function drop_what_is_there(c)
+  for _ = 1, AT_HAND do
+    local want = c:step()
+    if want ~= true and want ~= "sync" then return false end
+    if not c:busy() then return true end
+  end
+  return false
+end
+
 --- Ends what is under way: rows still to come are of no use to anybody.
 function Connection:clear()
   local c = self.c
   self.abandoned = nil
-  if not c:busy() then return end
-  c:cancel()
-  self:settle()
-  self:outcome()
+  if c:busy() then
+    if not drop_what_is_there(c) then self:cancel() end
+    self:settle()
+    self:outcome()
+  elseif self.canceling then
+    self:end_cancel()
+  end
 end
 
 local function clean(self)
@@ -453,12 +377,12 @@ function Connection:reset()
   self:arm_recovery()
   local ok = c:usable() and pcall(clean, self)
   self.deadline, self.overdue, self.in_transaction = nil, nil, false
-  return ok and c:idle()
+  return ok and self:is_clean()
 end
 
 --- Whether statements left something behind that the next user must not find.
 function Connection:is_clean()
-  return self.c:idle()
+  return self.c:idle() and not self.canceling
 end
 
 function Connection:close()

@@ -40,7 +40,8 @@ local pool_options = {
   reset = function(value) return value == true or type(value) == "string", "true or SQL text" end,
 }
 
--- connect_timeout is ours (libpq's own is not heeded by its non-blocking calls).
+-- connect_timeout is ours (libpq's own is not heeded by its non-blocking calls); opening.lua reads the
+-- environment's.
 local keywords
 local function libpq_keywords()
   if not keywords then
@@ -174,10 +175,6 @@ function conninfo.read(what, target, extra, pool)
   check_params(what, config.params)
   wait.check(config.loop, what)
   config.statement_cache_size = config.statement_cache_size or 100
-  if config.connect_timeout == nil then
-    config.connect_timeout = tonumber((core.conninfo_defaults()).connect_timeout)
-  end
-  if config.connect_timeout == 0 then config.connect_timeout = nil end -- as libpq: no limit
   if config.command_timeout == 0 then config.command_timeout = nil end
   config.params.client_encoding = "UTF8"
   config.params.fallback_application_name = config.params.fallback_application_name or "fastpg"

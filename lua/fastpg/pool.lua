@@ -21,6 +21,9 @@ local wait = require "fastpg.wait"
 local Pool = {}
 Pool.__index = Pool
 
+Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
+  task.take_cancel, task.put_cancel_back, task.check
+
 local ACQUIRE_TIMEOUT = 30
 local IDLE_CHECK = 1.0 -- looking at the socket costs a system call: only after a while
 local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
@@ -132,9 +135,18 @@ end
 
 -- ---- opening and closing --------------------------------------------------------------------
 
+-- While a connection is opened nothing is under way on it that would have to be brought to an end.
+local function interruptible(host)
+  return function(fd, mode, timeout)
+    local ready = host.wait(fd, mode, timeout)
+    if ready == "woken" then task.check() end
+    return ready
+  end
+end
+
 local function open(self, deadline)
   self.size, self.opening = self.size + 1, self.opening + 1
-  local ok, conn = pcall(Connection.open, self.config, wait.pick(self.config.loop).wait, deadline)
+  local ok, conn = pcall(Connection.open, self.config, interruptible(wait.pick(self.config.loop)), deadline)
   self.opening = self.opening - 1
   if not ok then
     self.size = self.size - 1
@@ -240,6 +252,7 @@ end
 ---@param deadline number?  when it must be there
 function Pool:checkout(deadline)
   if self.closed then errors.raise("closed", "the database is closed") end
+  task.check()
   local host = wait.pick(self.config.loop)
   while true do
     if #self.queue == 0 then

@@ -12,6 +12,7 @@
 -- A coroutine that waits says for whom (`waits_for`), so that a circle of waits is an error at once
 -- and never a silence.
 
+local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local step = require "fastpg.wait.step"
@@ -62,6 +63,12 @@ end
 function task.take_cancel()
   local ok, err = pcall(task.check)
   return not ok and err or nil
+end
+
+--- Undoes take_cancel: the next call raises.
+function task.put_cancel_back()
+  local t = by_thread[coroutine.running()]
+  if t then t.canceled = true end
 end
 
 -- ---- parking --------------------------------------------------------------------------------
@@ -182,7 +189,7 @@ local function finish(t, ok, ...)
   local waiters = t.waiters
   t.waiters = {}
   for _, entry in ipairs(waiters) do task.signal(entry) end
-  if t.seen or ok then return end
+  if t.seen or ok or not wait.can_finish() then return end
   if t.host == step then
     unseen[#unseen + 1] = t
     return
@@ -190,6 +197,13 @@ local function finish(t, ok, ...)
   t.host.wait(nil, nil, 0) -- whoever spawned it may be about to wait
   if not t.seen then report(t) end
 end
+
+-- Lua 5.4 closes it with a coroutine that somebody closed in the middle.
+local Unfinished = { __close = function(unfinished)
+  if not unfinished.task.done then
+    finish(unfinished.task, false, errors.new("canceled", "the task's coroutine was closed"))
+  end
+end }
 
 local function body(t)
   local co = coroutine.running()
@@ -203,7 +217,7 @@ local function body(t)
     t.traceback = debug.traceback("", 2):sub(2)
     return err
   end
-  finish(t, xpcall(call, handler))
+  closing(setmetatable({ task = t }, Unfinished), function() finish(t, xpcall(call, handler)) end)
 end
 
 --- Starts fn(...) as a task: a coroutine of its own on the loop that is set or running.

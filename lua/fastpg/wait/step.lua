@@ -70,7 +70,8 @@ function step.is_running() return running ~= nil end
 
 local function resume(co, result)
   running = co
-  local ok, err = coroutine.resume(co, result)
+  local ok, err = true, nil
+  if coroutine.status(co) ~= "dead" then ok, err = coroutine.resume(co, result) end -- else closed by somebody
   running = nil
   if coroutine.status(co) == "dead" then
     if background[co] then background[co], in_background = nil, in_background - 1 end

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * connect.c: beginning a connection, and what libpq knows of the server that is meant.
+ *
+ * PostgreSQL manual: "Database Connection Control Functions" of libpq.
+ */
+#include "conn.h"
+#include "error.h"
+
+/* ---- connecting --------------------------------------------------------------------------- */
+
+static void ignore_notice(void *arg, const PGresult *res) { (void)arg, (void)res; }
+
+enum { MAX_KEYWORDS = 62 };
+
+/* What libpq takes, out of the table at idx, which keeps the strings; room for one more and the end. */
+typedef struct {
+  const char *keywords[MAX_KEYWORDS + 2], *values[MAX_KEYWORDS + 2];
+  int n;
+} parameters;
+
+static void read_parameters(lua_State *L, int idx, parameters *p) {
+  luaL_checktype(L, idx, LUA_TTABLE);
+  memset(p, 0, sizeof *p);
+  lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    if (p->n == MAX_KEYWORDS) fpg_raise(L, "invalid_argument", "too many connection keywords");
+    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+      fpg_raise(L, "invalid_argument", "connection keywords and values are strings");
+    p->keywords[p->n] = lua_tostring(L, -2);
+    p->values[p->n++] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+}
+
+/* core.connect{ keyword = text, ... } -> connection, under way: drive it with connect_step */
+static int core_connect(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  fpg_conn *c = fpg_newuserdata(L, sizeof *c);
+  memset(c, 0, sizeof *c);
+  luaL_setmetatable(L, FPG_CONN_MT);
+  int self = lua_gettop(L);
+  lua_createtable(L, 3, 0); /* anchors of the two arenas and the holder */
+  c->buf = fpg_buf_new(L);
+  lua_rawseti(L, -2, 1);
+  c->argv = fpg_buf_new(L);
+  lua_rawseti(L, -2, 2);
+  fpg_setuservalue(L, self);
+  parameters p;
+  read_parameters(L, 1, &p);
+  c->owner = fpg_process_id();
+  c->pg = PQconnectStartParams(p.keywords, p.values, 0); /* a dbname is a name, not a conninfo */
+  if (!c->pg) return luaL_error(L, "not enough memory");
+  PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+  PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE); /* the only way to the SQLSTATE of a refusal */
+  lua_settop(L, self);
+  return 1;
+}
+
+/* conn:connect_step() -> "r" / "w" to wait for (it must not be called before the socket is ready), true
+ * when connected; else false, libpq's message, and whether a server was reached, which then refused */
+static int conn_connect_step(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  ConnStatusType at = PQstatus(c->pg);
+  int reached = at != CONNECTION_BAD && at != CONNECTION_STARTED && at != CONNECTION_NEEDED;
+  if (!c->begun && at != CONNECTION_BAD) { /* looked at too early libpq takes it for connected */
+    c->begun = 1;
+    lua_pushliteral(L, "w");
+    return 1;
+  }
+  switch (at == CONNECTION_BAD ? PGRES_POLLING_FAILED : PQconnectPoll(c->pg)) {
+    case PGRES_POLLING_READING: lua_pushliteral(L, "r"); return 1;
+    case PGRES_POLLING_WRITING: lua_pushliteral(L, "w"); return 1;
+    case PGRES_POLLING_OK:
+      PQsetnonblocking(c->pg, 1);
+      PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
+      c->connected = 1;
+      lua_pushboolean(L, 1);
+      return 1;
+    default:
+      lua_pushboolean(L, 0);
+      lua_pushstring(L, PQerrorMessage(c->pg));
+      lua_pushboolean(L, reached);
+      return 3;
+  }
+}
+
+/* ---- conninfo ----------------------------------------------------------------------------- */
+
+#define OPTIONS_MT "fastpg.conninfo"
+
+static int options_gc(lua_State *L) {
+  PQconninfoOption **box = lua_touserdata(L, 1);
+  PQconninfoFree(*box);
+  *box = NULL;
+  return 0;
+}
+
+/* Pushes what will own libpq's list of options. */
+static PQconninfoOption **push_options(lua_State *L) {
+  PQconninfoOption **box = fpg_newuserdata(L, sizeof *box);
+  *box = NULL;
+  luaL_setmetatable(L, OPTIONS_MT);
+  return box;
+}
+
+static void add_options(lua_State *L, const PQconninfoOption *options) {
+  for (const PQconninfoOption *o = options; o && o->keyword; o++) {
+    if (!o->val) continue;
+    lua_pushstring(L, o->val);
+    lua_setfield(L, -2, o->keyword);
+  }
+}
+
+/* core.conninfo_parse(text) -> { keyword = value } of a conninfo string or URI, or nil.  Not why:
+ * libpq's message can quote a piece of the string, and with it a password. */
+static int core_conninfo_parse(lua_State *L) {
+  const char *text = luaL_checkstring(L, 1);
+  PQconninfoOption **box = push_options(L);
+  lua_newtable(L);
+  *box = PQconninfoParse(text, NULL);
+  if (!*box) return 0;
+  add_options(L, *box);
+  return 1;
+}
+
+/* core.conninfo_defaults() -> what the environment and libpq give; nil keyword list second */
+static int core_conninfo_defaults(lua_State *L) {
+  PQconninfoOption **box = push_options(L);
+  lua_newtable(L);
+  *box = PQconndefaults();
+  add_options(L, *box);
+  lua_newtable(L);
+  for (const PQconninfoOption *o = *box; o && o->keyword; o++) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, o->keyword);
+  }
+  return 2;
+}
+
+/* core.conninfo_effective{ keyword = text, ... } -> what of it decides on the servers to be tried, with
+ * what the environment and service files add; nil where libpq can't make sense of it.  libpq tells
+ * that of a connection only: one with an impossible sslmode gets as far as reading all of it. */
+static int core_conninfo_effective(lua_State *L) {
+  static const char *const wanted[] = {"host", "hostaddr", "port", "connect_timeout",
+                                       "target_session_attrs", "load_balance_hosts"};
+  parameters p;
+  read_parameters(L, 1, &p);
+  PQconninfoOption **box = push_options(L);
+  p.keywords[p.n] = "sslmode";
+  p.values[p.n] = "none of libpq's";
+  PGconn *pg = PQconnectStartParams(p.keywords, p.values, 0);
+  *box = PQconninfo(pg);
+  PQfinish(pg);
+  if (!pg || !*box) return luaL_error(L, "not enough memory");
+  int understood = 0;
+  lua_newtable(L);
+  for (const PQconninfoOption *o = *box; o->keyword; o++) {
+    if (!o->val) continue;
+    if (strcmp(o->keyword, "sslmode") == 0) understood = strcmp(o->val, p.values[p.n]) == 0;
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+      if (strcmp(o->keyword, wanted[i]) != 0) continue;
+      lua_pushstring(L, o->val);
+      lua_setfield(L, -2, o->keyword);
+    }
+  }
+  return understood;
+}
+
+static const luaL_Reg methods[] = {
+    {"connect_step", conn_connect_step},
+    {NULL, NULL},
+};
+
+static const luaL_Reg core_functions[] = {
+    {"connect", core_connect},
+    {"conninfo_parse", core_conninfo_parse},
+    {"conninfo_defaults", core_conninfo_defaults},
+    {"conninfo_effective", core_conninfo_effective},
+    {NULL, NULL},
+};
+
+void fpg_open_connect(lua_State *L, int table) {
+  lua_pushvalue(L, table);
+  luaL_setfuncs(L, methods, 0);
+  lua_pop(L, 1);
+}
+
+void fpg_open_conninfo(lua_State *L) {
+  luaL_newmetatable(L, OPTIONS_MT);
+  lua_pushcfunction(L, options_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, core_functions, 0);
+}

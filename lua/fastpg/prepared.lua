@@ -1,0 +1,139 @@
+-- SPDX-License-Identifier: MIT
+--
+-- prepared: the prepared statements of one connection.
+--
+-- A text's statement is made on the server at its first use and kept, until there are as many as
+-- statement_cache_size: then the one used least recently is forgotten, and deallocated together with
+-- the next Parse.  Without a cache the unnamed statement serves, for one use each.
+
+local errors = require "fastpg.errors"
+
+local prepared = {}
+
+-- Makes room for one more: the least recently used statement goes.
+local function evict(self)
+  if self.count < self.cache_size then return end
+  local oldest_sql, oldest_name, oldest_use
+  for sql, st in pairs(self.statements) do
+    local name, _, _, used = st:info()
+    if not oldest_use or used < oldest_use then
+      oldest_sql, oldest_name, oldest_use = sql, name, used
+    end
+  end
+  self.statements[oldest_sql] = nil
+  self.count = self.count - 1
+  self.dead[#self.dead + 1] = oldest_name
+end
+
+local prepare
+
+-- Types that a statement has and nobody knows yet.  The unnamed statement does not outlive the
+-- look-up: it is prepared again.
+local function look_up_types(self, st, name, sql, unknown)
+  if name == "" then self:settle() end
+  self.types:look_up(self, unknown)
+  if name == "" then return prepare(self, name, sql) end
+  st:bind(self.types.map)
+  return st
+end
+
+-- Parse and Describe, before them DEALLOCATE of what is dead.
+function prepare(self, name, sql)
+  local c, dead = self.c, self.dead
+  local drop = name ~= "" and #dead > 0
+  c:send_prepare(name, sql, drop and dead or nil)
+  if drop then self.dead = {} end
+  self:drive()
+  local err = self:outcome()
+  if not err and not self.overdue then
+    local st = c:make_statement(name)
+    if st:has_record() then
+      self.records = self.records or setmetatable({}, { __mode = "k" })
+      self.records[st] = true
+    end
+    local unknown = st:bind(self.types and self.types.map)
+    if not unknown or not self.types or c:transaction_status() == "inerror" then return st end
+    return look_up_types(self, st, name, sql, unknown)
+  end
+  self:settle()
+  err = err or self.timeout_error() -- it is late already, and has not begun
+  if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
+    -- what was to be deallocated is gone already, and the rest with it
+    self:forget_all(false)
+    return prepare(self, name, sql)
+  end
+  error(errors.annotate(err, sql), 0)
+end
+
+-- ---- methods of a connection -----------------------------------------------------------------
+
+local methods = {}
+
+--- Forgets every statement; `deallocate`: they still exist on the server.
+function methods.forget_all(self, deallocate)
+  if deallocate then
+    for _, st in pairs(self.statements) do self.dead[#self.dead + 1] = (st:info()) end
+  else
+    self.dead = {}
+  end
+  self.statements = {}
+  self.count = 0
+end
+
+--- The unnamed statement, for one use: its pipeline stays open until that (see csrc/conn.h), so that
+-- behind a pooler both happen on the same server connection.
+function methods.unnamed_statement(self, sql)
+  self.unnamed = prepare(self, "", sql)
+  return self.unnamed
+end
+
+--- The prepared statement of this text, made on the server (one round trip) when it is new.
+--- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one.
+function methods.statement(self, sql)
+  local st = self.statements[sql]
+  if st then return st end
+  if self.cache_size == 0 or self.c:transaction_status() == "inerror" then return methods.unnamed_statement(self, sql) end
+  evict(self)
+  self.serial = self.serial + 1
+  st = prepare(self, "fastpg_" .. self.serial, sql)
+  self.statements[sql] = st
+  self.count = self.count + 1
+  return st
+end
+
+--- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
+--- only its description, where the cache has no room.
+function methods.statement_of_batch(self, sql, used)
+  if used < self.cache_size then
+    local st = self:statement(sql)
+    self.c:touch(st)
+    return st
+  end
+  local st = prepare(self, "", sql)
+  self:settle()
+  return st
+end
+
+-- The statement is not what the server has any more: its plan's result changed (the server says so
+-- in its own function's name, in every language), or it was deallocated behind our back.
+function methods.is_stale_plan(err)
+  return err.sqlstate == "0A000" and err.source_function == "RevalidateCachedQuery"
+    or err.sqlstate == "26000"
+end
+
+--- After a failed statement: whether it may run once more from a fresh Parse.
+function methods.may_retry(self, err)
+  if not methods.is_stale_plan(err) then return false end
+  self:forget_all(err.sqlstate == "0A000")
+  if self.on_ddl then self.on_ddl() end
+  if self.c:transaction_status() == "idle" then return not self.retrying end
+  err.hint = err.hint or "The table was changed by another session; the transaction can run again."
+  return false
+end
+
+--- Adds them to the methods of a connection.
+function prepared.extend(Connection)
+  for name, method in pairs(methods) do Connection[name] = method end
+end
+
+return prepared
