@@ -135,8 +135,9 @@ Every type, what it is in Lua, and what a parameter of that type takes; how they
 `print` shows for `v`, or for the expressions before the arrow, stands beside it (commas for tabs).
 
 NULL is `nil` in a row, and `fastpg.null` in lists, in JSON and as a parameter. *Text* is a string that the server
-parses. *Form* is how values travel: `binary`; `binary, text` is read in binary and sent as text; `text` has no
-binary form here, so that a result with such a column comes as text whole, with the same values. `db:set_type_codec`
+parses. *Form* is how values travel: `binary` (a string only where it is spelled as the server prints such a value, any other
+goes as text); `binary, text` is read in binary and sent as text; `text` has no binary form here, so that a result
+with such a column comes as text whole, with the same values. `db:set_type_codec`
 replaces what is said here, for any type.
 ]]
 
@@ -164,7 +165,7 @@ local function parse_row(line, ranges)
   local first = macro == "FPG_TYPE_ALONE" and 3 or 4
   local f = ranges[macro] or { list[first + 1], list[first + 2], list[first + 3], list[first + 4] }
   return { id = list[1], name = name, oid = tonumber(list[3]), binary = f[1] ~= "NULL", reader = f[2], writer = f[3],
-    writes_binary = f[3] ~= f[4], why = why:match "^/%*%s*(.-)%s*%*/" }
+    writes_binary = f[3] ~= f[4] or macro == "FPG_PACKED", why = why:match "^/%*%s*(.-)%s*%*/" }
 end
 
 ---The rows of codecs.def, in its order.
