@@ -135,10 +135,10 @@ Every type, what it is in Lua, and what a parameter of that type takes; how they
 `print` shows for `v`, or for the expressions before the arrow, stands beside it (commas for tabs).
 
 NULL is `nil` in a row, and `fastpg.null` in lists, in JSON and as a parameter. *Text* is a string that the server
-parses. *Form* is how values travel: `binary` (a string only where it is spelled as the server prints such a value, any other
-goes as text); `binary, text` is read in binary and sent as text; `text` has no binary form here, so that a result
-with such a column comes as text whole, with the same values. `db:set_type_codec`
-replaces what is said here, for any type.
+parses. *Form* is how values travel: `binary`; `binary, text` is read in binary and sent as text; `text` has no
+binary form here, so that a result with such a column comes as text whole, with the same values. Of strings, those of
+types that are strings in Lua, and those of geometry, are sent in binary where they are spelled as the server prints
+such a value; all others are sent as they are. `db:set_type_codec` replaces what is said here, for any type.
 ]]
 
 -- ---- reading the sources ------------------------------------------------------------------------
