@@ -2,10 +2,11 @@
  *
  * codec.h: what a type is to the rest of the core.
  *
- * A type is one row of codecs.def.  It has up to four functions: read its binary form, read its
- * text form, write its binary form, write its text form.  A decoder gets exactly the bytes of one
- * value, pushes exactly one Lua value and never reads past p + len.  An encoder appends the value
- * at the absolute index idx to `out`, leaves the stack as it found it and says which form it wrote.
+ * A type is one row of codecs.def.  It has up to five functions: read its binary form, read its
+ * text form, write its binary form, write its text form, turn its text into its binary form.  A
+ * decoder gets exactly the bytes of one value, pushes exactly one Lua value and never reads past
+ * p + len.  An encoder appends the value at the absolute index idx to `out`, leaves the stack as it
+ * found it and says which form it wrote.
  */
 #ifndef FASTPG_CODEC_H
 #define FASTPG_CODEC_H
@@ -32,6 +33,11 @@ typedef void fpg_decode_fn(lua_State *L, const fpg_ctx *cx, const fpg_type *type
 typedef int fpg_encode_fn(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                           fpg_buf *out);
 
+/* Appends the binary form of a text (UTF-8 without a zero byte) and returns 1; 0, the caller takes
+ * back what was appended, where it is not certain to be the value that the server would read: every
+ * spelling but that in which the server prints the type may be left to it.  Raises on no text. */
+typedef int fpg_pack_fn(lua_State *L, const char *s, size_t len, fpg_buf *out);
+
 struct fpg_type {
   uint32_t oid;
   const char *name;
@@ -39,6 +45,7 @@ struct fpg_type {
   fpg_decode_fn *decode_text;
   fpg_encode_fn *encode;      /* as a parameter: returns FPG_TEXT or FPG_BINARY */
   fpg_encode_fn *encode_text; /* inside an array or another container: always text, unquoted */
+  fpg_pack_fn *pack;          /* NULL: strings go as they are, for the server to parse */
   const fpg_type *elem;       /* of an array; the subtype of a range, the range of a multirange */
   const fpg_type *const *fields; /* of a composite type, */
   int nfields;                   /* and how many there are */

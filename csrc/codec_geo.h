@@ -16,6 +16,11 @@ fpg_decode_fn fpg_path_decode_binary, fpg_path_decode_text;
 fpg_decode_fn fpg_polygon_decode_binary, fpg_polygon_decode_text;
 fpg_encode_fn fpg_point_encode, fpg_line_encode, fpg_lseg_encode, fpg_box_encode;
 fpg_encode_fn fpg_circle_encode, fpg_path_encode, fpg_polygon_encode;
+fpg_encode_fn fpg_point_encode_text, fpg_line_encode_text, fpg_lseg_encode_text;
+fpg_encode_fn fpg_box_encode_text, fpg_circle_encode_text, fpg_path_encode_text;
+fpg_encode_fn fpg_polygon_encode_text;
+fpg_pack_fn fpg_point_pack, fpg_line_pack, fpg_lseg_pack, fpg_box_pack;
+fpg_pack_fn fpg_circle_pack, fpg_path_pack, fpg_polygon_pack;
 
 int fpg_type_is_geometric(const fpg_type *type);
 

@@ -108,32 +108,57 @@ static void put_quoted(lua_State *L, fpg_buf *out, const char *p, size_t len) {
   fpg_buf_putc(L, out, '"');
 }
 
-/* Appends the text at idx (a string, a number, a value object). */
-static void put_text(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, fpg_buf *word) {
+/* Where the pairs of a table go, in which form. */
+typedef struct {
+  const fpg_ctx *cx;
+  fpg_buf *out, *word; /* word: a string before it is quoted */
+  int binary, pairs;
+} sink;
+
+/* Appends the string, number or value object at idx. */
+static void put_text(lua_State *L, sink *s, int idx) {
   const fpg_type *text = fpg_type_find(TEXT);
-  word->len = 0;
-  text->encode_text(L, cx, text, idx, word);
-  put_quoted(L, out, word->data ? word->data : "", word->len);
+  if (s->binary) {
+    size_t at = s->out->len;
+    fpg_buf_grow(L, s->out, 4);
+    text->encode_text(L, s->cx, text, idx, s->out);
+    size_t len = s->out->len - at - 4;
+    if (len > INT32_MAX) fpg_refuse(L, s->cx, "a string of an hstore is over 2 GB");
+    fpg_check_text(L, s->cx, text, s->out->data + at + 4, len);
+    be_put32(s->out->data + at, (uint32_t)len);
+    return;
+  }
+  s->word->len = 0;
+  text->encode_text(L, s->cx, text, idx, s->word);
+  put_quoted(L, s->out, s->word->data ? s->word->data : "", s->word->len);
 }
 
-static void put_pair(lua_State *L, const fpg_ctx *cx, int key, fpg_buf *out, fpg_buf *word) {
+static void put_null(lua_State *L, sink *s) {
+  if (s->binary) be_put32(fpg_buf_grow(L, s->out, 4), UINT32_MAX);
+  else fpg_buf_puts(L, s->out, "NULL");
+}
+
+static void put_pair(lua_State *L, sink *s, int key) {
   int value = key + 1, t = lua_type(L, value);
-  if (lua_type(L, key) != LUA_TSTRING) fpg_bad_value(L, cx, key, "a string as key of an hstore");
-  put_text(L, cx, key, out, word);
-  fpg_buf_puts(L, out, "=>");
+  if (lua_type(L, key) != LUA_TSTRING) fpg_bad_value(L, s->cx, key, "a string as key of an hstore");
+  if (!s->binary && s->pairs) fpg_buf_putc(L, s->out, ',');
+  put_text(L, s, key);
+  if (!s->binary) fpg_buf_puts(L, s->out, "=>");
+  s->pairs++;
   if (fpg_is_null(L, value)) {
-    fpg_buf_puts(L, out, "NULL");
+    put_null(L, s);
     return;
   }
   if (t != LUA_TSTRING && t != LUA_TNUMBER && t != FPG_TCDATA && !fpg_value_kind(L, value))
-    fpg_bad_value(L, cx, value, "a string, a number or fastpg.null as value of an hstore");
-  put_text(L, cx, value, out, word);
+    fpg_bad_value(L, s->cx, value, "a string, a number or fastpg.null as value of an hstore");
+  put_text(L, s, value);
 }
 
-int fpg_hstore_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
-                      fpg_buf *out) {
-  size_t len, start = out->len;
+/* A string is left to the server, which has its own rules for one key that comes twice. */
+static int encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
+                  int binary) {
   if (lua_type(L, idx) == LUA_TSTRING) {
+    size_t len;
     const char *s = lua_tolstring(L, idx, &len);
     fpg_check_text(L, cx, type, s, len);
     fpg_buf_put(L, out, s, len);
@@ -143,16 +168,28 @@ int fpg_hstore_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int
     fpg_bad_value(L, cx, idx, "hstore (text, or a table with strings as keys)");
   luaL_checkstack(L, 12, "hstore");
   int top = lua_gettop(L);
-  fpg_buf *word = fpg_buf_new(L);
+  size_t start = out->len;
+  sink s = {cx, out, fpg_buf_new(L), binary, 0};
+  if (binary) fpg_buf_grow(L, out, 4);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    if (out->len > start) fpg_buf_putc(L, out, ',');
-    put_pair(L, cx, top + 2, out, word);
+    put_pair(L, &s, top + 2);
     lua_settop(L, top + 2);
   }
-  fpg_buf_free(L, word);
+  if (binary) be_put32(out->data + start, (uint32_t)s.pairs);
+  fpg_buf_free(L, s.word);
   lua_settop(L, top);
-  return FPG_TEXT;
+  return binary ? FPG_BINARY : FPG_TEXT;
+}
+
+int fpg_hstore_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                      fpg_buf *out) {
+  return encode(L, cx, type, idx, out, 1);
+}
+
+int fpg_hstore_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                           fpg_buf *out) {
+  return encode(L, cx, type, idx, out, 0);
 }
 
 /* ---- values ------------------------------------------------------------------------------- */

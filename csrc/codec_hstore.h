@@ -8,7 +8,7 @@
 #include "types.h"
 
 fpg_decode_fn fpg_hstore_decode_binary, fpg_hstore_decode_text;
-fpg_encode_fn fpg_hstore_encode;
+fpg_encode_fn fpg_hstore_encode, fpg_hstore_encode_text;
 
 /* Makes the metatable of such values. */
 void fpg_open_hstore(lua_State *L);

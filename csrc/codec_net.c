@@ -8,7 +8,9 @@
  */
 #include "codec_net.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "be.h"
 
@@ -55,26 +57,105 @@ static char *put_ipv6(char *t, const unsigned char *b) {
   return t;
 }
 
+/* Puts the text of a binary form whose bytes are consistent; returns its length. */
+static size_t put_address(char *text, const unsigned char *b) {
+  int v6 = b[0] == IPV6;
+  char *t = v6 ? put_ipv6(text, b + 4) : put_ipv4(text, b + 4);
+  if (b[2] || b[1] != (v6 ? 128 : 32)) t += sprintf(t, "/%d", b[1]);
+  return (size_t)(t - text);
+}
+
 void fpg_inet_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                             size_t len) {
   const unsigned char *b = (const unsigned char *)p;
-  char text[64], *t;
+  char text[64];
   (void)cx;
   if (len != 8 && len != 20) fpg_bad_length(L, type, "8 or 20", len);
-  int v6 = len == 20, whole = v6 ? 128 : 32;
-  if (b[0] != (v6 ? IPV6 : IPV4) || b[1] > whole || b[3] != len - 4) fpg_bad_binary(L, type);
-  t = v6 ? put_ipv6(text, b + 4) : put_ipv4(text, b + 4);
-  if (b[2] || b[1] != whole) t += sprintf(t, "/%d", b[1]);
-  lua_pushlstring(L, text, (size_t)(t - text));
+  int v6 = len == 20;
+  if (b[0] != (v6 ? IPV6 : IPV4) || b[1] > (v6 ? 128 : 32) || b[3] != len - 4)
+    fpg_bad_binary(L, type);
+  lua_pushlstring(L, text, put_address(text, b));
 }
 
-/* macaddr and macaddr8 */
-void fpg_macaddr_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
-                               const char *p, size_t len) {
+/* A cidr has no bits behind its mask. */
+static int is_network(const unsigned char *address, int size, int bits) {
+  for (int i = bits; i < 8 * size; i++)
+    if (address[i / 8] & 128 >> i % 8) return 0;
+  return 1;
+}
+
+/* The bits behind the slash, which is cut off; `whole` without one; -1: no number. */
+static int cut_mask(char *text, int whole) {
+  char *slash = strchr(text, '/'), *end;
+  if (!slash) return whole;
+  *slash = 0;
+  long bits = strtol(slash + 1, &end, 10);
+  return *end || bits < 0 || bits > whole ? -1 : (int)bits;
+}
+
+/* What is not spelled as the reader above spells it is left to the server: it has its own ideas of
+ * 10.1 and of leading zeros. */
+static int pack_address(lua_State *L, const char *s, size_t len, fpg_buf *out, int cidr) {
+  unsigned char b[20] = {0};
+  char text[64];
+  if (len >= sizeof text) return 0;
+  memcpy(text, s, len);
+  text[len] = 0;
+  int v6 = memchr(s, ':', len) != NULL, size = v6 ? 16 : 4, bits = cut_mask(text, 8 * size);
+  if (bits < 0 || inet_pton(v6 ? AF_INET6 : AF_INET, text, b + 4) != 1) return 0;
+  b[0] = v6 ? IPV6 : IPV4;
+  b[1] = (unsigned char)bits;
+  b[2] = (unsigned char)cidr;
+  b[3] = (unsigned char)size;
+  if (put_address(text, b) != len || memcmp(text, s, len) != 0) return 0;
+  if (cidr && !is_network(b + 4, size, bits)) return 0;
+  fpg_buf_put(L, out, b, 4 + (size_t)size);
+  return 1;
+}
+
+int fpg_inet_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  return pack_address(L, s, len, out, 0);
+}
+
+int fpg_cidr_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  return pack_address(L, s, len, out, 1);
+}
+
+/* ---- macaddr, macaddr8 -------------------------------------------------------------------- */
+
+static void decode_mac(lua_State *L, const fpg_type *type, const char *p, size_t len, size_t want) {
   char text[24], *t = text;
-  (void)cx;
-  size_t want = type->name[sizeof "macaddr" - 1] ? 8 : 6;
   if (len != want) fpg_bad_length(L, type, want == 8 ? "8" : "6", len);
   for (size_t i = 0; i < len; i++) t += sprintf(t, i ? ":%02x" : "%02x", (unsigned char)p[i]);
   lua_pushlstring(L, text, (size_t)(t - text));
+}
+
+void fpg_macaddr_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
+                               const char *p, size_t len) {
+  (void)cx;
+  decode_mac(L, type, p, len, 6);
+}
+
+void fpg_macaddr8_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
+                                const char *p, size_t len) {
+  (void)cx;
+  decode_mac(L, type, p, len, 8);
+}
+
+static int pack_mac(lua_State *L, const char *s, size_t len, fpg_buf *out, size_t size) {
+  if (len != 3 * size - 1) return 0;
+  for (size_t i = 0; i < size; i++, s += 3) {
+    int byte = fpg_hex_byte(s);
+    if (byte < 0 || (i + 1 < size && s[2] != ':')) return 0;
+    fpg_buf_putc(L, out, (char)byte);
+  }
+  return 1;
+}
+
+int fpg_macaddr_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  return pack_mac(L, s, len, out, 6);
+}
+
+int fpg_macaddr8_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  return pack_mac(L, s, len, out, 8);
 }

@@ -7,6 +7,8 @@
  *   int2vector           an array of one dimension without NULLs (container.c), as oidvector
  *   pg_snapshot          int32 count, int64 xmin, int64 xmax, int64 each
  *   jsonpath, ltree, …   a byte that says version 1, then the text
+ *
+ * The packers take what these readers print.  Vectors and snapshots have none: who sends one?
  */
 #include "codec_text.h"
 
@@ -67,6 +69,102 @@ void fpg_xid8_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *typ
   (void)cx;
   if (len != 8) fpg_bad_length(L, type, "8", len);
   lua_pushlstring(L, text, (size_t)sprintf(text, "%" PRIu64, be_u64(p)));
+}
+
+/* ---- packing ------------------------------------------------------------------------------ */
+
+int fpg_bit_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  if (len > INT32_MAX) return 0;
+  for (size_t i = 0; i < len; i++)
+    if (s[i] != '0' && s[i] != '1') return 0;
+  size_t bytes = (len + 7) / 8;
+  char *p = fpg_buf_grow(L, out, 4 + bytes);
+  be_put32(p, (uint32_t)len);
+  p += 4;
+  memset(p, 0, bytes);
+  for (size_t i = 0; i < len; i++)
+    if (s[i] == '1') p[i / 8] = (char)(p[i / 8] | 128 >> i % 8);
+  return 1;
+}
+
+/* The digits at *at, which goes behind them; 0 where there are none, or a value over max, or a zero
+ * before others: the server takes those for octal. */
+static int read_digits(const char **at, const char *end, uint64_t max, uint64_t *out) {
+  const char *p = *at;
+  uint64_t v = 0;
+  for (; p < end && *p >= '0' && *p <= '9'; p++) {
+    unsigned digit = (unsigned)(*p - '0');
+    if (v > (max - digit) / 10) return 0;
+    v = v * 10 + digit;
+  }
+  if (p == *at || (**at == '0' && p - *at > 1)) return 0;
+  *at = p;
+  *out = v;
+  return 1;
+}
+
+/* One to eight of them. */
+static int read_hex(const char **at, const char *end, uint32_t *out) {
+  const char *p = *at;
+  *out = 0;
+  for (int digit; p < end && p - *at < 9 && (digit = fpg_hex_digit(*p)) >= 0; p++)
+    *out = *out << 4 | (uint32_t)digit;
+  int digits = (int)(p - *at);
+  *at = p;
+  return digits >= 1 && digits <= 8;
+}
+
+static int read_char(const char **at, const char *end, char c) {
+  if (*at == end || **at != c) return 0;
+  ++*at;
+  return 1;
+}
+
+int fpg_lsn_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  const char *end = s + len;
+  uint32_t high, low;
+  if (!read_hex(&s, end, &high) || !read_char(&s, end, '/') || !read_hex(&s, end, &low) || s != end)
+    return 0;
+  char *p = fpg_buf_grow(L, out, 8);
+  be_put32(p, high);
+  be_put32(p + 4, low);
+  return 1;
+}
+
+int fpg_tid_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  const char *end = s + len;
+  uint64_t block, offset;
+  if (!read_char(&s, end, '(') || !read_digits(&s, end, UINT32_MAX, &block) ||
+      !read_char(&s, end, ',') || !read_digits(&s, end, UINT16_MAX, &offset) ||
+      !read_char(&s, end, ')') || s != end)
+    return 0;
+  char *p = fpg_buf_grow(L, out, 6);
+  be_put32(p, (uint32_t)block);
+  be_put16(p + 4, (uint16_t)offset);
+  return 1;
+}
+
+int fpg_xid_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  const char *end = s + len;
+  uint64_t v;
+  if (!read_digits(&s, end, UINT32_MAX, &v) || s != end) return 0;
+  be_put32(fpg_buf_grow(L, out, 4), (uint32_t)v);
+  return 1;
+}
+
+int fpg_xid8_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  const char *end = s + len;
+  uint64_t v;
+  if (!read_digits(&s, end, UINT64_MAX, &v) || s != end) return 0;
+  be_put64(fpg_buf_grow(L, out, 8), v);
+  return 1;
+}
+
+/* (The server reads the text behind the version as it reads a text alone.) */
+int fpg_versioned_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  fpg_buf_putc(L, out, 1);
+  fpg_buf_put(L, out, s, len);
+  return 1;
 }
 
 /* ---- vectors ------------------------------------------------------------------------------ */

@@ -92,7 +92,7 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
     if (size < -1 || (size > 0 && size > end - p)) fpg_bad_length(L, type, "more", len);
     if (size < 0) continue;
     const fpg_type *field = type->nfields ? type->fields[i] : fpg_typemap_find(cx->types, oid);
-    if (!field || !fpg_type_has_binary(field)) cannot_read(L, type, field, oid, i + 1);
+    if (!field || !fpg_type_reads_binary(field)) cannot_read(L, type, field, oid, i + 1);
     push_name(L, row, i);
     field->decode_binary(L, &inner, field, p, (size_t)size);
     lua_rawset(L, row);

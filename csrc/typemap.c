@@ -73,22 +73,24 @@ static const struct {
   const char *kind;
   fpg_decode_fn *decode_binary, *decode_text;
   fpg_encode_fn *encode, *encode_text;
+  fpg_pack_fn *pack;
 } kinds[] = {
     {"array", fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode,
-     fpg_array_encode_text},
+     fpg_array_encode_text, NULL},
     {"composite", fpg_composite_decode_binary, fpg_composite_decode_text, fpg_composite_encode,
-     fpg_composite_encode_text},
+     fpg_composite_encode_text, NULL},
     {"range", fpg_range_decode_binary, fpg_range_decode_text, fpg_range_encode,
-     fpg_range_encode_text},
+     fpg_range_encode_text, NULL},
     {"multirange", fpg_multirange_decode_binary, fpg_multirange_decode_text, fpg_multirange_encode,
-     fpg_multirange_encode_text},
-    {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
-    {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode}, /* citext */
-    {"versioned", fpg_versioned_decode_binary, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
+     fpg_multirange_encode_text, NULL},
+    {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL},
+    {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL}, /* citext */
+    {"versioned", fpg_versioned_decode_binary, fpg_bytes_decode, fpg_any_encode, fpg_any_encode,
+     fpg_versioned_pack},
     {"hstore", fpg_hstore_decode_binary, fpg_hstore_decode_text, fpg_hstore_encode,
-     fpg_hstore_encode},
-    {"other", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode},
-    {"user", NULL, fpg_user_decode_text, fpg_user_encode, fpg_user_encode},
+     fpg_hstore_encode_text, NULL},
+    {"other", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL},
+    {"user", NULL, fpg_user_decode_text, fpg_user_encode, fpg_user_encode, NULL},
 };
 
 static void set_kind(lua_State *L, entry *e) {
@@ -98,6 +100,7 @@ static void set_kind(lua_State *L, entry *e) {
     e->type.decode_text = kinds[i].decode_text;
     e->type.encode = kinds[i].encode;
     e->type.encode_text = kinds[i].encode_text;
+    e->type.pack = kinds[i].pack;
     return;
   }
   luaL_error(L, "unknown kind of type: %s", e->kind);

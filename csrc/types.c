@@ -429,12 +429,6 @@ static int any_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int
   return FPG_TEXT;
 }
 
-static int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
-
 /* bytea_output = hex: \x0a0b; = escape: \\ for a backslash, \ooo for other bytes. */
 static void bytea_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                               size_t len) {
@@ -443,9 +437,9 @@ static void bytea_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *t
   if (len >= 2 && p[0] == '\\' && p[1] == 'x') {
     if (len % 2) fpg_bad_text(L, type);
     for (size_t i = 2; i < len; i += 2) {
-      int hi = hex(p[i]), lo = hex(p[i + 1]);
-      if (hi < 0 || lo < 0) fpg_bad_text(L, type);
-      fpg_buf_putc(L, out, (char)(hi << 4 | lo));
+      int byte = fpg_hex_byte(p + i);
+      if (byte < 0) fpg_bad_text(L, type);
+      fpg_buf_putc(L, out, (char)byte);
     }
   } else {
     for (size_t i = 0; i < len; i++) {
@@ -493,6 +487,9 @@ static int bytea_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
   return FPG_TEXT;
 }
 
+/* The bytes of a uuid that have a hyphen before them. */
+static int after_hyphen(int i) { return i == 4 || i == 6 || i == 8 || i == 10; }
+
 static void uuid_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   static const char digits[] = "0123456789abcdef";
@@ -501,11 +498,33 @@ static void uuid_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *
   need(L, type, 16, len);
   for (int i = 0; i < 16; i++) {
     unsigned char c = (unsigned char)p[i];
-    if (i == 4 || i == 6 || i == 8 || i == 10) *t++ = '-';
+    if (after_hyphen(i)) *t++ = '-';
     *t++ = digits[c >> 4];
     *t++ = digits[c & 15];
   }
   lua_pushlstring(L, text, sizeof text);
+}
+
+static int uuid_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  if (len != 36) return 0;
+  for (int i = 0; i < 16; i++, s += 2) {
+    if (after_hyphen(i) && *s++ != '-') return 0;
+    int byte = fpg_hex_byte(s);
+    if (byte < 0) return 0;
+    fpg_buf_putc(L, out, (char)byte);
+  }
+  return 1;
+}
+
+/* The server cuts a name off behind 63 bytes of its own encoding, of which a character may need half
+ * as many again as in UTF-8; but it does so in text only. */
+static int name_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+  enum { LONGEST = 63, LONGEST_ANY = LONGEST * 2 / 3 };
+  if (len > LONGEST) return 0;
+  for (size_t i = 0; len > LONGEST_ANY && i < len; i++)
+    if ((unsigned char)s[i] > 127) return 0;
+  fpg_buf_put(L, out, s, len);
+  return 1;
 }
 
 void fpg_bytes_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
@@ -532,6 +551,14 @@ static const fpg_type base_types[T_COUNT] = {
 /* (macro parameters can't be named like the members) */
 #define FPG_TYPE(id, nm, o, array, db, dt, e, et) \
   {.oid = o, .name = nm, .decode_binary = db, .decode_text = dt, .encode = e, .encode_text = et},
+#define FPG_PACKED(id, nm, o, array, db, dt, e, et, pk) \
+  {.oid = o,                                            \
+   .name = nm,                                          \
+   .decode_binary = db,                                 \
+   .decode_text = dt,                                   \
+   .encode = e,                                         \
+   .encode_text = et,                                   \
+   .pack = pk},
 #define FPG_RANGE(id, nm, o, array, el)          \
   {.oid = o,                                     \
    .name = nm,                                   \
@@ -550,6 +577,7 @@ static const fpg_type base_types[T_COUNT] = {
    .elem = &base_types[T_##el]},
 #include "codecs.def"
 #undef FPG_TYPE
+#undef FPG_PACKED
 #undef FPG_RANGE
 #undef FPG_MULTIRANGE
 };
@@ -599,13 +627,21 @@ const fpg_type *fpg_type_find(uint32_t oid) {
   return rows_by_oid[oid] & 128 ? &array_types[row] : &base_types[row];
 }
 
+/* Whether the text of a bound made here may differ from the server's: in spaces, quotes, the order of
+ * keys, digits. */
+static int prints_its_own_way(const fpg_type *subtype) {
+  return subtype->elem || subtype->nfields || subtype->encode == fpg_json_encode ||
+         subtype->encode == fpg_hstore_encode || subtype->encode == float4_encode;
+}
+
 /* (A composite type may hold an array of itself, hence the depth.) */
-static int has_binary(const fpg_type *type, int depth) {
+static int has_binary(const fpg_type *type, int depth, int no_choice) {
   if (!type->decode_binary) return 0;
   if (depth > 32) return 1;
-  if (type->elem && !has_binary(type->elem, depth + 1)) return 0;
+  if (type->elem && !has_binary(type->elem, depth + 1, no_choice)) return 0;
+  if (type->encode == fpg_range_encode && !no_choice && prints_its_own_way(type->elem)) return 0;
   for (int i = 0; i < type->nfields; i++)
-    if (!has_binary(type->fields[i], depth + 1)) return 0;
+    if (!has_binary(type->fields[i], depth + 1, no_choice)) return 0;
   return 1;
 }
 
@@ -620,7 +656,9 @@ int fpg_type_takes_tables(const fpg_type *type) {
          fpg_type_is_geometric(type);
 }
 
-int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }
+int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0, 0); }
+
+int fpg_type_reads_binary(const fpg_type *type) { return has_binary(type, 0, 1); }
 
 /* ---- parameters --------------------------------------------------------------------------- */
 
@@ -644,21 +682,43 @@ static void check_written(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
   if (out->len > start) fpg_check_text(L, cx, type, out->data + start, out->len - start);
 }
 
+/* Appends a string's binary form; 0, and nothing, where the server is to parse it. */
+static int pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  size_t start = out->len;
+  if (type->pack && type->pack(L, s, len, out)) return 1;
+  out->len = start;
+  return 0;
+}
+
+/* The same for what an encoder wrote from `start` on: of a number, say, which is short. */
+static int pack_written(lua_State *L, const fpg_type *type, fpg_buf *out, size_t start) {
+  char text[32] = {0};
+  size_t len = out->len - start;
+  if (!type->pack || len > sizeof text) return 0;
+  if (len) memcpy(text, out->data + start, len);
+  out->len = start;
+  if (pack(L, type, text, len, out)) return 1;
+  fpg_buf_put(L, out, text, len);
+  return 0;
+}
+
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                      const char **direct, size_t *direct_len) {
+  size_t start = out->len;
   if (fpg_is_plain_text(L, type, idx)) {
-    *direct = lua_tolstring(L, idx, direct_len);
-    fpg_check_text(L, cx, type, *direct, *direct_len);
+    const char *s = lua_tolstring(L, idx, direct_len);
+    fpg_check_text(L, cx, type, s, *direct_len);
+    if (pack(L, type, s, *direct_len, out)) return FPG_BINARY;
+    *direct = s;
     return FPG_TEXT;
   }
   if (type->encode == bytea_encode && lua_type(L, idx) == LUA_TSTRING) {
     *direct = lua_tolstring(L, idx, direct_len);
     return FPG_BINARY;
   }
-  size_t start = out->len;
-  int form = type->encode(L, cx, type, idx, out);
-  if (form == FPG_TEXT) check_written(L, cx, type, out, start);
-  return form;
+  if (type->encode(L, cx, type, idx, out) == FPG_BINARY) return FPG_BINARY;
+  check_written(L, cx, type, out, start);
+  return pack_written(L, type, out, start) ? FPG_BINARY : FPG_TEXT;
 }
 
 /* ---- COPY --------------------------------------------------------------------------------- */
@@ -673,36 +733,44 @@ void fpg_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int 
   }
 }
 
-/* Types whose binary form is the text itself (of bytea: the bytes): they are read so, too.  That of
+/* Types whose binary form is any text itself (of bytea: the bytes): they are read so, too.  That of
  * jsonb has a version before it. */
 static int text_is_binary(const fpg_type *type) {
   fpg_decode_fn *read = type->decode_binary;
+  if (type->pack) return 0;
   return read == bytes_decode || read == fpg_bytes_decode ||
          (type->encode == fpg_json_encode &&
           (read == fpg_json_decode || read == fpg_jsonb_decode_binary));
 }
 
+static int encode_string_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
+                                fpg_buf *out) {
+  size_t len;
+  const char *s = lua_tolstring(L, idx, &len);
+  if (!type->pack && !text_is_binary(type)) return 0;
+  fpg_check_text(L, cx, type, s, len);
+  if (type->pack) return pack(L, type, s, len, out);
+  fpg_buf_put(L, out, s, len);
+  return 1;
+}
+
 int fpg_encode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                       fpg_buf *out) {
-  int as_text = text_is_binary(type);
-  if (fpg_is_plain_text(L, type, idx)) {
-    if (as_text) put_text(L, cx, type, idx, out);
-    return as_text;
-  }
+  if (fpg_is_plain_text(L, type, idx)) return encode_string_binary(L, cx, type, idx, out);
   if (type->decode_binary == fpg_jsonb_decode_binary) fpg_buf_putc(L, out, 1);
-  return type->encode(L, cx, type, idx, out) == FPG_BINARY || as_text;
+  size_t start = out->len;
+  if (type->encode(L, cx, type, idx, out) == FPG_BINARY || text_is_binary(type)) return 1;
+  return pack_written(L, type, out, start);
 }
 
 /* (Where `encode` and `encode_text` are one function it writes text.) */
 const char *fpg_type_binary_values(const fpg_type *type) {
   if (text_is_binary(type)) return "any";
-  if (type->encode == type->encode_text) return NULL;
   if (type->encode == fpg_array_encode) { /* a list may hold strings */
     const char *elements = fpg_type_binary_values(type->elem);
-    return elements && strcmp(elements, "any") == 0 ? "values" : NULL;
+    if (elements && strcmp(elements, "any") == 0) return "values";
   }
-  if (type->encode == fpg_composite_encode || type->encode == fpg_range_encode ||
-      type->encode == fpg_multirange_encode)
-    return NULL; /* a field, or a bound, may be a string */
+  if (type->elem || type->nfields) return fpg_type_has_binary(type) ? "none" : NULL;
+  if (type->encode == type->encode_text) return type->pack ? "none" : NULL;
   return type->encode == float4_encode || type->encode == float8_encode ? "numbers" : "values";
 }

@@ -10,8 +10,12 @@
 /* The built-in type (or array type) with this oid, or NULL. */
 const fpg_type *fpg_type_find(uint32_t oid);
 
-/* Whether values of the type can be read in binary: for an array, what its elements say. */
+/* Whether values of the type come in binary: for an array, what its elements say.  Ranges over some
+ * types come as text, because only the server knows how it prints their bounds. */
 int fpg_type_has_binary(const fpg_type *type);
+
+/* Whether the binary form can be read where there is no choice: in an anonymous record. */
+int fpg_type_reads_binary(const fpg_type *type);
 
 /* The same for a table that is a list: in an array it is one more dimension only where that was said. */
 int fpg_type_takes_lists(const fpg_type *type);
@@ -55,8 +59,19 @@ void fpg_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int 
 int fpg_encode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out);
 
 /* Of which values fpg_encode_binary is certain: "any", "values" (all but strings), "numbers" (Lua's
- * own), or NULL: of none. */
+ * own), "none" (it depends on each), or NULL: the type is never written in binary. */
 const char *fpg_type_binary_values(const fpg_type *type);
+
+/* Of a digit 0-9 a-f A-F its value, else -1; of two digits the byte they are, else -1. */
+static inline int fpg_hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+static inline int fpg_hex_byte(const char *p) {
+  int hi = fpg_hex_digit(p[0]), lo = hi < 0 ? -1 : fpg_hex_digit(p[1]);
+  return lo < 0 ? -1 : hi << 4 | lo;
+}
 
 static inline int fpg_is_null(lua_State *L, int idx) {
   int t = lua_type(L, idx);

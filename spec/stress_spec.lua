@@ -22,6 +22,9 @@ local statements = {
   { "ranges and rows", "SELECT $1::int4range, $2::stress_row, ARRAY[$2::stress_row, NULL], ROW(1, 'x')", "[1,5)", { a = 1, b = "x" } },
   { "geometry, addresses, search", "SELECT $1::point, ARRAY[$2::path], '<(1,2),3>'::circle, '10.0.0.1'::inet, 'a & (b | !c)'::tsquery, "
     .. "'a:1,2B'::tsvector, B'101'::varbit, '1 2'::int2vector, '1:9:3,4'::pg_snapshot", { x = 1, y = 2 }, { points = { { x = 1, y = 2 } } } },
+  { "strings in binary, or not", "SELECT $1::inet, $2::varbit, $3::macaddr8, $4::path, $5::uuid[], $6::point[], $7::hstore, $8::name", "10.0.0.0/8",
+    ("10"):rep(300), "08:00:2b:01:02:03:04:05", "[(1,2),(3,4)]", { "{00000000-0000-0000-0000-000000000001}" }, { "(1,2)", { x = 1, y = 2 } },
+    { a = "1", b = null, c = 2 }, ("n"):rep(64) },
   { "text form", "SELECT 'x'::xml, 1.5::float8, 1.50::numeric, ARRAY[1, 2], '{\"a\": [1]}'::jsonb, '\\x4142'::bytea, '(1,x)'::stress_row, now(), '1 day'::interval" },
 }
 
@@ -61,7 +64,7 @@ describe("with an allocator that fails", function()
     return
   end
   local db = pg.db()
-  db:execute "CREATE TYPE stress_row AS (a int, b text)"
+  db:execute "CREATE TYPE stress_row AS (a int, b text); CREATE EXTENSION IF NOT EXISTS hstore"
 
   -- LuaJIT itself crashes where an allocation of its compiled code fails; it is our C that is tested.
   local jit = rawget(_G, "jit")
@@ -139,7 +142,7 @@ end)
 describe("with a collector that never rests", function()
   it("values are whole", function()
     local db = pg.db()
-    db:execute "DROP TYPE IF EXISTS stress_row; CREATE TYPE stress_row AS (a int, b text)"
+    db:execute "DROP TYPE IF EXISTS stress_row; CREATE TYPE stress_row AS (a int, b text); CREATE EXTENSION IF NOT EXISTS hstore"
     local generational = _VERSION == "Lua 5.4"
     local pause, mul = collectgarbage("setpause", 0), collectgarbage("setstepmul", 100000)
     for _, s in ipairs(statements) do

@@ -136,8 +136,9 @@ Every type, what it is in Lua, and what a parameter of that type takes; how they
 
 NULL is `nil` in a row, and `fastpg.null` in lists, in JSON and as a parameter. *Text* is a string that the server
 parses. *Form* is how values travel: `binary`; `binary, text` is read in binary and sent as text; `text` has no
-binary form here, so that a result with such a column comes as text whole, with the same values. `db:set_type_codec`
-replaces what is said here, for any type.
+binary form here, so that a result with such a column comes as text whole, with the same values. Of strings, those of
+types that are strings in Lua, and those of geometry, are sent in binary where they are spelled as the server prints
+such a value; all others are sent as they are. `db:set_type_codec` replaces what is said here, for any type.
 ]]
 
 -- ---- reading the sources ------------------------------------------------------------------------
@@ -164,7 +165,7 @@ local function parse_row(line, ranges)
   local first = macro == "FPG_TYPE_ALONE" and 3 or 4
   local f = ranges[macro] or { list[first + 1], list[first + 2], list[first + 3], list[first + 4] }
   return { id = list[1], name = name, oid = tonumber(list[3]), binary = f[1] ~= "NULL", reader = f[2], writer = f[3],
-    writes_binary = f[3] ~= f[4], why = why:match "^/%*%s*(.-)%s*%*/" }
+    writes_binary = f[3] ~= f[4] or macro == "FPG_PACKED", why = why:match "^/%*%s*(.-)%s*%*/" }
 end
 
 ---The rows of codecs.def, in its order.

@@ -138,7 +138,8 @@ local function is_binary(scan, described, names, all_seen)
   for i, name in ipairs(names) do
     local values = described:binary_values(i)
     if not values then return false, i end
-    if values ~= "any" and (not all_seen or scan.strings[name] or values == "numbers" and scan.objects[name]) then
+    if values == "none" or values ~= "any" and (not all_seen or scan.strings[name])
+      or values == "numbers" and scan.objects[name] then
       certain = false
     end
   end

@@ -88,6 +88,9 @@ local function check_printed(oid, value)
   if tostring(again) ~= text then finding("its own text is read as another value", oid) end
 end
 
+-- hstore, and arrays of it: the pairs are sent in the table's order, which is not always the same for the same pairs.
+local UNORDERED = { [90008] = true, [90011] = true }
+
 -- What is sent as text is for the server's input functions, which take more than our readers. A range
 -- that was text keeps its spelling (+0 for +00), so then what is sent again is compared.
 local function check_sent(oid, value, was_binary)
@@ -98,6 +101,7 @@ local function check_sent(oid, value, was_binary)
   if not read then finding("what is sent for it is not read", oid) end
   if was_binary and not same(value, again) then finding("what is sent for it is another value", oid) end
   local sent, once_more = try(core.test_encode, oid, again, ZONE, map)
+  if sent and UNORDERED[oid] and #once_more == #bytes and same(again, decode(oid, true, once_more)) then return end
   if not sent or once_more ~= bytes then finding("what is sent for it is read as a value that is sent otherwise", oid) end
 end
 

@@ -8,6 +8,8 @@
 --             a value whose tostring is the server's text
 --   settings  SQL run before; of several, all rows are read under each
 --   text      fn(value) -> what the server prints for it (default: tostring, integers with %d)
+--   binary    COPY takes each of the values in binary (spec/types_packed_spec.lua)
+--   other     texts that are values of the first type, which the server prints otherwise: they go as text
 --   equal     SQL comparison of $1 (the value, sent back) with the literal, instead of their texts
 --
 -- doc/types.md shows one row of each type: the one with `example = true`, or `example = "expression"`
@@ -171,6 +173,7 @@ return {
     rows = { { "''", "     " }, { "'ab'", "ab   ", example = "#v" }, { "'漢字'", "漢字   " } },
   },
   name = {
+    binary = true, other = { ("n"):rep(64), ("漢"):rep(30), ("n"):rep(200) },
     types = { "name" },
     rows = with(strings, { "repeat('n', 63)", ("n"):rep(63) }),
   },
@@ -244,6 +247,11 @@ return {
     },
   },
   uuid = {
+    binary = true,
+    other = {
+      "a0eebc999c0b4ef8bb6d6bb9bd380a11", "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}", "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+      "{A0EEBC999C0B4EF8BB6D6BB9BD380A11}",
+    },
     types = { "uuid" },
     rows = {
       { "'00000000-0000-0000-0000-000000000000'", "00000000-0000-0000-0000-000000000000" },
@@ -273,6 +281,8 @@ return {
     rows = { { "'0'" }, { "'1.5'", example = true }, { "'-1234567.89'" }, { "'92233720368547758.07'" } },
   },
   inet = {
+    binary = true,
+    other = { "10.1/16", "127.0.0.1/32", "1.2.3/24", "FE80::1", "fe80:0:0:0:0:0:0:1", "::1/128", "::1:0", "1:2:3:4:5:6:7::", "010.1.1.1", "10.0.0.0/08" },
     types = { "inet" }, equal = "$1::inet = %s", -- (a cast to text adds /32)
     rows = {
       { "'127.0.0.1'", "127.0.0.1" }, { "'10.0.0.0/8'", "10.0.0.0/8", example = true }, { "'0.0.0.0/0'", "0.0.0.0/0" },
@@ -284,16 +294,18 @@ return {
     },
   },
   cidr = {
+    binary = true, other = { "10", "10.1", "1.2.3.4", "192.168.1", "10.0.0.0/08", "::1", "2001:DB8::/32" },
     types = { "cidr" },
     rows = {
       { "'10.0.0.0/8'", "10.0.0.0/8" }, { "'::/0'", "::/0" }, { "'0/0'", "0.0.0.0/0" }, { "'1.2.3.4'", "1.2.3.4/32" },
       { "'2001:db8::/32'", "2001:db8::/32" }, { "'::1'", "::1/128" }, { "'::ffff:0:0/96'" },
     },
   },
-  macaddr = { types = { "macaddr" }, rows = { { "'08:00:2B:01:02:03'", "08:00:2b:01:02:03" }, { "'ffffffffffff'" } } },
-  macaddr8 = { types = { "macaddr8" }, rows = { { "'08:00:2b:01:02:03:04:05'", "08:00:2b:01:02:03:04:05" } } },
-  bit = { types = { "bit(5)" }, rows = { { "B'10101'", "10101" }, { "B'00000'", "00000" } } },
+  macaddr = { binary = true, other = { "08002b:010203", "0800.2b01.0203", "08-00-2b-01-02-03", "08002b010203", "8:0:2b:1:2:3", " 08:00:2b:01:02:03" }, types = { "macaddr" }, rows = { { "'08:00:2B:01:02:03'", "08:00:2b:01:02:03" }, { "'ffffffffffff'" } } },
+  macaddr8 = { binary = true, other = { "08:00:2b:01:02:03", "08002b:0102030405", "08-00-2b-01-02-03-04-05", "08002b0102030405" }, types = { "macaddr8" }, rows = { { "'08:00:2b:01:02:03:04:05'", "08:00:2b:01:02:03:04:05" } } },
+  bit = { binary = true, other = { "B10101", "b00000" }, types = { "bit(5)" }, rows = { { "B'10101'", "10101" }, { "B'00000'", "00000" } } },
   varbit = {
+    binary = true, other = { "B10101", "x8", "X1f", "b" },
     types = { "bit varying" },
     rows = {
       { "B''", "" }, { "B'1'", "1" }, { "B'00000000'", "00000000" }, { "B'000000011'", "000000011", example = true }, { "repeat('10', 500)" },
@@ -301,6 +313,7 @@ return {
     },
   },
   point = {
+    binary = true, other = { "1,2", " ( 1 , 2 ) ", "(+1,2)", "(1e2,0x10)", "(nan,inf)", "(NaN,-infinity)", "(0.0000000000000000000000000000000000000000000000000000000000001,2)" },
     types = { "point" },
     rows = {
       { "'(1,-2.5)'", geo("point", { x = 1.0, y = -2.5 }), example = "v, v.y" }, { "'(0,-0)'" }, { "'(NaN,Infinity)'" }, { "'(-Infinity,1e-300)'" },
@@ -308,14 +321,17 @@ return {
     },
   },
   line = {
+    binary = true, other = { "{ 1, 2, 3 }", "[(0,0),(1,1)]", "0,0,1,2", "(0,0),(2,1)" },
     types = { "line" },
     rows = { { "'{1,-1,0}'", geo("line", { a = 1.0, b = -1.0, c = 0.0 }), example = true }, { "'{0.1,2e-10,-3e50}'" } },
   },
   lseg = {
+    binary = true, other = { "((0,0),(1,1))", "(0,0),(1,1)", "0,0,1,1", "[ (0,0), (1,1) ]" },
     types = { "lseg" },
     rows = { { "'[(0,0),(1,1.5)]'", geo("lseg", { p1 = xy(0, 0), p2 = xy(1, 1.5) }), example = "v, v.p2" }, { "'[(-1e300,NaN),(Infinity,-0)]'" } },
   },
   box = {
+    binary = true, other = { "((1,2),(3,4))", "1,2,3,4", "(1,2), (3,4)" },
     types = { "box" },
     rows = {
       { "'(1,2),(3,4)'", geo("box", { high = xy(3, 4), low = xy(1, 2) }), example = "v, v.high" }, { "'(0,0),(0,0)'" },
@@ -323,6 +339,7 @@ return {
     },
   },
   path = {
+    binary = true, other = { "(0,0),(1,2)", "0,0,1,2", "(0,0,1,2)", "[ (0,0),(1,2)]", "(1,2)" },
     types = { "path" },
     rows = {
       { "'[(0,0),(1,2)]'", geo("path", { closed = false, points = { xy(0, 0), xy(1, 2) } }), example = "v, v.closed, #v.points" }, { "'((0,0),(1,1))'" },
@@ -331,6 +348,7 @@ return {
     },
   },
   polygon = {
+    binary = true, other = { "(0,0),(1,2)", "0,0,1,2", "(0,0,1,2)", "(1,2)" },
     types = { "polygon" },
     rows = {
       { "'((0,0),(1,1),(1,0))'", example = "v, #v.points" }, { "'((1,2))'", geo("polygon", { points = { xy(1, 2) } }) },
@@ -338,6 +356,7 @@ return {
     },
   },
   circle = {
+    binary = true, other = { "((0,1),2)", "(0,1),2", "0,1,2", "< (0,1), 2 >" },
     types = { "circle" },
     rows = {
       { "'<(0,1),2.5>'", geo("circle", { center = xy(0, 1), radius = 2.5 }), example = "v, v.radius" }, { "'<(0,0),0>'" },
@@ -380,7 +399,7 @@ return {
     types = { "tsmultirange", "tstzmultirange" }, settings = { zones[1], zones[3] },
     rows = { { "'{[2024-01-01 00:00:00,2024-02-01 00:00:00.25),[2024-05-01 12:00:00,)}'" }, { "'{}'" } },
   },
-  lsn = { types = { "pg_lsn" }, rows = { { "'16/B374D848'", "16/B374D848" }, { "'0/0'", "0/0" }, { "'FFFFFFFF/FFFFFFFF'" } } },
+  lsn = { binary = true, other = {}, types = { "pg_lsn" }, rows = { { "'16/B374D848'", "16/B374D848" }, { "'0/0'", "0/0" }, { "'FFFFFFFF/FFFFFFFF'" } } },
   reg = { types = { "regclass" }, rows = { { "'pg_class'", "pg_class" } } },
   regtype = { types = { "regtype" }, rows = { { "'int4'", "integer" } } },
   regproc = { types = { "regproc" }, rows = { { "'now'", "now" } } },
@@ -393,9 +412,9 @@ return {
   regrole = { types = { "regrole" }, rows = { { "'pg_monitor'", "pg_monitor" } } },
   regcollation = { types = { "regcollation" }, rows = { { "'\"C\"'", '"C"' } } },
   aclitem = { types = { "aclitem" }, rows = { { "'pg_monitor=r*w/pg_monitor'", "pg_monitor=r*w/pg_monitor" } } },
-  tid = { types = { "tid" }, rows = { { "'(1,2)'", "(1,2)" }, { "'(4294967295,65535)'", "(4294967295,65535)" } } },
-  xid = { types = { "xid", "cid" }, rows = { { "'3'", "3" }, { "'4294967295'", "4294967295" } } },
-  xid8 = { types = { "xid8" }, rows = { { "'18446744073709551615'", "18446744073709551615" }, { "'0'", "0" } } },
+  tid = { binary = true, other = { "( 1,2)", "(1, 2)" }, types = { "tid" }, rows = { { "'(1,2)'", "(1,2)" }, { "'(4294967295,65535)'", "(4294967295,65535)" } } },
+  xid = { binary = true, other = { "010", "0x1F", " 7", "+7" }, types = { "xid", "cid" }, rows = { { "'3'", "3" }, { "'4294967295'", "4294967295" } } },
+  xid8 = { binary = true, other = { "010", "0x1F", " 7", "+7" }, types = { "xid8" }, rows = { { "'18446744073709551615'", "18446744073709551615" }, { "'0'", "0" } } },
   vectors = { types = { "int2vector", "oidvector" }, rows = { { "'1 2 3'", "1 2 3" }, { "''", "" } } },
   int2vector = { types = { "int2vector" }, rows = { { "'-32768 0 32767'", "-32768 0 32767" } } },
   oidvector = { types = { "oidvector" }, rows = { { "'4294967295'", "4294967295" } } },
@@ -404,13 +423,14 @@ return {
     rows = { { "'10:20:10,14,15'", "10:20:10,14,15" }, { "'1:1:'", "1:1:" }, { "'9223372036854775806:9223372036854775807:'" } },
   },
   refcursor = { types = { "refcursor" }, rows = with(strings) },
-  jsonpath = { types = { "jsonpath" }, rows = { { "'$.\"a\"[*]'", '$."a"[*]' }, { "'strict $.a ? (@ > 1.5)'" } } },
+  jsonpath = { binary = true, other = {}, types = { "jsonpath" }, rows = { { "'$.\"a\"[*]'", '$."a"[*]' }, { "'strict $.a ? (@ > 1.5)'" } } },
 
   -- types of a database
   enum = { types = { "mood" }, rows = { { "'happy'", "happy" }, { "'so \"so\"'", 'so "so"' } } },
   domain = { types = { "positive" }, rows = { { "1", 1 }, { "2147483647", 2147483647 } } },
   composite = { types = { "pair" }, equal = "$1::pair = %s", rows = { { "row(1,'a b')", example = "v, v.b" }, { "row(NULL,'')" } } },
   hstore = {
+    binary = true, other = { "a=>1, a=>2", "a=>NULL,b=>c" },
     types = { "hstore" }, extension = "hstore",
     rows = {
       { "'a=>1'", hstore{ a = "1" }, example = "v, v.a" }, { "''", hstore{} },
@@ -420,8 +440,8 @@ return {
       { "(SELECT hstore(array_agg('k' || i), array_agg(repeat('\\\"', i))) FROM generate_series(1, 300) i)" },
     },
   },
-  ltree = { types = { "ltree" }, extension = "ltree", rows = { { "'a.b_c.D9'", "a.b_c.D9" }, { "''", "" } } },
-  lquery = { types = { "lquery" }, extension = "ltree", rows = { { "'a.*{1,3}.!b|c@%'" } } },
-  ltxtquery = { types = { "ltxtquery" }, extension = "ltree", rows = { { "'a & !b | c*@%'" } } },
+  ltree = { binary = true, other = {}, types = { "ltree" }, extension = "ltree", rows = { { "'a.b_c.D9'", "a.b_c.D9" }, { "''", "" } } },
+  lquery = { binary = true, other = {}, types = { "lquery" }, extension = "ltree", rows = { { "'a.*{1,3}.!b|c@%'" } } },
+  ltxtquery = { binary = true, other = {}, types = { "ltxtquery" }, extension = "ltree", rows = { { "'a & !b | c*@%'" } } },
   citext = { types = { "citext" }, extension = "citext", rows = { { "'Ab'", "Ab" } } },
 }
