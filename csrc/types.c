@@ -622,6 +622,21 @@ int fpg_type_takes_tables(const fpg_type *type) {
 
 int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0); }
 
+const char *fpg_type_kind(const fpg_type *type) {
+  static const struct {
+    fpg_encode_fn *encode;
+    const char *kind;
+  } kinds[] = {
+      {fpg_json_encode, "json"},     {fpg_array_encode, "array"}, {fpg_hstore_encode, "hstore"},
+      {fpg_composite_encode, "composite"}, {bytea_encode, "bytea"}, {float4_encode, "float4"},
+      {float8_encode, "float8"},     {int2_encode, "integer"},    {int4_encode, "integer"},
+      {int8_encode, "integer"},      {oid_encode, "integer"},     {fpg_user_encode, "user"},
+  };
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    if (type->encode == kinds[i].encode) return kinds[i].kind;
+  return "other";
+}
+
 /* ---- parameters --------------------------------------------------------------------------- */
 
 void fpg_check_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *s,
