@@ -13,6 +13,7 @@ local luaform = require "fastpg.luaform"
 
 local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
 local concat = table.concat
+local floor = math.floor
 local is_null, kind_of, list_length = luaform.is_null, luaform.kind_of, luaform.list_length
 local enter, leave, more = luaform.enter, luaform.leave, luaform.more
 
@@ -49,10 +50,19 @@ end
 local JSON_ESCAPE = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r",
   ["\t"] = "\\t", ["\b"] = "\\b", ["\f"] = "\\f" }
 
+local function json_escape(c)
+  return JSON_ESCAPE[c] or byte(c) < 0x20 and format("\\u%04x", byte(c)) or c
+end
+
+-- Half a surrogate pair, as a document is read (three bytes, see csrc/json.h).
+local function json_surrogate(c)
+  local _, a, b = byte(c, 1, 3)
+  return format("\\ud%x%02x", 8 + floor((a - 0xA0) / 4), (a % 4) * 64 + b - 0x80)
+end
+
 local function json_string(s)
-  return '"' .. gsub(s, '[%z%c"\\]', function(c)
-    return JSON_ESCAPE[c] or (byte(c) < 0x20 and format("\\u%04x", byte(c))) or c
-  end) .. '"'
+  s = gsub(s, '[%z%c"\\]', json_escape)
+  return '"' .. gsub(s, "\237[\160-\191][\128-\191]", json_surrogate) .. '"'
 end
 
 -- jsonb's own order of keys: shorter ones first.
