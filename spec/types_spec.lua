@@ -329,3 +329,18 @@ describe("a string inside of another value", function()
     other:close()
   end)
 end)
+
+describe("xml", function()
+  it("stands in an anonymous record, and says of itself what its text says", function()
+    for _, text in ipairs{ "<a/>", '<?xml version="1.0" encoding="latin1"?><a>é</a>', '<?xml version="1.1" standalone="yes"?>\n<a>é</a>' } do
+      local row = db:first("SELECT $1::xml AS v, row($1::xml) AS r", text)
+      local as_text = db:first("SELECT $1::xml AS v, '1'::money AS m", text).v -- as xml_out prints it
+      assert.equal(as_text, row.v)
+      assert.equal(as_text, row.r.f1)
+      db:execute "CREATE TEMP TABLE sheet (v xml)"
+      db.t.sheet:copy{ { v = text } }
+      assert.equal(as_text, db:item "SELECT v FROM sheet")
+      db:execute "DROP TABLE sheet"
+    end
+  end)
+end)
