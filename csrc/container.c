@@ -19,7 +19,7 @@
 enum { BOX = 603 };
 
 /* (A domain over boxes has an oid of its own, a box with a codec of the user's another reader.) */
-static char delimiter(const fpg_type *type) {
+char fpg_array_delimiter(const fpg_type *type) {
   return type->elem->oid == BOX || type->elem->decode_text == fpg_box_decode_text ? ';' : ',';
 }
 
@@ -259,7 +259,7 @@ static int depth_of(const char *p, size_t len) {
 
 void fpg_array_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                            size_t len) {
-  text_reader r = {p, p + len, type, NULL, delimiter(type)};
+  text_reader r = {p, p + len, type, NULL, fpg_array_delimiter(type)};
   int lower[MAX_DIMENSIONS] = {1, 1, 1, 1, 1, 1}, ndim = read_bounds(L, &r, lower);
   r.word = fpg_buf_new(L);
   text_level(L, cx, &r, 1);
@@ -403,7 +403,7 @@ static void write_level(lua_State *L, writer *w, int idx, int level) {
   int n = list_length(L, w, idx);
   if (w->dims[level] < 0) w->dims[level] = n;
   if (w->dims[level] != n) ragged(L, w, lua_pushfstring(L, " (%d, here %d)", w->dims[level], n));
-  char delim = delimiter(w->type);
+  char delim = fpg_array_delimiter(w->type);
   int binary = w->binary;
   if (!binary) fpg_buf_putc(L, w->out, '{');
   for (int i = 1; i <= n && w->binary == binary; i++) {

@@ -120,6 +120,13 @@ static const char *check_text(lua_State *L, const char *what, size_t *len) {
   return lua_tolstring(L, 1, len);
 }
 
+void fpg_json_push_raw(lua_State *L, const char *s, size_t len) {
+  fpg_json_raw *raw = fpg_newuserdata(L, sizeof *raw + len);
+  raw->len = len;
+  memcpy(raw->text, s, len);
+  luaL_setmetatable(L, FPG_JSON_TEXT_MT);
+}
+
 /* json_text(s): JSON that is written as it stands. */
 static int json_text(lua_State *L) {
   size_t len, at;
@@ -128,10 +135,7 @@ static int json_text(lua_State *L) {
   if (wrong)
     return fpg_json_raise(L, "invalid_json", 1,
                           lua_pushfstring(L, "json_text: %s (byte %d)", wrong, (int)at + 1));
-  fpg_json_raw *raw = fpg_newuserdata(L, sizeof *raw + len);
-  raw->len = len;
-  memcpy(raw->text, s, len);
-  luaL_setmetatable(L, FPG_JSON_TEXT_MT);
+  fpg_json_push_raw(L, s, len);
   return 1;
 }
 
@@ -166,8 +170,8 @@ void fpg_jsonb_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
 }
 
 int fpg_json_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
-  (void)type;
-  fpg_json_write(L, idx, cx->param, out);
+  int strict = type->decode_binary == fpg_jsonb_decode_binary; /* json holds any escape */
+  fpg_json_write(L, idx, cx->param, strict, out);
   return FPG_TEXT;
 }
 
@@ -199,7 +203,7 @@ static int to_json(lua_State *L) {
     b = fpg_buf_new(L);
   }
   b->len = 0;
-  fpg_json_write(L, 1, -1, b);
+  fpg_json_write(L, 1, -1, 0, b);
   lua_pushlstring(L, b->data, b->len);
   if (b->cap > KEEP_BUFFER) fpg_buf_free(L, b);
   lua_pushvalue(L, 2);

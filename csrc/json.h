@@ -4,6 +4,11 @@
  *
  * null is fastpg.null inside a document and fastpg.json_null as a whole document; an array carries
  * the array metatable; a number that no Lua number holds is a fastpg.numeric.
+ *
+ * Reading loses nothing and takes every document of the server's: \u0000 is a zero byte, half a
+ * surrogate pair the three bytes that UTF-8 would have for it, and both are written back as they came;
+ * a number beyond numeric's range, and what is nested deeper than FPG_JSON_DEPTH, is a
+ * fastpg.json_text of itself.
  */
 #ifndef FASTPG_JSON_H
 #define FASTPG_JSON_H
@@ -18,8 +23,8 @@ void fpg_open_json(lua_State *L);
 void fpg_json_read(lua_State *L, const char *what, int blame, const char *s, size_t len);
 
 /* Appends the value at idx as JSON.  Errors begin with "$2: " when param is 2, with nothing when it
- * is 0, and are blamed as above when it is negative. */
-void fpg_json_write(lua_State *L, int idx, int param, fpg_buf *out);
+ * is 0, and are blamed as above when it is negative.  strict: strings must be text to the server. */
+void fpg_json_write(lua_State *L, int idx, int param, int strict, fpg_buf *out);
 
 fpg_decode_fn fpg_json_decode;         /* json in both formats, jsonb as text */
 fpg_decode_fn fpg_jsonb_decode_binary; /* a version byte comes first */
@@ -33,6 +38,9 @@ typedef struct fpg_json_raw { /* fastpg.json_text */
   size_t len;
   char text[1];
 } fpg_json_raw;
+
+/* Pushes a fastpg.json_text of what is known to be JSON. */
+void fpg_json_push_raw(lua_State *L, const char *s, size_t len);
 
 /* Raises the message, which may be on the stack. */
 int fpg_json_raise(lua_State *L, const char *name, int blame, const char *message);
@@ -53,8 +61,9 @@ static inline char *fpg_json_reserve(lua_State *L, fpg_buf *b, size_t n) {
   return b->data + b->len;
 }
 
-/* "s" in quotes; false, with nothing to rely on in b, when s is not text. */
-int fpg_json_put_string(lua_State *L, fpg_buf *b, const char *s, size_t len);
+/* "s" in quotes; false, with nothing to rely on in b, when s is not text: strict, when the server has no
+ * text for it, else when it is none of what the reader makes of a string. */
+int fpg_json_put_string(lua_State *L, fpg_buf *b, const char *s, size_t len, int strict);
 void fpg_json_put_integer(lua_State *L, fpg_buf *b, int64_t v);
 /* False when v is NaN or infinite. */
 int fpg_json_put_float(lua_State *L, fpg_buf *b, double v);

@@ -151,9 +151,21 @@ int fpg_json_whole(const char *s, size_t len, uint64_t *out) {
 
 typedef struct check {
   const char *p, *end, *wrong;
-  int depth;
-  unsigned char object[FPG_JSON_DEPTH]; /* 1: an object, 0: an array */
+  size_t depth, limit;
+  unsigned char *objects; /* a bit per level: 1 is an object, 0 an array */
+  int rest;               /* nothing may follow the value */
 } check;
+
+static int in_object(const check *c) {
+  size_t i = c->depth - 1;
+  return c->objects[i / 8] >> i % 8 & 1;
+}
+
+static void go_in(check *c, int object) {
+  unsigned char *byte = &c->objects[c->depth / 8], bit = (unsigned char)(1u << c->depth % 8);
+  *byte = (unsigned char)(object ? *byte | bit : *byte & ~bit);
+  c->depth++;
+}
 
 static int bad(check *c, const char *wrong) {
   c->wrong = wrong;
@@ -222,10 +234,10 @@ static int check_value(check *c, int *opened) {
   case -1: return bad(c, "a value expected, the text ends");
   case '[':
   case '{':
-    if (c->depth == FPG_JSON_DEPTH) return bad(c, "nested too deeply");
+    if (c->depth == c->limit) return bad(c, "nested too deeply");
     c->p++;
     if (peek(c) == (b == '[' ? ']' : '}')) return c->p++, 1;
-    c->object[c->depth++] = b == '{';
+    go_in(c, b == '{');
     *opened = 1;
     return b == '[' || check_key(c);
   default: {
@@ -242,8 +254,8 @@ static int check_document(check *c) {
     if (!check_value(c, &opened)) return 0;
     if (opened) continue;
     for (;;) {
-      if (!c->depth) return peek(c) < 0 || bad(c, "the end of the text expected");
-      int object = c->object[c->depth - 1], b = peek(c);
+      if (!c->depth) return !c->rest || peek(c) < 0 || bad(c, "the end of the text expected");
+      int object = in_object(c), b = peek(c);
       if (b == ',') break;
       if (b != (object ? '}' : ']'))
         return bad(c, object ? "',' or '}' expected" : "',' or ']' expected");
@@ -251,17 +263,23 @@ static int check_document(check *c) {
       c->depth--;
     }
     c->p++;
-    if (c->object[c->depth - 1] && !check_key(c)) return 0;
+    if (in_object(c) && !check_key(c)) return 0;
   }
 }
 
-const char *fpg_json_check(const char *s, size_t len, size_t *at) {
-  check c;
-  c.p = s;
-  c.end = s + len;
-  c.wrong = NULL;
-  c.depth = 0;
+static const char *run_check(const char *s, size_t len, unsigned char *bits, size_t limit, int rest,
+                             size_t *at) {
+  check c = {s, s + len, NULL, 0, limit, bits, rest};
   check_document(&c);
   *at = (size_t)(c.p - s);
   return c.wrong;
+}
+
+const char *fpg_json_check(const char *s, size_t len, size_t *at) {
+  unsigned char bits[FPG_JSON_DEPTH / 8];
+  return run_check(s, len, bits, FPG_JSON_DEPTH, 1, at);
+}
+
+const char *fpg_json_skip(const char *s, size_t len, unsigned char *bits, size_t *at) {
+  return run_check(s, len, bits, len, 0, at);
 }

@@ -63,8 +63,8 @@ int fpg_json_hex4(const char *p, const char *end);
 /* End of the number at p, NULL when there is none. */
 const char *fpg_json_number(const char *p, const char *end);
 
-/* The double whose shortest text has exactly the value of the number s: 1; 0 when there is none;
- * -1 when the value is also beyond what PostgreSQL's numeric holds. */
+/* The double whose shortest text has exactly the value of the number s: 1; 0 when there is none, but a
+ * numeric has it; -1 when the value is also beyond what PostgreSQL's numeric holds. */
 int fpg_json_double(const char *s, size_t len, double *out);
 
 /* The magnitude of the number s, when it is whole and has at most 19 digits. */
@@ -73,5 +73,16 @@ int fpg_json_whole(const char *s, size_t len, uint64_t *out);
 /* Checks a whole document as the server's json type does (escapes \uXXXX by their form only).
  * NULL when it is well formed, else what is wrong, and *at is the byte it is wrong at. */
 const char *fpg_json_check(const char *s, size_t len, size_t *at);
+
+/* The same for one value of any depth at the start of s; *at is its end, when it is well formed.  bits
+ * has room for len bits. */
+const char *fpg_json_skip(const char *s, size_t len, unsigned char *bits, size_t *at);
+
+/* The surrogate whose three bytes, as UTF-8 would have them if it had surrogates, are at p; or 0. */
+static inline unsigned fpg_json_surrogate(const char *str, const char *str_end) {
+  const unsigned char *p = (const unsigned char *)str;
+  if (str_end - str < 3 || p[0] != 0xED || (p[1] & 0xE0) != 0xA0 || (p[2] & 0xC0) != 0x80) return 0;
+  return 0xD000u | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu);
+}
 
 #endif

@@ -3,7 +3,8 @@
  * json_put.c: strings and numbers as JSON text, onto a buffer.
  *
  * What goes out is laid out as PostgreSQL does it: \b \f \n \r \t \" \\ and \u00XX in strings,
- * doubles in the form of float8 with the fewest digits that read back.
+ * doubles in the form of float8 with the fewest digits that read back.  What the reader makes of
+ * escapes that stand for no text, a zero byte and half a surrogate pair, goes out as they came.
  */
 #include <math.h>
 
@@ -13,23 +14,22 @@
 
 /* ---- strings ------------------------------------------------------------------------------ */
 
-static void put_escape(lua_State *L, fpg_buf *b, unsigned char c) {
+static void put_escape(lua_State *L, fpg_buf *b, unsigned c) {
   static const char hex[] = "0123456789abcdef", named[] = "\b\f\n\r\t\"\\", as[] = "bfnrt\"\\";
   char *o = fpg_json_reserve(L, b, 6);
-  const char *at = memchr(named, c, sizeof named - 1);
+  const char *at = c < 0x80 ? memchr(named, (int)c, sizeof named - 1) : NULL;
   o[0] = '\\';
   if (at) {
     o[1] = as[at - named];
     b->len += 2;
   } else {
-    memcpy(o + 1, "u00", 3);
-    o[4] = hex[c >> 4];
-    o[5] = hex[c & 15];
+    o[1] = 'u';
+    for (int i = 0; i < 4; i++) o[2 + i] = hex[c >> (12 - 4 * i) & 15];
     b->len += 6;
   }
 }
 
-int fpg_json_put_string(lua_State *L, fpg_buf *b, const char *s, size_t len) {
+int fpg_json_put_string(lua_State *L, fpg_buf *b, const char *s, size_t len, int strict) {
   const char *end = s + len;
   char *o = fpg_json_reserve(L, b, len + 10); /* copies eight bytes at a time */
   *o++ = '"';
@@ -43,18 +43,22 @@ int fpg_json_put_string(lua_State *L, fpg_buf *b, const char *s, size_t len) {
     }
     while (s < end && fpg_json_is_plain((unsigned char)*s)) *o++ = *s++;
     if (s == end) break;
-    unsigned char c = (unsigned char)*s;
+    unsigned c = (unsigned char)*s;
+    size_t n = 1;
     if (c >= 0x80) {
-      size_t n = fpg_utf8_seq(s, end);
-      if (!n) return 0;
-      for (; n; n--) *o++ = *s++;
-    } else {
-      if (c == 0) return 0;
-      b->len = (size_t)(o - b->data);
-      put_escape(L, b, c);
-      s++;
-      o = fpg_json_reserve(L, b, (size_t)(end - s) + 10);
+      n = fpg_utf8_seq(s, end);
+      for (size_t i = n; i; i--) *o++ = *s++;
+      if (n) continue;
+      c = strict ? 0 : fpg_json_surrogate(s, end);
+      if (!c) return 0;
+      n = 3;
+    } else if (c == 0 && strict) {
+      return 0;
     }
+    b->len = (size_t)(o - b->data);
+    put_escape(L, b, c);
+    s += n;
+    o = fpg_json_reserve(L, b, (size_t)(end - s) + 10);
   }
   *o++ = '"';
   b->len = (size_t)(o - b->data);

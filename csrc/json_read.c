@@ -28,7 +28,7 @@ typedef struct level {
 typedef struct reader {
   lua_State *L;
   const char *what, *start, *p, *end;
-  fpg_buf *scratch; /* of strings with escapes; made at the first */
+  fpg_buf *scratch; /* of strings with escapes, and for fpg_json_skip; made at the first */
   int origin;       /* the stack index of the scratch buffer; the array metatable follows */
   int top, room;    /* as lua_gettop; the top up to which the stack may grow unchecked */
   int depth, blame;
@@ -74,7 +74,6 @@ static inline void room(reader *r) {
 }
 
 static void open_level(reader *r, char open) {
-  if (r->depth == FPG_JSON_DEPTH) fail(r, r->p, "nested too deeply");
   level *l = &r->levels[r->depth++];
   l->base = r->top + 1;
   l->count = 0;
@@ -154,19 +153,18 @@ static size_t put_utf8(char *to, unsigned c) {
   return n;
 }
 
-/* \uXXXX at q, or a pair of surrogates: appends it and gives what follows. */
+/* \uXXXX at q, or a pair of surrogates: appends it (half a pair as if it were a character) and gives
+ * what follows. */
 static const char *unicode_escape(reader *r, const char *q) {
   int c = fpg_json_hex4(q + 2, r->end);
   const char *next = q + 6;
   if (c < 0) fail(r, q, "\\u without four hex digits");
-  if (c == 0) fail(r, q, "\\u0000, which no text of PostgreSQL holds,");
-  if (c >= 0xD800 && c <= 0xDFFF) {
-    int low = -1;
-    if (c < 0xDC00 && r->end - next >= 6 && next[0] == '\\' && next[1] == 'u')
-      low = fpg_json_hex4(next + 2, r->end);
-    if (low < 0xDC00 || low > 0xDFFF) fail(r, q, "half a surrogate pair");
-    c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
-    next += 6;
+  if (c >= 0xD800 && c < 0xDC00 && r->end - next >= 6 && next[0] == '\\' && next[1] == 'u') {
+    int low = fpg_json_hex4(next + 2, r->end);
+    if (low >= 0xDC00 && low <= 0xDFFF) {
+      c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
+      next += 6;
+    }
   }
   char utf8[4];
   size_t n = put_utf8(utf8, (unsigned)c);
@@ -184,14 +182,18 @@ static const char *escape(reader *r, const char *q) {
   return q + 2;
 }
 
+static void need_scratch(reader *r) {
+  if (!r->scratch) {
+    r->scratch = fpg_buf_new(r->L);
+    lua_replace(r->L, r->origin);
+  }
+  r->scratch->len = 0;
+}
+
 /* A string from s on whose first backslash is at q. */
 static void read_escaped(reader *r, const char *s, const char *q) {
   lua_State *L = r->L;
-  if (!r->scratch) {
-    r->scratch = fpg_buf_new(L);
-    lua_replace(L, r->origin);
-  }
-  r->scratch->len = 0;
+  need_scratch(r);
   for (; *q != '"'; q = run(r, s)) {
     fpg_buf_put(L, r->scratch, s, (size_t)(q - s));
     s = escape(r, q);
@@ -239,11 +241,9 @@ static void read_number(reader *r) {
   if (whole && p - digits <= 19 && push_integer(r->L, m, *s == '-')) return;
   double d;
   int exact = fpg_json_double(s, (size_t)(p - s), &d);
-  if (exact < 0) {
-    r->top--;
-    fail(r, s, "number beyond the range of numeric");
-  }
-  if (exact)
+  if (exact < 0)
+    fpg_json_push_raw(r->L, s, (size_t)(p - s));
+  else if (exact)
     lua_pushnumber(r->L, (lua_Number)d);
   else if (!fpg_json_whole(s, (size_t)(p - s), &m) || !push_integer(r->L, m, *s == '-'))
     fpg_push_numeric_text(r->L, s, (size_t)(p - s));
@@ -280,8 +280,22 @@ static void read_null(reader *r) {
     fpg_push_json_null(r->L);
 }
 
-/* Opens a container.  True when it is empty and so complete. */
+/* A container that is too deep: its text. */
+static int read_deep(reader *r) {
+  size_t len = (size_t)(r->end - r->p), at;
+  need_scratch(r);
+  unsigned char *bits = (unsigned char *)fpg_buf_grow(r->L, r->scratch, len / 8 + 1);
+  const char *wrong = fpg_json_skip(r->p, len, bits, &at);
+  if (wrong) fail(r, r->p + at, wrong);
+  fpg_json_push_raw(r->L, r->p, at);
+  r->p += at;
+  r->top++;
+  return 1;
+}
+
+/* Opens a container.  True when it is complete, being empty or too deep. */
 static int read_open(reader *r, char open) {
+  if (r->depth == FPG_JSON_DEPTH) return read_deep(r);
   open_level(r, open);
   r->p++;
   if (peek(r) == (open == '[' ? ']' : '}')) {

@@ -37,7 +37,7 @@ typedef struct node {
 typedef struct writer {
   lua_State *L;
   fpg_buf *b;
-  int param, depth;
+  int param, strict, depth;
   const void *mt; /* the metatable looked at last, and what it means */
   int mt_kind, mt_twins, mt_partial;
   node nodes[FPG_JSON_DEPTH];
@@ -94,13 +94,12 @@ static inline void put_char(writer *w, char c) {
   w->b->len++;
 }
 
-/* The string at idx, which is the value or the key of the current child. */
-static const char not_text[] = "text that is not UTF-8 or has a zero byte";
-
-static void put_lua_string(writer *w, int idx, const char *wrong) {
+/* The string at idx, which is the value or the key of the current child: `what` says which. */
+static void put_lua_string(writer *w, int idx, const char *what) {
   size_t len;
   const char *s = lua_tolstring(w->L, idx, &len);
-  if (!fpg_json_put_string(w->L, w->b, s, len)) fail(w, wrong);
+  if (fpg_json_put_string(w->L, w->b, s, len, w->strict)) return;
+  fail(w, lua_pushfstring(w->L, "%s that is not UTF-8%s", what, w->strict ? " or has a zero byte" : ""));
 }
 
 static void put_number(writer *w, int idx) {
@@ -155,8 +154,8 @@ static int put_value(writer *w, int idx) {
     put_numeric(w, text->data, text->len);
   else if (kind == FPG_V_TIMESTAMP || kind == FPG_V_TIMESTAMPTZ)
     put_timestamp(w, text->data, text->len, kind == FPG_V_TIMESTAMPTZ);
-  else if (kind && !fpg_json_put_string(L, w->b, text->data, text->len))
-    fail(w, not_text); /* a range of text is what someone wrote */
+  else if (kind && !fpg_json_put_string(L, w->b, text->data, text->len, 1))
+    fail(w, "text that is not UTF-8 or has a zero byte"); /* a range of text is what someone wrote */
   fpg_buf_free(L, text);
   lua_pop(L, 1);
   return kind != 0;
@@ -368,7 +367,7 @@ static int member(writer *w, node *d) {
   if (type != LUA_TSTRING)
     fail_at(w, w->depth - 1, lua_pushfstring(w->L, "a key that is a %s", lua_typename(w->L, type)));
   if (d->i++) put_char(w, ',');
-  put_lua_string(w, -2, "a key that is not UTF-8 or has a zero byte");
+  put_lua_string(w, -2, "a key");
   put_char(w, ':');
   return 1;
 }
@@ -427,7 +426,7 @@ static int next_column(writer *w, node *d) {
     int null = lua_isnil(L, -1);
     if (null && d->partial) continue;
     if (w->b->data[w->b->len - 1] != '{') put_char(w, ',');
-    put_lua_string(w, d->key, "a column's name that is not UTF-8");
+    put_lua_string(w, d->key, "a column's name");
     put_char(w, ':');
     d->found += !null;
     if (!null) return 1;
@@ -466,7 +465,7 @@ static int put_scalar(writer *w) {
   lua_State *L = w->L;
   int top = lua_gettop(L), t = lua_type(L, top);
   switch (t) {
-  case LUA_TSTRING: put_lua_string(w, top, not_text); break;
+  case LUA_TSTRING: put_lua_string(w, top, "text"); break;
   case LUA_TNUMBER: put_number(w, top); break;
   case LUA_TTABLE: begin_table(w); return 0;
   case LUA_TBOOLEAN:
@@ -488,11 +487,12 @@ static int put_scalar(writer *w) {
   return 1;
 }
 
-void fpg_json_write(lua_State *L, int idx, int param, fpg_buf *out) {
+void fpg_json_write(lua_State *L, int idx, int param, int strict, fpg_buf *out) {
   writer w;
   w.L = L;
   w.b = out;
   w.param = param;
+  w.strict = strict;
   w.depth = 0;
   w.mt = NULL;
   luaL_checkstack(L, 16, "json");

@@ -4,7 +4,7 @@
  *
  * What depends on a statement's shape alone is made once, here: the type of each parameter, the
  * reader of each column, the column names as Lua strings.  The user value of a statement is its
- * shape: { columns = { names }, types = { oids }, index = { name -> position } }.
+ * shape: { columns = { names }, types = { oids }, index = { name -> position }, typemap = }.
  */
 #ifndef FASTPG_STMT_H
 #define FASTPG_STMT_H

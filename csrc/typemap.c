@@ -198,6 +198,23 @@ static int typemap_knows(lua_State *L) {
   return 1;
 }
 
+/* core.type_kind(map or nil, oid) -> its kind (fpg_type_kind), of an array also the oid of its
+ * elements and what is between them; nil when the type is not known */
+static int core_type_kind(lua_State *L) {
+  int64_t oid = 0;
+  const fpg_typemap *map = fpg_check_typemap(L, 1);
+  fpg_to_int64(L, 2, &oid);
+  const fpg_type *type = fpg_typemap_find(map, (uint32_t)oid);
+  if (!type) return 0;
+  const char *kind = fpg_type_kind(type);
+  lua_pushstring(L, kind);
+  if (strcmp(kind, "array") != 0) return 1;
+  char delimiter = fpg_array_delimiter(type);
+  fpg_push_int64(L, type->elem->oid);
+  lua_pushlstring(L, &delimiter, 1);
+  return 3;
+}
+
 /* core.typemap() -> an empty map */
 static int core_typemap(lua_State *L) {
   fpg_typemap *map = fpg_newuserdata(L, sizeof *map);
@@ -237,6 +254,8 @@ void fpg_open_typemap(lua_State *L) {
   lua_pop(L, 1);
   lua_pushcfunction(L, core_typemap);
   lua_setfield(L, -2, "typemap");
+  lua_pushcfunction(L, core_type_kind);
+  lua_setfield(L, -2, "type_kind");
   lua_pushcfunction(L, core_set_type_data);
   lua_setfield(L, -2, "set_type_data");
 }

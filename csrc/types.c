@@ -359,6 +359,14 @@ static void bytes_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
   lua_pushlstring(L, p, len);
 }
 
+/* What the server sends is the text: it declares an encoding in it only when the client's is not UTF-8.
+ * What it receives so it reads in the encoding that the document itself declares, as text it does not:
+ * hence a reader of its own, by which text_is_binary tells. */
+static void xml_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                              size_t len) {
+  bytes_decode(L, cx, type, p, len);
+}
+
 /* The text of one byte: the server prints byte 0 as nothing and sends it in binary as it is. */
 static void char_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
@@ -659,6 +667,21 @@ int fpg_type_takes_tables(const fpg_type *type) {
 int fpg_type_has_binary(const fpg_type *type) { return has_binary(type, 0, 0); }
 
 int fpg_type_reads_binary(const fpg_type *type) { return has_binary(type, 0, 1); }
+
+const char *fpg_type_kind(const fpg_type *type) {
+  static const struct {
+    fpg_encode_fn *encode;
+    const char *kind;
+  } kinds[] = {
+      {fpg_json_encode, "json"},     {fpg_array_encode, "array"}, {fpg_hstore_encode, "hstore"},
+      {fpg_composite_encode, "composite"}, {bytea_encode, "bytea"}, {float4_encode, "float4"},
+      {float8_encode, "float8"},     {int2_encode, "integer"},    {int4_encode, "integer"},
+      {int8_encode, "integer"},      {oid_encode, "integer"},     {fpg_user_encode, "user"},
+  };
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    if (type->encode == kinds[i].encode) return kinds[i].kind;
+  return "other";
+}
 
 /* ---- parameters --------------------------------------------------------------------------- */
 

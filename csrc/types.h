@@ -20,6 +20,10 @@ int fpg_type_reads_binary(const fpg_type *type);
 /* The same for a table that is a list: in an array it is one more dimension only where that was said. */
 int fpg_type_takes_lists(const fpg_type *type);
 
+/* What printing a value of the type has to know: "json", "array", "composite", "hstore", "bytea",
+ * "float4", "float8", "integer", "user" (the user's functions made the value), or "other". */
+const char *fpg_type_kind(const fpg_type *type);
+
 /* For types the server alone understands: text both ways. */
 fpg_decode_fn fpg_bytes_decode;
 fpg_encode_fn fpg_any_encode;
@@ -36,6 +40,7 @@ extern const fpg_type fpg_type_other;
 /* Arrays, in container.c: nested lists, fastpg.null for NULL. */
 fpg_decode_fn fpg_array_decode_binary, fpg_array_decode_text;
 fpg_encode_fn fpg_array_encode, fpg_array_encode_text;
+char fpg_array_delimiter(const fpg_type *type);
 void fpg_open_array(lua_State *L);
 
 /* Raises unless the bytes are text as the server takes it: UTF-8 without a zero byte. */

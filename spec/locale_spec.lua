@@ -16,8 +16,8 @@ local function values()
   for _, x in ipairs{ 1.5, 0.1, 1e-7, 1e100, 123456.789, 4.9406564584124654e-324, -2.5e-310, 1/3 } do
     local float = core.float_text(db:item("SELECT $1::float8", x))
     add(float, db:item("SELECT $1::float8::text", x), db:item("SELECT $1", x), core.float_text(x, true))
-    add(core.float_text(db:first("SELECT $1::float8 AS v, 'x'::xml AS x", x).v), db:item("SELECT $1::numeric", x))
-    add(core.float_text(db:first("SELECT $1::float4 AS v, 'x'::xml AS x", x > 1e-40 and x < 1e30 and x or 1.5).v))
+    add(core.float_text(db:first("SELECT $1::float8 AS v, '1'::money AS x", x).v), db:item("SELECT $1::numeric", x))
+    add(core.float_text(db:first("SELECT $1::float4 AS v, '1'::money AS x", x > 1e-40 and x < 1e30 and x or 1.5).v))
     add(fastpg.to_json{ x }, core.float_text(fastpg.from_json(fastpg.to_json{ x })[1]), db:item("SELECT $1::float8[]::text", { x, 2.5 }))
     add(core.float_text(fastpg.numeric(tostring(db:item("SELECT $1::numeric", x))):tonumber()))
   end

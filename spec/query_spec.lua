@@ -305,7 +305,7 @@ describe("arguments", function()
     Connection.most_described = 3
     local row = db:first("select $1::int a, $2::text b, $3::bool c, $4::numeric d, $5::int[] e",
       fastpg.args({ 1, "x", true, fastpg.numeric "1.50", { 1, 2 } }))
-    assert.are.equal("<Record a=1 b='x' c=true d=1.50 e={1, 2}>", tostring(row))
+    assert.are.equal("<Record a=1 b='x' c=true d=1.50 e={1,2}>", tostring(row))
     assert_error("undefined_table", "does not exist", db.q, db, "select $1::int, $2::int, $3::int, $4::int from nowhere",
       fastpg.args{ 1, 2, 3, 4 })
     assert.are.equal(1, db:item "select 1")

@@ -66,7 +66,7 @@ describe("rows:", function()
   end)
 
   it("print in column order", function()
-    assert.equal("<Record id=1 name='meow' weight=6.0 tags={'a', 'b'} ok=true at=2024-01-02>", tostring(cat[1]))
+    assert.equal("<Record id=1 name='meow' weight=6.0 tags={a,b} ok=true at=2024-01-02>", tostring(cat[1]))
     assert.equal("<Record id=2 name=nil weight=nil tags=nil ok=nil at=nil>", tostring(cat[2]))
     assert.equal("<Record b=1 a='it\\'s'>", tostring(db:first "select 1 as b, 'it''s' as a"))
   end)

@@ -18,6 +18,7 @@ local statements = {
   { "dates and times", "SELECT $1::date, $2::timestamptz, $3::interval, $4::timetz, $5::timestamp", fastpg.date "2024-02-29",
     fastpg.timestamptz "2024-02-29 12:00:00+00", fastpg.interval "1 mon 2 days", "10:00+01", { year = 2024, month = 1, day = 2 } },
   { "json", "SELECT $1::jsonb, $2::json", { a = { 1, null, "x", { b = {} } } }, "text" },
+  { "odd json", [==[SELECT '["\u0000\ud800\u0041", 1e999999, {"\udc00": -1e-99999}]'::json]==] },
   { "arrays", "SELECT $1::int[], $2::text[], $3::jsonb[]", { 1, null, 3 }, { { 'a"', "b" }, { "c", null } }, { { 1 }, { a = 2 } } },
   { "ranges and rows", "SELECT $1::int4range, $2::stress_row, ARRAY[$2::stress_row, NULL], ROW(1, 'x')", "[1,5)", { a = 1, b = "x" } },
   { "geometry, addresses, search", "SELECT $1::point, ARRAY[$2::path], '<(1,2),3>'::circle, '10.0.0.1'::inet, 'a & (b | !c)'::tsquery, "
@@ -25,7 +26,7 @@ local statements = {
   { "strings in binary, or not", "SELECT $1::inet, $2::varbit, $3::macaddr8, $4::path, $5::uuid[], $6::point[], $7::hstore, $8::name", "10.0.0.0/8",
     ("10"):rep(300), "08:00:2b:01:02:03:04:05", "[(1,2),(3,4)]", { "{00000000-0000-0000-0000-000000000001}" }, { "(1,2)", { x = 1, y = 2 } },
     { a = "1", b = null, c = 2 }, ("n"):rep(64) },
-  { "text form", "SELECT 'x'::xml, 1.5::float8, 1.50::numeric, ARRAY[1, 2], '{\"a\": [1]}'::jsonb, '\\x4142'::bytea, '(1,x)'::stress_row, now(), '1 day'::interval" },
+  { "text form", "SELECT '1'::money, 1.5::float8, 1.50::numeric, ARRAY[1, 2], '{\"a\": [1]}'::jsonb, '\\x4142'::bytea, '(1,x)'::stress_row, now(), '1 day'::interval" },
 }
 
 local unpack = table.unpack or unpack

@@ -82,7 +82,7 @@ describe("a geometric value", function()
   end)
 
   it("may be in arrays of more dimensions, in a domain and in a composite type", function()
-    for _, column in ipairs{ "", ", 'x'::xml" } do
+    for _, column in ipairs{ "", ", '1'::money" } do
       local grid = db:first("SELECT '{{\"(1,2)\",\"(3,4)\"},{\"(5,6)\",NULL}}'::point[] AS v" .. column).v
       assert.equal(3, grid[1][2].x)
       assert.equal(null, grid[2][2])
@@ -125,7 +125,7 @@ end)
 
 describe("hstore", function()
   it("is a table both ways", function()
-    for _, column in ipairs{ "", ", 'x'::xml" } do
+    for _, column in ipairs{ "", ", '1'::money" } do
       local row = db:first("SELECT 'a=>1, \"b c\"=>NULL, d=>\"\\\"q\\\\\"'::hstore AS v, ''::hstore AS empty" .. column)
       assert.same({ a = "1", ["b c"] = null, d = '"q\\' }, row.v)
       assert.same({}, row.empty)
@@ -150,7 +150,7 @@ describe("hstore", function()
   end)
 
   it("in an array is an element, even an empty one", function()
-    for _, column in ipairs{ "", ", 'x'::xml" } do
+    for _, column in ipairs{ "", ", '1'::money" } do
       local list = db:first([[SELECT ARRAY['a=>"b,c"'::hstore, NULL, ''] AS v]] .. column).v
       assert.same({ { a = "b,c" }, null, {} }, list)
       assert.is_true(db:item([[SELECT $1 = ARRAY['a=>"b,c"'::hstore, NULL, '']::hstore[] ]], list))

@@ -40,7 +40,7 @@ end
 -- The shape of such rows without the key's columns, kept beside the statement's own.
 local function shape_without_key(shape, nkeys)
   if shape.without_key then return shape.without_key end
-  local trimmed = { columns = {}, types = {}, index = {} }
+  local trimmed = { columns = {}, types = {}, index = {}, typemap = shape.typemap }
   for i = 1, #shape.columns - nkeys do
     trimmed.columns[i], trimmed.types[i] = shape.columns[i], shape.types[i]
     trimmed.index[shape.columns[i]] = i

@@ -5,7 +5,7 @@
 -- A row is a plain table; everything it knows beside its values is in its metatable, made once per
 -- statement (and class) and kept with the statement's shape:
 --
---   mt.shape       { columns = {names}, types = {oids}, index = {name -> position} }
+--   mt.shape       { columns = {names}, types = {oids}, index = {name -> position}, typemap = map? }
 --   mt.class       the class, or nil          mt.class_name   its name, for printing
 --   mt.db          the database it came from  mt.partial      true for an instance made by hand
 

@@ -107,7 +107,7 @@ for _, name in ipairs(names) do
       if typename == "hstore" or db:item("SELECT to_regtype($1) IS NOT NULL", (typename:gsub("%b()", ""))) then
         add_value(typename, literal, "binary", "text")
         if special[name] then add_value(typename, literal, special[name], special[name]) end
-        if i <= 2 and typename ~= "xml" then
+        if i <= 2 then
           add_value(typename .. "[]", ("ARRAY[%s, NULL, %s]"):format(literal, literal), "array", "array")
         end
       end
@@ -170,7 +170,8 @@ add_text("time", "made_interval", 1186, "1 year 2 mons 3 days 04:05:06.789", "-1
 add_text("range", "made_range", 3904, "[1,5)", "empty", "(,)", '["a,b","c""d"]', "[1,)")
 add_text("range", "made_multirange", 4451, "{[1,5),[7,9)}", "{}")
 add_text("json", "json", nil, "null", "true", "1", "-1.5e10", '"a\\u00e9\\ud83d\\udc18\\n"', "[]", "{}", '[1, "two", null, [], {}]',
-  '{"a": {"b": [1, {"c": null}]}, "é": 2}', "9007199254740993", "123456789012345678901234567890.5", ' [ 1e400 , -0 ] ')
+  '{"a": {"b": [1, {"c": null}]}, "é": 2}', "9007199254740993", "123456789012345678901234567890.5", ' [ 1e400 , -0 ] ',
+  '["\\u0000", "\\ud800", {"x\\udc00": -1.5e999999}]')
 add_text("json", "deep", nil, ("["):rep(100) .. ("]"):rep(100), ('{"a":'):rep(40) .. "1" .. ("}"):rep(40), ("["):rep(380))
 add_text("sql", "values", nil, "SELECT ? FROM t WHERE a = :name AND b = $1", "SELECT 'it''s ?', E'\\'?', \"q?\" -- ?\n, ?", "SELECT a ? 'b', c ?| d, ?",
   "SELECT $$ ? $$, $tag$ :x $tag$", "SELECT U&'d\\0061t' UESCAPE '!', B'01', x::int, a[1:2], :x", "/* a /* ? */ b */ SELECT \\?",
