@@ -421,7 +421,7 @@ describe("a row of the server's", function()
     local function broken() error "broken" end
     local evil = setmetatable({}, { __index = broken, __tostring = broken, __pairs = broken, __len = broken })
     local silent = setmetatable({ 1 }, { __tostring = function() return nil end })
-    local values = { evil, silent, print, { 1, x = 2 }, { [evil] = evil }, coroutine.create(print), { { 1 }, 2 },
+    local values = { evil, silent, print, { 1, x = 2 }, { [evil] = evil }, coroutine.create(function() end), { { 1 }, 2 },
       { { x = 1 } }, true, 5, "x", { evil } }
     for _, name in ipairs(names) do
       local row = db:first("select " .. literals[name] .. " as v")
