@@ -244,6 +244,29 @@ local Database = {}
 ---@param options table?
 ---@return fastpg.database
 function Database:connect(target, options) end
+---@class fastpg.notification
+---@field channel string
+---@field payload string?
+---@field pid integer?  of the server process that sent it
+---@field gap boolean?  true: the connection was lost, and what was sent meanwhile is not known
+
+---@param channel string
+---@param fn fun(n: fastpg.notification)
+function Database:listen(channel, fn) end
+---@param channel string?  nil: every channel
+---@param fn function?  nil: every function
+function Database:unlisten(channel, fn) end
+---@param channel string
+---@param payload string?
+function Database:notify(channel, payload) end
+---@param timeout number?  seconds
+---@return integer  how many came
+function Database:poll(timeout) end
+---@param channel string
+---@param timeout number?  seconds without one that end it
+---@return fun(): fastpg.notification
+function Database:notifications(channel, timeout) end
+
 ---@param timeout number?  seconds to wait for connections in use, before they are closed
 function Database:close(timeout) end
 ---@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, timeouts: integer }
