@@ -92,7 +92,7 @@ function loops.custom()
     for _, fn in ipairs(runnable) do fn() end
     core.poll(-1, "r", 0.001)
   end
-  local host = custom.host{
+  local host = custom.new{
     wait = yielding,
     spawn = function(fn) assert(coroutine.resume(coroutine.create(fn))) end,
     can_wait = function() return (select(2, coroutine.running()) or coroutine.running() == nil) ~= true end,
@@ -404,8 +404,7 @@ describe("the host of a table", function()
       asked[#asked + 1] = { fd = fd, mode = mode }
       return core.poll(fd, mode, timeout)
     end }
-    local host = custom.host(user)
-    assert.equal(host, custom.host(user))
+    local host = custom.new(user)
     assert.is_nil(host.spawn)
     assert.is_true(host.can_wait())
     local db = pg.db{ loop = host }

@@ -41,7 +41,9 @@ local function gated(user)
   return wait, wake
 end
 
-local function adapt(user)
+--- The host of a user's table.
+---@param user { wait: function, spawn: function?, can_wait: function?, name: string? }
+function custom.new(user)
   local host = { name = type(user.name) == "string" and user.name or "custom" }
   local wait
   wait, host.wake = gated(user)
@@ -62,15 +64,6 @@ local function adapt(user)
     end)
   end
   return host
-end
-
-local hosts = setmetatable({}, { __mode = "k" })
-
---- The host of a user's table; the same one each time.
----@param user { wait: function, spawn: function?, can_wait: function?, name: string? }
-function custom.host(user)
-  hosts[user] = hosts[user] or adapt(user)
-  return hosts[user]
 end
 
 return custom
