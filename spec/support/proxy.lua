@@ -27,11 +27,15 @@ proxy.__index = proxy
 
 local ANSWER_SECONDS = 10
 
-local SCRIPT = [[
-unset FASTPG_SCRIPT
-for lua in luajit lua5.4 lua5.3 lua5.1; do
-  if command -v $lua >/dev/null && $lua -e 'require "luv"' >/dev/null 2>&1; then exec $lua -e "$program"; fi
+-- Sets lua to an interpreter that has luv.
+local FIND = [[
+for lua in luajit lua5.4 lua5.3 lua5.1 ''; do
+  if [ -z "$lua" ] || $lua -e 'require "luv"' >/dev/null 2>&1; then break; fi
 done
+]]
+
+local SCRIPT = "unset FASTPG_SCRIPT\n" .. FIND .. [[
+if [ -n "$lua" ]; then exec $lua -e "$program"; fi
 echo "-no Lua here has luv (package lua-luv)"
 ]]
 
@@ -54,6 +58,14 @@ local function order(self, name, options)
   for key, value in pairs(options or {}) do words[#words + 1] = ("%s=%s"):format(key, tostring(value)) end
   self.process:send(table.concat(words, " ") .. "\n")
   return answer(self)
+end
+
+--- Whether a proxy can be started here.
+function proxy.available()
+  local pipe = io.popen(FIND .. 'echo "$lua"')
+  local found = pipe:read "*l"
+  pipe:close()
+  return found ~= ""
 end
 
 --- Starts one before the server of this conninfo (host, a folder of sockets too, and port).
