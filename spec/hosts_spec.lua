@@ -20,6 +20,7 @@ function loops.luv()
     host = host,
     run = function(begin)
       local watchdog = uv.new_timer()
+      uv.update_time()
       watchdog:start(LIMIT * 1000, 0, function() uv.stop() end)
       watchdog:unref()
       begin()

@@ -76,7 +76,7 @@ local function concerns(link, lane)
   return f.mode ~= "pass" and (f.from == "both" or f.from == lane.from)
 end
 
-local function write(link, lane, data)
+local function write(lane, data)
   if #data == 0 or lane.to:is_closing() then return end
   lane.bytes = lane.bytes + #data
   local name = lane.from == "client" and "to_server" or "to_client"
@@ -101,7 +101,7 @@ local function dribble(link)
   for _, lane in pairs(link.lanes) do
     if concerns(link, lane) and #lane.queue > 0 then
       local n = f.chunk or 1 + random(7)
-      write(link, lane, lane.queue:sub(1, n))
+      write(lane, lane.queue:sub(1, n))
       lane.queue = lane.queue:sub(n + 1)
       more = more or #lane.queue > 0
     end
@@ -114,7 +114,7 @@ function pump(link, lane)
   if link.dead or not link.ready then return end
   local f = link.fault
   if not concerns(link, lane) then
-    write(link, lane, lane.queue)
+    write(lane, lane.queue)
     lane.queue = ""
     return
   end
@@ -123,7 +123,7 @@ function pump(link, lane)
     return
   end
   local n = math.max((f.after or 0) - lane.bytes, 0)
-  write(link, lane, lane.queue:sub(1, n))
+  write(lane, lane.queue:sub(1, n))
   lane.queue = lane.queue:sub(n + 1)
   if #lane.queue > 0 or lane.bytes >= (f.after or 0) then trigger(link) end
 end

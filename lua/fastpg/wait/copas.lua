@@ -11,7 +11,7 @@ local core = require "fastpg.core"
 
 local yieldable = core.is_yieldable or coroutine.isyieldable
 
-local host = { name = "copas" }
+local host = { name = "copas", method = "copas.receive on an epoll descriptor" }
 
 -- ---- what looks like a socket -----------------------------------------------------------------
 

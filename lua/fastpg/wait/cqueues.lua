@@ -12,7 +12,7 @@ local errors = require "fastpg.errors"
 
 local yieldable = core.is_yieldable or coroutine.isyieldable
 
-local host = { name = "cqueues", exact = true }
+local host = { name = "cqueues", method = "cqueues.poll", exact = true }
 
 -- What each coroutine polls with: `r` and `w` are the descriptor in either direction, `call` is signalled
 -- by wake.

@@ -2,18 +2,17 @@
 --
 -- wait.luv: libuv's loop, by luv or by Neovim (vim.uv, vim.loop).
 --
--- A wait is a poll handle, a timer or both, closed when it ends; the coroutine yields nothing and is
--- resumed here, so any coroutine will do, whoever made it.  Between waits there is no handle, and
--- nothing keeps the loop alive.  Closing a waiting coroutine (Lua 5.4) closes its handles too.
+-- A wait is a poll handle, a timer or both, closed when it ends, also by coroutine.close: between waits
+-- nothing keeps the loop alive.  The coroutine yields nothing and is resumed here, whoever made it.
+-- Polled are gates where there are any (csrc/gate.c): luv writes to stderr when a connection is refused.
 
 local core = require "fastpg.core"
-local errors = require "fastpg.errors"
-
 local nvim = rawget(_G, "vim")
 local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or require "luv"
 
-local host = { name = "luv", can_wait = core.is_yieldable or coroutine.isyieldable }
+local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable or coroutine.isyieldable }
 local waiting = {} -- coroutine -> its wait
+local gates = pcall(core.gate) and {} or nil -- those that are free
 
 --- Told of errors that end a coroutine which is nobody's task; replaced from outside.
 function host.on_error(err, traceback) io.stderr:write(tostring(err), "\n", traceback, "\n") end
@@ -21,15 +20,18 @@ function host.on_error(err, traceback) io.stderr:write(tostring(err), "\n", trac
 local function start_timer(seconds, fn)
   local timer = assert(uv.new_timer())
   uv.update_time() -- the loop's clock stands still while Lua runs
-  timer:start(math.ceil(math.min(seconds, 1e6) * 1000), 0, fn) -- a wait may end early
+  timer:start(math.ceil(math.min(seconds, 1e6) * 1000), 0, function() fn(timer) end) -- a wait may end early
   return timer
 end
 
 local function release(w)
   if w.poll then w.poll:close() end
   if w.timer then w.timer:close() end
-  w.poll, w.timer, waiting[w.co] = nil, nil, nil
+  if w.gate then w.gate:disarm() end
+  if w.gate then gates[#gates + 1] = w.gate end
+  w.poll, w.timer, w.gate, waiting[w.co] = nil, nil, nil, nil
 end
+local Wait = { __close = release }
 
 local function resume(co, ...)
   local ok, err = coroutine.resume(co, ...)
@@ -42,19 +44,18 @@ local function finish(w, result)
   if coroutine.status(w.co) == "suspended" then resume(w.co, result) end
 end
 
-local Wait = { __close = release }
+local function watch(w, fd, mode)
+  local gate = gates and (table.remove(gates) or core.gate())
+  if gate then gate:arm(fd, mode) end
+  w.gate, w.poll = gate, assert(uv.new_poll(gate and gate:fd() or fd))
+  w.poll:start(gate and "r" or mode, function(err, ready) finish(w, gate and gate:result() or err and mode or ready) end)
+end
 
--- For the loop "for _ in once, nil, nil, w", which runs once and on Lua 5.4 closes w however it is left.
-local function once(_, again) return not again or nil end
+local function once(_, again) return not again or nil end -- for a loop that on Lua 5.4 closes w, however it is left
 
 function host.wait(fd, mode, timeout)
   local w = setmetatable({ co = coroutine.running() }, Wait)
-  if fd then
-    local poll, why = uv.new_poll(fd)
-    if not poll then errors.raise("connection", ("descriptor %d can't be waited for: %s"):format(fd, why)) end
-    w.poll = poll -- an error of the descriptor is for libpq to find
-    poll:start(mode, function(err, ready) finish(w, err and mode or ready) end)
-  end
+  if fd then watch(w, fd, mode) end
   if timeout then w.timer = start_timer(timeout, function() finish(w) end) end
   waiting[w.co] = w
   local result
@@ -71,8 +72,7 @@ function host.wake(co)
 end
 
 function host.spawn(fn)
-  local timer
-  timer = start_timer(0, function() timer:close() resume(coroutine.create(fn)) end)
+  start_timer(0, function(timer) timer:close() resume(coroutine.create(fn)) end)
 end
 
 return host
