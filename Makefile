@@ -53,7 +53,7 @@ build: $(CORE)
 	@:
 
 deps: ## install what is missing (Debian, Ubuntu), for building, testing and linting
-	@tools/deps.sh build run server test lint $(TEST_LUAS)
+	@tools/deps.sh build run server test hosts lint $(TEST_LUAS)
 
 $(BUILD)/%.o: csrc/%.c
 	@mkdir -p $(@D)
@@ -91,14 +91,14 @@ test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing 
 	@$(call run_specs,$(ALL_LUAS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
-run_specs = tools/deps.sh build run server test $(1) && \
+run_specs = tools/deps.sh build run server test hosts $(1) && \
   for lua in $(1); do $(MAKE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
 
 # The interpreter is not instrumented, so the sanitizer's library is put before it. Leaks are looked
 # for under PUC Lua only: LeakSanitizer cannot see into LuaJIT's own heap.
 SANITIZE = -DFPG_TESTING -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 asan: ## the specs on Lua 5.4 and LuaJIT under AddressSanitizer and UBSan
-	@tools/deps.sh build run server test $(TEST_LUAS)
+	@tools/deps.sh build run server test hosts $(TEST_LUAS)
 	@for lua in $(TEST_LUAS); do \
 	  $(MAKE) build LUA=$$lua BUILD=build/asan-$$lua CFLAGS="$(SANITIZE)" LDFLAGS="-fsanitize=address,undefined" || exit 1; \
 	done
@@ -106,10 +106,16 @@ asan: ## the specs on Lua 5.4 and LuaJIT under AddressSanitizer and UBSan
 
 valgrind: ## the specs on Lua 5.4 under valgrind (slow)
 	@command -v valgrind >/dev/null || { echo "valgrind is not installed (package valgrind)"; exit 1; }
-	@tools/deps.sh build run server test lua5.4
+	@tools/deps.sh build run server test hosts lua5.4
 	@$(MAKE) build LUA=lua5.4
 	@RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes" \
 	  tools/test.sh lua5.4
+
+# Which loop: LOOP=block, luv, cqueues, copas.
+soak: ## writers behind a proxy where everything goes wrong: SECONDS=60, LOOP=luv, LUA=luajit, SEED=
+	@tools/deps.sh build run server hosts $(LUA)
+	@$(MAKE) build
+	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" $(LUA) tools/soak.lua "$(or $(SECONDS),60)" "$(or $(LOOP),luv)" $(SEED)
 
 bench: ## client CPU per query: raw libpq, asyncpg and fastpg side by side
 	@if [ -x bench/run.sh ]; then bench/run.sh; else echo "make bench: there is no bench/run.sh yet"; exit 1; fi
@@ -122,7 +128,7 @@ fuzz: ## fuzz decoders, readers, JSON, the SQL scanner: FUZZ_SECONDS=60 each, FU
 	@tools/fuzz.sh
 
 fuzz-seeds: ## write spec/fuzz/seeds anew, by a server's own send functions
-	@tools/deps.sh build run server test lua5.4
+	@tools/deps.sh build run server test hosts lua5.4
 	@$(MAKE) build LUA=lua5.4
 	@eval "$$($(MAKE) env LUA=lua5.4)" && LUA_PATH="./?.lua;$$LUA_PATH" lua5.4 spec/fuzz/seeds.lua
 
@@ -181,5 +187,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-24s%s\n' "$$a" "$$b"; done
 
-.PHONY: all build deps env demo test test-all asan valgrind bench fuzz fuzz-seeds nginx lint fmt generated \
+.PHONY: all build deps env demo test test-all asan valgrind soak bench fuzz fuzz-seeds nginx lint fmt generated \
   check-generated install uninstall luarocks luarocks-install dist clean help

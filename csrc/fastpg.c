@@ -18,6 +18,7 @@
 
 void fpg_open_supervisor(lua_State *L);
 void fpg_open_loop(lua_State *L);
+void fpg_open_gate(lua_State *L);
 
 /* Found by the Lua loader in a .so that does not load, to say which Lua it was built for. */
 __attribute__((used)) static const char abi_marker[] = "fastpg-abi:" FPG_ABI ";";
@@ -34,6 +35,7 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_numbers(L);
   fpg_open_supervisor(L);
   fpg_open_loop(L);
+  fpg_open_gate(L);
   fpg_open_sqltext(L);
   fpg_open_value(L);
   fpg_open_json(L);

@@ -44,6 +44,31 @@ describe("the example", function()
     assert.truthy(out:find("nil\t2\nnil\tNotFoundError: note[2]", 1, true))
   end)
 
+  -- Loops that are not there for every Lua.
+  local function with(name, fn)
+    if pcall(require, name) then
+      it(name .. ".lua waits in that loop", fn)
+    else
+      pending(name .. ".lua: no " .. name .. " for this Lua")
+    end
+  end
+
+  with("luv", function()
+    assert.equal("after 0.1 s\nafter 0.2 s\nafter 0.3 s\ntogether 0.6 s of waiting\nthe timer ticked all the time\n",
+      example "luv.lua")
+  end)
+
+  with("cqueues", function()
+    assert.equal("100 transfers tried\nin all accounts: 1000\n", example "cqueues.lua")
+  end)
+
+  with("copas", function()
+    local out = example "copas.lua"
+    for _, line in ipairs{ "Anna has 4 letters", "Christine has 9 letters", "Emil has 4 letters" } do
+      assert.truthy(out:find(line .. "\n", 1, true))
+    end
+  end)
+
   it("demo.lua ends well, and says how many steps went wrong", function()
     local out = example "demo.lua"
     assert.truthy(out:find("\n%d+ steps, 0 wrong\n$"))
@@ -51,7 +76,7 @@ describe("the example", function()
   end)
 
   it("each is short", function()
-    for _, name in ipairs{ "script", "jobs", "tenants" } do
+    for _, name in ipairs{ "script", "jobs", "tenants", "luv", "cqueues", "copas" } do
       local lines = 0
       for _ in io.lines("examples/" .. name .. ".lua") do lines = lines + 1 end
       assert.is_true(lines <= 40, name .. " has " .. lines .. " lines")

@@ -5,7 +5,7 @@
 #
 #   tools/deps.sh WHAT... LUA...
 #     WHAT   build (compiler, libpq, gmp), run (the interpreter), server (PostgreSQL, time zones),
-#            test (busted), lint (luacheck)
+#            test (busted), hosts (luv, cqueues, copas, LuaSocket: the event loops), lint (luacheck)
 #     LUA    lua5.4 lua5.3 lua5.1 luajit: whose headers and interpreters
 #
 # It looks for the things themselves, not for packages, and is done at once when all are there.
@@ -35,6 +35,8 @@ has() { command -v "$1" >/dev/null 2>&1; }
 luajit_package() {
   if ! has apt-cache || apt-cache show luajit2 >/dev/null 2>&1; then echo "$1"; else echo "$2"; fi
 }
+
+has_module() { has "$1" && "$1" -e "require '$2'" >/dev/null 2>&1; }
 
 has_header() { printf '#include <%s>\n' "$1" | "${CC:-cc}" -E - >/dev/null 2>&1; }
 
@@ -73,6 +75,12 @@ look() {
         test)
           has "$lua" && "$lua" -e 'require "busted" require "term" require "lfs" require "system"' \
             >/dev/null 2>&1 || need lua-busted "busted for $lua"
+          ;;
+        hosts)
+          has_module "$lua" luv || need lua-luv "luv for $lua"
+          has_module "$lua" cqueues || need lua-cqueues "cqueues for $lua"
+          has_module "$lua" socket || need lua-socket "LuaSocket for $lua"
+          case $lua in luajit) has_module "$lua" copas || need lua-copas "copas for $lua" ;; esac
           ;;
       esac
     done

@@ -1,0 +1,78 @@
+-- SPDX-License-Identifier: MIT
+--
+-- wait.luv: libuv's loop, by luv or by Neovim (vim.uv, vim.loop).
+--
+-- A wait is a poll handle, a timer or both, closed when it ends, also by coroutine.close: between waits
+-- nothing keeps the loop alive.  The coroutine yields nothing and is resumed here, whoever made it.
+-- Polled are gates where there are any (csrc/gate.c): luv writes to stderr when a connection is refused.
+
+local core = require "fastpg.core"
+local nvim = rawget(_G, "vim")
+local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or require "luv"
+
+local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable or coroutine.isyieldable }
+local waiting = {} -- coroutine -> its wait
+local gates = pcall(core.gate) and {} or nil -- those that are free
+
+--- Told of errors that end a coroutine which is nobody's task; replaced from outside.
+function host.on_error(err, traceback) io.stderr:write(tostring(err), "\n", traceback, "\n") end
+
+local function start_timer(seconds, fn)
+  local timer = assert(uv.new_timer())
+  uv.update_time() -- the loop's clock stands still while Lua runs
+  timer:start(math.ceil(math.min(seconds, 1e6) * 1000), 0, function() fn(timer) end) -- a wait may end early
+  return timer
+end
+
+local function release(w)
+  if w.poll then w.poll:close() end
+  if w.timer then w.timer:close() end
+  if w.gate then w.gate:disarm() end
+  if w.gate then gates[#gates + 1] = w.gate end
+  w.poll, w.timer, w.gate, waiting[w.co] = nil, nil, nil, nil
+end
+local Wait = { __close = release }
+
+local function resume(co, ...)
+  local ok, err = coroutine.resume(co, ...)
+  if not ok then host.on_error(err, debug.traceback(co)) end
+end
+
+local function finish(w, result)
+  release(w)
+  w.over = true
+  if coroutine.status(w.co) == "suspended" then resume(w.co, result) end
+end
+
+local function watch(w, fd, mode)
+  local gate = gates and (table.remove(gates) or core.gate())
+  if gate then gate:arm(fd, mode) end
+  w.gate, w.poll = gate, assert(uv.new_poll(gate and gate:fd() or fd))
+  w.poll:start(gate and "r" or mode, function(err, ready) finish(w, gate and gate:result() or err and mode or ready) end)
+end
+
+local function once(_, again) return not again or nil end -- for a loop that on Lua 5.4 closes w, however it is left
+
+function host.wait(fd, mode, timeout)
+  local w = setmetatable({ co = coroutine.running() }, Wait)
+  if fd then watch(w, fd, mode) end
+  if timeout then w.timer = start_timer(timeout, function() finish(w) end) end
+  waiting[w.co] = w
+  local result
+  for _ in once, nil, nil, w do result = coroutine.yield() end
+  if w.over then return result end
+  release(w) -- resumed by somebody else
+end
+
+function host.wake(co)
+  local w = waiting[co]
+  if not w then return end
+  release(w)
+  w.timer = start_timer(0, function() finish(w, "woken") end)
+end
+
+function host.spawn(fn)
+  start_timer(0, function(timer) timer:close() resume(coroutine.create(fn)) end)
+end
+
+return host
