@@ -159,6 +159,7 @@ typedef struct {
   const char *p, *end;
   const fpg_type *type;
   fpg_buf *word;
+  int leaf; /* the level of the elements */
   char delimiter;
 } text_reader;
 
@@ -211,7 +212,8 @@ static void text_level(lua_State *L, const fpg_ctx *cx, text_reader *r, int dept
   mark_array(L);
   r->p++;
   for (int i = 1; r->p < r->end && *r->p != '}'; i++) {
-    if (*r->p == '{')
+    if ((*r->p == '{') != (depth < r->leaf)) fpg_bad_text(L, r->type);
+    if (depth < r->leaf)
       text_level(L, cx, r, depth + 1);
     else
       text_element(L, cx, r);
@@ -250,23 +252,24 @@ static int read_bounds(lua_State *L, text_reader *r, int *lower) {
   return n;
 }
 
-/* The braces an array begins with; an empty one has no dimension. */
+/* The braces an array begins with. */
 static int depth_of(const char *p, size_t len) {
   int depth = 0;
   while ((size_t)depth < len && depth < MAX_DIMENSIONS && p[depth] == '{') depth++;
-  return len == 2 ? 0 : depth;
+  return depth;
 }
 
 void fpg_array_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                            size_t len) {
-  text_reader r = {p, p + len, type, NULL, fpg_array_delimiter(type)};
+  text_reader r = {p, p + len, type, NULL, 0, fpg_array_delimiter(type)};
   int lower[MAX_DIMENSIONS] = {1, 1, 1, 1, 1, 1}, ndim = read_bounds(L, &r, lower);
   r.word = fpg_buf_new(L);
+  r.leaf = depth_of(r.p, (size_t)(r.end - r.p));
   text_level(L, cx, &r, 1);
   if (r.p != r.end) fpg_bad_text(L, type);
   fpg_buf_free(L, r.word);
   lua_remove(L, -2);
-  if (!ndim) ndim = depth_of(p, len);
+  if (!ndim) ndim = len == 2 ? 0 : r.leaf; /* an empty one has no dimension */
   keep_info(L, type, lower, ndim);
 }
 

@@ -41,11 +41,17 @@ local function check_filter(st, rel)
   end
 end
 
+--- Whether that is so without looking up anything.
+function handle.is_fresh(st)
+  local cat = st.db.catalog
+  return st.rel and cat and st.generation == cat.generation
+end
+
 --- What the catalog knows of the table; looked up where that is not known or stale.
 function handle.resolve(st)
   local db = st.db
   local cat = db.catalog
-  if st.rel and cat and st.generation == cat.generation then return st.rel end
+  if handle.is_fresh(st) then return st.rel end
   if not cat then db:on_connection(function() end) end -- raises: not connected
   local rel = cat:relation(db, st.name, st.schema)
   if not rel then cat:missing(db, st.name, st.schema, st.view and "view" or "table") end

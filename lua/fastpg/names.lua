@@ -10,6 +10,7 @@ local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
 local catalog = require "fastpg.catalog"
 local Table = require "fastpg.table"
+local wait = require "fastpg.wait"
 
 local names = {}
 
@@ -55,15 +56,17 @@ local function handle_of(db, name, schema, view)
   return t
 end
 
--- Where names can be looked up they are checked now; a database that is not connected yet gives
--- a handle that is resolved at its first use.
+-- Where names can be looked up they are checked now; elsewhere (a database that is not connected yet,
+-- the top of a module in nginx) it is a handle that is resolved at its first use.
 local function table_handle(db, name, schema, view)
   if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("the name of a schema expected, got %s", type(schema))
   end
-  if not db.root.pool or db.root.closed then return handle_of(db, name, schema, view) end
+  local root = db.root
   local t = handles_of(db)[key_of(name, schema)]
+  if t and handle.is_fresh(core.table_state(t)) then return t end
+  if not root.pool or root.closed or not wait.may_look_up(root.config.loop) then return handle_of(db, name, schema, view) end
   if not t then -- no handle is kept for a name that there is not
     if not db.catalog:relation(db, name, schema) then
       db.catalog:missing(db, name, schema, view and "view" or "table")

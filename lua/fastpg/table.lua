@@ -15,6 +15,7 @@ local query = require "fastpg.query"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
 local suggest = require "fastpg.suggest"
+local wait = require "fastpg.wait"
 
 local fetch = statement.fetch
 local state_of = core.table_state
@@ -310,6 +311,11 @@ end
 --- t:xtra{ col = value }: filters this Table from here on; t:xtra() takes them away.
 function methods.xtra(self, ...)
   local st = check_self(self, "xtra")
+  local root = st.db.root
+  if st.db == root and not st.scope and root.config and wait.under_loop(root.config.loop) then
+    errors.raise("shared_handle", ("xtra: %s is the same Table for every coroutine, and others would get this filter: use scope, "
+      .. "which gives a Table of its own"):format(st.name))
+  end
   local n = select("#", ...)
   local before = rawget(st, "xtra")
   local before_filters = rawget(st, "filters")

@@ -117,6 +117,19 @@ function wait.pick(loop)
   return block
 end
 
+--- Whether other coroutines may run while this one waits.
+function wait.under_loop(loop)
+  local ok, host = pcall(wait.pick, loop)
+  return not ok or host ~= block
+end
+
+--- Whether a name may be looked up here, which talks to the server.  In nginx not where that would
+--- block, even where it is allowed to: a module that is loaded early should connect to nothing.
+function wait.may_look_up(loop)
+  local ok, host = pcall(wait.pick, loop)
+  return ok and (host ~= block or not in_nginx())
+end
+
 --- Whether a block that is being left may still talk to the server: not where a coroutine is closed in
 --- the middle, which can't yield any more.
 function wait.can_finish()
