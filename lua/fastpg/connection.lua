@@ -26,7 +26,7 @@ local SESSION = {
 
 -- How long the server may take to answer a cancel, or to bring a connection back to a clean state,
 -- before it is closed.
-Connection.GRACE = 5
+Connection.GRACE = 2
 
 -- ---- opening --------------------------------------------------------------------------------
 
