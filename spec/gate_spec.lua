@@ -19,6 +19,8 @@ local function with_socket(fn)
 end
 
 local function open_descriptors()
+  collectgarbage()
+  collectgarbage()
   local n = 0
   local pipe = io.popen("ls /proc/$PPID/fd")
   for _ in pipe:lines() do n = n + 1 end
@@ -126,8 +128,6 @@ describe("a gate", function()
     collectgarbage()
     local before = open_descriptors()
     for _ = 1, 20 do core.gate():arm(nil, nil, 10) end
-    collectgarbage()
-    collectgarbage()
     assert.equal(before, open_descriptors())
   end)
 end)

@@ -20,6 +20,7 @@ local seed = tonumber(arg[3]) or os.time() % 100000
 local blocking = loop == "block"
 local WORKERS, CONNECTIONS = blocking and 1 or 24, blocking and 1 or 8
 local COMMAND, CONNECT = 1, 1
+local KEPT = 4 -- descriptors that helper threads may keep
 local LIMIT = 30 -- seconds that a call may take: its times, the grace after them, the queue of the pool
 
 io.stdout:setvbuf "line"
@@ -135,11 +136,15 @@ local function run(count, worker)
   if left > 0 then problem("%d workers never ended", left) end
 end
 
+-- What is open: how many, and their names.
 local function descriptors()
-  local pipe = io.popen "ls /proc/$PPID/fd | wc -l"
-  local n = pipe:read "*n"
+  collectgarbage()
+  collectgarbage()
+  local pipe = io.popen "ls -l /proc/$PPID/fd | sed -n 's/.*-> //p'"
+  local names = {}
+  for name in pipe:lines() do names[#names + 1] = name end
   pipe:close()
-  return n
+  return #names, table.concat(names, " ")
 end
 
 print(("%s, loop %s, %d s, seed %d"):format(_VERSION, loop, seconds, seed))
@@ -180,8 +185,8 @@ end
 for n in pairs(confirmed) do
   if not stored[n] then problem("%d was confirmed and is not there", n) end
 end
-local after = descriptors()
-if after > before + CONNECTIONS then problem("%d descriptors, %d before", after, before) end
+local after, names = descriptors()
+if after > before + CONNECTIONS + KEPT then problem("%d descriptors, %d before: %s", after, before, names) end
 db:close()
 proxy:close()
 core.poll(-1, "r", 0.5)

@@ -8,10 +8,9 @@
 
 local copas = require "copas"
 local core = require "fastpg.core"
+local gates = require "fastpg.gates"
 
-local yieldable = core.is_yieldable or coroutine.isyieldable
-
-local host = { name = "copas", method = "copas.receive on an epoll descriptor" }
+local host = { name = "copas", method = "copas.receive on an epoll descriptor", can_wait = core.is_yieldable }
 
 -- ---- what looks like a socket -----------------------------------------------------------------
 
@@ -34,21 +33,16 @@ end
 
 -- ---- the host ---------------------------------------------------------------------------------
 
-local MOST_FREE = 100
-
-local free = {} -- sockets that nobody waits for
 local waiting = setmetatable({}, { __mode = "k" }) -- coroutine -> the socket it waits for
 
 function host.wait(fd, mode, timeout)
-  local socket = table.remove(free) or setmetatable({ gate = core.gate() }, Socket)
+  local socket = setmetatable({ gate = gates.take() }, Socket)
   socket.gate:arm(fd, mode, timeout)
-  socket.asked = false
   local co = coroutine.running()
   waiting[co] = socket
   copas.receive(socket, 0)
   waiting[co] = nil
-  socket.gate:disarm()
-  if #free < MOST_FREE then free[#free + 1] = socket end
+  gates.give(socket.gate)
   if socket.result ~= "timeout" then return socket.result end
 end
 
@@ -63,7 +57,5 @@ function host.spawn(fn)
     fn()
   end)
 end
-
-function host.can_wait() return yieldable() end
 
 return host

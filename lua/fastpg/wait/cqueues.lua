@@ -10,8 +10,6 @@ local condition = require "cqueues.condition"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 
-local yieldable = core.is_yieldable or coroutine.isyieldable
-
 local host = { name = "cqueues", method = "cqueues.poll", exact = true }
 
 -- What each coroutine polls with: `r` and `w` are the descriptor in either direction, `call` is signalled
@@ -68,7 +66,7 @@ end
 -- Not in a coroutine inside of a controller's: a yield would go to whoever resumed that one.
 function host.can_wait()
   local _, own = cqueues.running()
-  return own == true and yieldable()
+  return own == true and core.is_yieldable()
 end
 
 return host

@@ -6,30 +6,27 @@
 -- is a gate's (csrc/gate.c), which turns readable for all three: always when nothing but a call or the
 -- time is waited for, and for connections where there are tasks, that is, where there is `spawn`.
 
-local core = require "fastpg.core"
+local gates = require "fastpg.gates"
 
 local custom = {}
 
 local MAIN = {} -- stands for the main thread, where Lua 5.1 has no name for it
-local MOST_FREE = 100
 
 local function yes() return true end
 
 -- A wait that can be woken, by a gate.
 local function gated(user)
-  local free = {}
   local waiting = setmetatable({}, { __mode = "k" }) -- coroutine -> its gate
 
   local function wait(fd, mode, timeout)
-    local gate = table.remove(free) or core.gate()
+    local gate = gates.take()
     gate:arm(fd, mode, timeout)
     local co = coroutine.running() or MAIN
     waiting[co] = gate
     user.wait(gate:fd(), "r", timeout)
     local result = gate:result()
     waiting[co] = nil
-    gate:disarm()
-    if #free < MOST_FREE then free[#free + 1] = gate end
+    gates.give(gate)
     if result ~= "timeout" then return result end
   end
 

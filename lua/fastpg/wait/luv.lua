@@ -7,12 +7,12 @@
 -- Polled are gates where there are any (csrc/gate.c): luv writes to stderr when a connection is refused.
 
 local core = require "fastpg.core"
+local gates = require "fastpg.gates"
 local nvim = rawget(_G, "vim")
 local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or require "luv"
 
-local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable or coroutine.isyieldable }
+local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable }
 local waiting = {} -- coroutine -> its wait
-local gates = pcall(core.gate) and {} or nil -- those that are free
 
 --- Told of errors that end a coroutine which is nobody's task; replaced from outside.
 function host.on_error(err, traceback) io.stderr:write(tostring(err), "\n", traceback, "\n") end
@@ -27,8 +27,7 @@ end
 local function release(w)
   if w.poll then w.poll:close() end
   if w.timer then w.timer:close() end
-  if w.gate then w.gate:disarm() end
-  if w.gate then gates[#gates + 1] = w.gate end
+  if w.gate then gates.give(w.gate) end
   w.poll, w.timer, w.gate, waiting[w.co] = nil, nil, nil, nil
 end
 local Wait = { __close = release }
@@ -45,7 +44,7 @@ local function finish(w, result)
 end
 
 local function watch(w, fd, mode)
-  local gate = gates and (table.remove(gates) or core.gate())
+  local gate = gates.available and gates.take() or nil
   if gate then gate:arm(fd, mode) end
   w.gate, w.poll = gate, assert(uv.new_poll(gate and gate:fd() or fd))
   w.poll:start(gate and "r" or mode, function(err, ready) finish(w, gate and gate:result() or err and mode or ready) end)
