@@ -145,12 +145,15 @@ describe("a server that does not answer", function()
 
   it("nor takes a request to cancel, is left, and nothing waits for it but by the host", function()
     local stopped, waits = false, 0
-    local loop = { wait = function(fd, mode, timeout)
+    local block = require "fastpg.wait.block"
+    local wait = block.wait
+    function block.wait(fd, mode, timeout)
       if stopped then waits = waits + 1 end
       assert(fd >= 0)
       return core.poll(fd, mode, math.min(timeout or 0.02, 0.02))
-    end }
-    local db = own:connect{ loop = loop }
+    end
+    finally(function() block.wait = wait end)
+    local db = own:connect()
     local pid = db.pid
     os.execute("kill -STOP " .. own.pid) -- the backend lives: its answer comes, and the request never ends
     stopped = true

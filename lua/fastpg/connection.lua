@@ -41,7 +41,7 @@ Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled = 
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
 ---@param deadline number?  of the statement that needs it, beside connect_timeout's
 function Connection.open(config, wait, deadline)
-  local c, limit = opening.open(config, wait, deadline)
+  local c, limit = opening.open(config, wait, deadline, Connection.check_canceled)
   local self = setmetatable({
     c = c,
     fd = c:fd(),
@@ -374,6 +374,8 @@ function Connection:clear()
     local deadline = self.deadline
     if not drop_what_is_there(c) then self:cancel() end
     self:settle()
+    if self.interrupted then self.put_cancel_back() end -- not what is cleared away was meant
+    self.interrupted = nil
     self:outcome()
     self.deadline, self.overdue = deadline, nil
   elseif self.canceling then
