@@ -46,7 +46,8 @@ enum {
   STACK_BYTES = 256 * 1024, /* name resolution loads modules, which take their share */
   MAX_ADDRESSES = 64,
   ADDRESS_BYTES = 80,      /* an IPv6 address and its scope */
-  EXIT_MILLISECONDS = 500 /* for the cancels under way when the process ends */
+  REPEAT_MILLISECONDS = 250,
+  EXIT_MILLISECONDS = 700 /* for the cancels under way when the process ends */
 };
 
 typedef struct job {
@@ -158,8 +159,15 @@ static void set_message(job *j, const char *text) {
 
 /* ---- in the thread ------------------------------------------------------------------------ */
 
+/* The server forgets a request that it gets between two messages of one statement (Bind, Execute): who
+ * waits for the answer asks again, and for those whom nobody waits for it is done here. */
 static void run_cancel(job *j) {
+  static const struct timespec pause = {0, REPEAT_MILLISECONDS * 1000000L};
   j->ok = PQcancel(j->cancel, j->message, sizeof j->message);
+  if (j->nobody_waits) {
+    nanosleep(&pause, NULL);
+    PQcancel(j->cancel, j->message, sizeof j->message);
+  }
   PQfreeCancel(j->cancel);
   j->cancel = NULL;
 }

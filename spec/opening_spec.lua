@@ -260,6 +260,19 @@ describe("a host that is silent", function()
     os.remove(path)
   end)
 
+  it("holds neither other tasks nor one that is canceled", function()
+    local where, err
+    fastpg.run(function()
+      local task = fastpg.spawn(function() return fastpg.connect(several{ "own" }) end)
+      where = reached(several{ "shared" })
+      fastpg.sleep(0.05)
+      task:cancel()
+      err = failure(task.wait, task)
+    end)
+    assert.equal("shared", where)
+    assert.equal("canceled", err.name)
+  end)
+
   it("leaves nothing open", function()
     local function descriptors()
       local pipe = io.popen("ls /proc/self/fd | wc -l; ls /proc/$PPID/fd | wc -l")
@@ -340,14 +353,17 @@ end)
 describe("a host that wakes early", function()
   it("is not taken for a socket that is ready", function()
     local n = 0
-    local loop = { wait = function(fd, mode, timeout)
+    local block = require "fastpg.wait.block"
+    local wait = block.wait
+    function block.wait(fd, mode, timeout)
       n = n + 1
       if n % 3 == 1 then return nil end
       if n % 3 == 2 then return "woken" end
       return core.poll(fd, mode, timeout)
-    end }
+    end
+    finally(function() block.wait = wait end)
     for _, list in ipairs{ { "shared" }, { { "127.0.0.1", port } }, { "refused", { "localhost", port }, "shared" } } do
-      local db = fastpg.connect(several(list, { loop = loop, command_timeout = 30 }))
+      local db = fastpg.connect(several(list, { command_timeout = 30 }))
       assert.equal(1, db:item "SELECT 1 FROM pg_sleep(0.01)")
       assert.is_true(fastpg.is(failure(db.timeout, db, 0.1, function() db:q "SELECT pg_sleep(30)" end), "timeout"))
       assert.equal(1, db:item "SELECT 1")

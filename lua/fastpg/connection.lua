@@ -41,7 +41,7 @@ Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled = 
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
 ---@param deadline number?  of the statement that needs it, beside connect_timeout's
 function Connection.open(config, wait, deadline)
-  local c, limit = opening.open(config, wait, deadline)
+  local c, limit = opening.open(config, wait, deadline, Connection.check_canceled)
   local self = setmetatable({
     c = c,
     fd = c:fd(),
@@ -54,8 +54,9 @@ function Connection.open(config, wait, deadline)
     deadline = limit, -- of the statement under way
     deadline_of = no_deadline, -- gives the next one's: the database's business
     pick = function() return { wait = wait } end, -- gives its host, likewise
-    overdue = limit, -- the deadline that passed, while the server is asked to stop (here: it won't be)
-    canceling = nil, -- the job that asks it, and until when that may take (cancel_until)
+    overdue = limit, -- when the time was over, while the server is asked to stop (here: it won't be)
+    patience = limit, -- until when it may take to answer that; `deadline` is then when it is asked again
+    canceling = nil, -- the job that asks it
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
     in_transaction = false, -- one that fastpg opened
   }, Connection)
@@ -64,7 +65,7 @@ function Connection.open(config, wait, deadline)
     c:close()
     error(errors.annotate(err), 0)
   end
-  self.deadline, self.overdue = deadline, nil
+  self.deadline, self.overdue, self.patience = deadline, nil, nil
   return self
 end
 
@@ -102,17 +103,31 @@ local function give_up(self)
   errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
 end
 
---- Asks the server to stop what it does, by a thread: that takes a connection of its own.
+-- Seconds until a request that is not answered is repeated; the next pause is twice as long.
+local PAUSE = 0.2
+
+-- Asks the server to stop what it does, by a thread: that takes a connection of its own.  The server
+-- forgets a request that comes between two messages of one statement, so it may be asked again.
+local function ask_to_stop(self)
+  local now = core.clock()
+  if self.canceling and self.canceling:done() then self.canceling = nil end
+  self.canceling = self.canceling or core.cancel_job(self.c)
+  self.deadline = math.min(now + self.pause, self.patience)
+  self.pause = 2 * self.pause
+end
+
+--- From now on the server is asked to stop; `drive` goes on until it has, or its time of grace is over.
 function Connection:cancel()
-  if self.canceling then return end
-  self.canceling, self.cancel_until = core.cancel_job(self.c), core.clock() + Connection.GRACE
+  local now = core.clock()
+  self.overdue, self.patience, self.pause = now, now + Connection.GRACE, PAUSE
+  ask_to_stop(self)
 end
 
 --- Waits until the request to cancel is through: one that comes late would hit the next statement.
 function Connection:end_cancel()
   local job = self.canceling
   while job and self.c:usable() and not job:done() do
-    local left = self.cancel_until - core.clock()
+    local left = self.patience - core.clock()
     if left <= 0 then give_up(self) end
     self.wait(job:fd(), "r", left)
   end
@@ -122,10 +137,9 @@ end
 -- The time is over: the server is asked to stop, and its answer ("canceled") ends the statement.  One
 -- that does not answer either is left.
 local function time_out(self)
-  if self.overdue then give_up(self) end
-  self.overdue = self.deadline or core.clock()
-  self.deadline = core.clock() + Connection.GRACE
-  self:cancel()
+  if not self.overdue then return self:cancel() end
+  if core.clock() >= self.patience then give_up(self) end
+  ask_to_stop(self)
 end
 
 -- The running task may have been canceled: likewise.
@@ -357,9 +371,13 @@ function Connection:clear()
   local c = self.c
   self.abandoned = nil
   if c:busy() then
+    local deadline = self.deadline
     if not drop_what_is_there(c) then self:cancel() end
     self:settle()
+    if self.interrupted then self.put_cancel_back() end -- not what is cleared away was meant
+    self.interrupted = nil
     self:outcome()
+    self.deadline, self.overdue = deadline, nil
   elseif self.canceling then
     self:end_cancel()
   end

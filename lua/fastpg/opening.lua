@@ -83,8 +83,8 @@ local ATTRIBUTES = {
 
 -- ---- one address ----------------------------------------------------------------------------
 
--- A search: { config, wait, deadline, timeout, attributes, failures, c = the connection under way,
--- spare = one to fall back on, limit = until when the address at hand may take }.
+-- A search: { config, wait, check, deadline, timeout, attributes, failures, c = the connection under
+-- way, spare = one to fall back on, limit = until when the address at hand may take }.
 local Search = {}
 Search.__index = Search
 
@@ -110,6 +110,7 @@ function Search:await(fd, mode)
     if left and left <= 0 then return false end
     local ready = self.wait(fd, mode, left)
     if ready and ready ~= "woken" then return true end
+    if ready then self.check() end
   end
 end
 
@@ -312,13 +313,14 @@ end
 ---@param config { params: table, connect_timeout: number? }  connect_timeout: of each address
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
 ---@param deadline number?  for all of it
+---@param check fun()  raises when the task that connects was canceled
 ---@return userdata c  the core's connection
 ---@return number? limit  until when what belongs to connecting may take
-function opening.open(config, wait, deadline)
+function opening.open(config, wait, deadline, check)
   local known = core.conninfo_effective(config.params)
   local attributes = known and known.target_session_attrs or "any"
   local search = setmetatable({
-    config = config, wait = wait, deadline = deadline, timeout = time_limit(config, known),
+    config = config, wait = wait, check = check, deadline = deadline, timeout = time_limit(config, known),
     attributes = ATTRIBUTES[attributes] or {}, prefers = attributes == "prefer-standby",
     random = known and known.load_balance_hosts == "random", failures = {},
   }, Search)
