@@ -225,6 +225,7 @@ end
 function Search:try(params, server, address, others)
   self:set_limit(others)
   self.c = core.connect(params)
+  if self.place then self.place.c = self.c end
   local connected = self:step_through(server, address)
   if connected and self:suits(server, address) then return true end
   self:give_up(connected)
@@ -312,13 +313,14 @@ end
 ---@param config { params: table, connect_timeout: number? }  connect_timeout: of each address
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
 ---@param deadline number?  for all of it
+---@param place table?  its `c` is the connection under way: who opens may be killed
 ---@return userdata c  the core's connection
 ---@return number? limit  until when what belongs to connecting may take
-function opening.open(config, wait, deadline)
+function opening.open(config, wait, deadline, place)
   local known = core.conninfo_effective(config.params)
   local attributes = known and known.target_session_attrs or "any"
   local search = setmetatable({
-    config = config, wait = wait, deadline = deadline, timeout = time_limit(config, known),
+    config = config, wait = wait, deadline = deadline, place = place, timeout = time_limit(config, known),
     attributes = ATTRIBUTES[attributes] or {}, prefers = attributes == "prefer-standby",
     random = known and known.load_balance_hosts == "random", failures = {},
   }, Search)
