@@ -121,7 +121,7 @@ function Search:fail(kind, message, sqlstate)
 end
 
 -- As libpq names a server in its messages.
-local function place(server, address)
+local function place_name(server, address)
   local host, port = server.host or address, server.port or "5432"
   if not host or host == "," then return "server on the default socket" end
   if host:find "^[/@]" and not address then return ('server on socket "%s/.s.PGSQL.%s"'):format(host, port) end
@@ -130,7 +130,7 @@ local function place(server, address)
 end
 
 function Search:fail_at(kind, server, address, problem)
-  self:fail(kind, ("connection to %s failed: %s"):format(place(server, address), problem))
+  self:fail(kind, ("connection to %s failed: %s"):format(place_name(server, address), problem))
 end
 
 -- libpq's message in one line, and the SQLSTATE in it: "FATAL:  28P01: password …\nLOCATION:  auth.c:1".
