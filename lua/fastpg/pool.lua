@@ -85,7 +85,11 @@ end
 
 -- Connections whose users are gone without a word (a coroutine that is never resumed) are counted
 -- until the garbage collector has seen that.
-local function recount(self)
+-- That takes milliseconds: where others can give one back meanwhile, it is done now and then only.
+local function recount(self, host)
+  local now = core.clock()
+  if host.wake and self.recounted and now - self.recounted < LOOK_AGAIN then return end
+  self.recounted = now
   collectgarbage()
   collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
   local n = #self.idle + self.opening
@@ -138,7 +142,7 @@ local function holders(self)
   return list
 end
 
-local function wait_for_turn(self, entry, deadline)
+local function wait_for_turn(self, host, entry, deadline)
   local queue = self.queue
   queue[#queue + 1] = entry
   serve(self)
@@ -150,7 +154,10 @@ local function wait_for_turn(self, entry, deadline)
     end
     entry.ready = false
     task.park(entry, math.min(left, LOOK_AGAIN))
-    if not entry.turn then reap(self) end
+    if not entry.turn then
+      recount(self, host)
+      reap(self)
+    end
   end
 end
 
@@ -269,7 +276,7 @@ local function queue_up(self, host, deadline)
   if deadline and deadline < limit then limit = deadline end
   self.counts.waited = self.counts.waited + 1
   local ok, err = pcall(task.waiting_for, holders(self), true, exhausted(self) .. ": waiting for one",
-    wait_for_turn, self, entry, limit)
+    wait_for_turn, self, host, entry, limit)
   remove(self.queue, entry)
   if not ok then
     if entry.turn then serve(self) end
@@ -291,7 +298,7 @@ function Pool:checkout(deadline)
     end
     if self.size >= self.max_size then
       reap(self)
-      if self.size >= self.max_size then recount(self) end
+      if self.size >= self.max_size then recount(self, host) end
     end
     if #self.queue == 0 and self.size < self.max_size then return lend(self, open(self, deadline), host) end
     queue_up(self, host, deadline)
