@@ -21,6 +21,7 @@ MAKEFLAGS += --no-print-directory
 once = $(eval $(1) := $(2))$($(1))
 LUA_CFLAGS = $(call once,LUA_CFLAGS,$(shell tools/config.sh lua-cflags $(LUA)))
 PQ_CFLAGS = $(call once,PQ_CFLAGS,$(shell tools/config.sh pq-cflags))
+NGINX_CFLAGS = $(if $(filter luajit,$(LUA)),$(call once,NGINX_CFLAGS,$(shell tools/nginx.sh cflags)))
 PQ_LIBS = $(call once,PQ_LIBS,$(shell tools/config.sh pq-libs))
 
 # V=1 shows the commands.
@@ -59,7 +60,10 @@ $(BUILD)/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(CFLAGS) -fPIC -fvisibility=hidden \
-	  $(LUA_CFLAGS) $(PQ_CFLAGS) -MMD -MP -c $< -o $@
+	  $(LUA_CFLAGS) $(PQ_CFLAGS) $(if $(filter nginx_events,$*),$(NGINX_CFLAGS)) -MMD -MP -c $< -o $@
+
+# With nginx's headers where `make nginx` has made them.
+$(BUILD)/nginx_events.o: $(wildcard build/nginx/made-for)
 
 # The fuzzer itself is not watched.
 $(BUILD)/fuzz.o: spec/fuzz/fuzz.c
@@ -91,7 +95,8 @@ test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing 
 	@$(call run_specs,$(ALL_LUAS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
-run_specs = tools/deps.sh build run server test hosts $(1) && \
+run_specs = tools/deps.sh build run server test hosts $(if $(filter luajit,$(1)),nginx) $(1) && \
+  $(if $(filter luajit,$(1)),tools/nginx.sh &&) \
   for lua in $(1); do $(MAKE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
 
 # The interpreter is not instrumented, so the sanitizer's library is put before it. Leaks are looked
@@ -132,8 +137,10 @@ fuzz-seeds: ## write spec/fuzz/seeds anew, by a server's own send functions
 	@$(MAKE) build LUA=lua5.4
 	@eval "$$($(MAKE) env LUA=lua5.4)" && LUA_PATH="./?.lua;$$LUA_PATH" lua5.4 spec/fuzz/seeds.lua
 
-nginx: ## (comes with a later issue)
-	@echo "make nginx comes with the issue for nginx and OpenResty"; exit 1
+nginx: ## build for LuaJIT with nginx's headers: nginx's event loop then watches the connections
+	@tools/deps.sh build nginx luajit
+	@tools/nginx.sh
+	@$(MAKE) build LUA=luajit
 
 # ---- keeping it tidy --------------------------------------------------------------------------
 

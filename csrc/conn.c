@@ -17,6 +17,7 @@
 
 #include "error.h"
 #include "helper.h"
+#include "nginx.h"
 
 /* ---- which process ------------------------------------------------------------------------ */
 
@@ -69,6 +70,7 @@ static void conn_finish(fpg_conn *c) {
   c->held = NULL;
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
+  fpg_nginx_closing(PQsocket(c->pg));
   if (c->owner == fpg_process_id())
     stop_server(c);
   else

@@ -9,6 +9,7 @@
 #include "helper.h"
 #include "json.h"
 #include "lx.h"
+#include "nginx.h"
 #include "relation.h"
 #include "sqltext.h"
 #include "stmt.h"
@@ -48,6 +49,8 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_conn(L);
   fpg_open_conninfo(L);
   fpg_open_helper(L);
+  fpg_open_nginx(L);
+  fpg_open_nginx_events(L);
   fpg_open_relation(L);
   fpg_open_sql(L);
   fpg_open_testing(L);

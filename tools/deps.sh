@@ -5,7 +5,8 @@
 #
 #   tools/deps.sh WHAT... LUA...
 #     WHAT   build (compiler, libpq, gmp), run (the interpreter), server (PostgreSQL, time zones),
-#            test (busted), hosts (luv, cqueues, copas, LuaSocket: the event loops), lint (luacheck)
+#            test (busted), hosts (luv, cqueues, copas, LuaSocket: the event loops), lint (luacheck),
+#            nginx (nginx with ngx_http_lua, its headers, curl)
 #     LUA    lua5.4 lua5.3 lua5.1 luajit: whose headers and interpreters
 #
 # It looks for the things themselves, not for packages, and is done at once when all are there.
@@ -56,6 +57,13 @@ look() {
         has_server || need postgresql "PostgreSQL's server programs (initdb, postgres)"
         [ -f /usr/share/zoneinfo/Europe/Paris ] || [ -f /var/db/timezone/zoneinfo/UTC ] ||
           need tzdata "the time zones' files (/usr/share/zoneinfo)"
+        ;;
+      nginx)
+        PATH=$PATH:/usr/sbin has nginx || need nginx nginx
+        [ -f /usr/lib/nginx/modules/ngx_http_lua_module.so ] || need libnginx-mod-http-lua "nginx's module ngx_http_lua"
+        [ -f /usr/share/lua/5.1/resty/core.lua ] || need lua-resty-core lua-resty-core
+        [ -f /usr/share/nginx/src/configure ] || need nginx-dev "nginx's headers"
+        has curl || need curl curl
         ;;
       lint)
         has luacheck || need lua-check luacheck

@@ -90,11 +90,23 @@ local function check_stranger(self, thread)
   end
 end
 
+-- The scope that the coroutine itself has open.  nginx uses the coroutine of a request that was killed
+-- for another request: what it had open then is not its own any more.
+local function own(self, thread)
+  local scope = self.scopes[thread]
+  if not scope or scope.group == wait.group(self.loop) then return scope end
+  self.scopes[thread] = nil
+  while scope do
+    self.open, scope = self.open - 1, scope.below
+  end
+  return nil
+end
+
 --- The innermost scope that this coroutine runs in, or nil.
 function Ambient:current()
   local thread = current_thread()
   if self.open > 0 then
-    local scope = self.scopes[thread]
+    local scope = own(self, thread)
     if scope then return scope end
     if task.of(thread) then return nil end
     if wait.is_exact(self.loop) then return inherited(self) end

@@ -40,8 +40,9 @@ Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled = 
 ---@param config { params: table, connect_timeout: number?, statement_cache_size: integer }
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
 ---@param deadline number?  of the statement that needs it, beside connect_timeout's
-function Connection.open(config, wait, deadline)
-  local c, limit = opening.open(config, wait, deadline, Connection.check_canceled)
+---@param place table?  its `c` is the core's connection as soon as there is one
+function Connection.open(config, wait, deadline, place)
+  local c, limit = opening.open(config, wait, deadline, Connection.check_canceled, place)
   local self = setmetatable({
     c = c,
     fd = c:fd(),

@@ -122,7 +122,7 @@ function Search:fail(kind, message, sqlstate)
 end
 
 -- As libpq names a server in its messages.
-local function place(server, address)
+local function place_name(server, address)
   local host, port = server.host or address, server.port or "5432"
   if not host or host == "," then return "server on the default socket" end
   if host:find "^[/@]" and not address then return ('server on socket "%s/.s.PGSQL.%s"'):format(host, port) end
@@ -131,7 +131,7 @@ local function place(server, address)
 end
 
 function Search:fail_at(kind, server, address, problem)
-  self:fail(kind, ("connection to %s failed: %s"):format(place(server, address), problem))
+  self:fail(kind, ("connection to %s failed: %s"):format(place_name(server, address), problem))
 end
 
 -- libpq's message in one line, and the SQLSTATE in it: "FATAL:  28P01: password …\nLOCATION:  auth.c:1".
@@ -226,6 +226,7 @@ end
 function Search:try(params, server, address, others)
   self:set_limit(others)
   self.c = core.connect(params)
+  if self.place then self.place.c = self.c end
   local connected = self:step_through(server, address)
   if connected and self:suits(server, address) then return true end
   self:give_up(connected)
@@ -314,13 +315,14 @@ end
 ---@param wait fun(fd: integer, mode: string, timeout: number?): string?
 ---@param deadline number?  for all of it
 ---@param check fun()  raises when the task that connects was canceled
+---@param place table?  its `c` is the connection under way: who opens may be killed
 ---@return userdata c  the core's connection
 ---@return number? limit  until when what belongs to connecting may take
-function opening.open(config, wait, deadline, check)
+function opening.open(config, wait, deadline, check, place)
   local known = core.conninfo_effective(config.params)
   local attributes = known and known.target_session_attrs or "any"
   local search = setmetatable({
-    config = config, wait = wait, check = check, deadline = deadline, timeout = time_limit(config, known),
+    config = config, wait = wait, check = check, deadline = deadline, place = place, timeout = time_limit(config, known),
     attributes = ATTRIBUTES[attributes] or {}, prefers = attributes == "prefer-standby",
     random = known and known.load_balance_hosts == "random", failures = {},
   }, Search)

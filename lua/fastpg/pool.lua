@@ -46,7 +46,7 @@ function Pool.new(config, on_open, on_ddl)
     lent = setmetatable({}, { __mode = "k" }),
     holders = setmetatable({}, { __mode = "kv" }), -- connection -> the task or coroutine that has it
     size = 0, -- open connections, lent ones and those being opened included
-    opening = 0,
+    places = setmetatable({}, { __mode = "k" }), -- of those being opened: who opens one may be gone, too
     queue = {}, -- entries of those who wait, in order
     counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
   }, Pool)
@@ -83,22 +83,50 @@ local function serve(self)
 end
 
 -- Connections whose users are gone without a word (a coroutine that is never resumed) are counted
--- until the garbage collector has seen that.
-local function recount(self)
+-- until the garbage collector has seen that.  It takes milliseconds: where others can give one back
+-- meanwhile, it is done now and then only.
+local function recount(self, host)
+  local now = core.clock()
+  if host.wake and self.recounted and now - self.recounted < LOOK_AGAIN then return end
+  self.recounted = now
   collectgarbage()
   collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
-  local n = #self.idle + self.opening
+  local n = #self.idle
+  for _ in pairs(self.places) do n = n + 1 end
   for _ in pairs(self.lent) do n = n + 1 end
   self.size = n
 end
 
--- In some hosts coroutines are killed in the middle of a wait, and the host says so.
-local function reap(self, host)
-  if not host.reap then return end
-  for _, co in ipairs(host.reap()) do host.killed[co] = true end
+local function let_go(conn)
+  if conn.request then conn.host.release(conn.request) end
+  conn.request = nil
+end
+
+-- In some hosts coroutines are killed in the middle of a wait, or their request ends, and the host says so.
+local function reap(self)
+  for place in pairs(self.places) do
+    if place.request and place.host.is_lost(place.fd or -1, place.request) then
+      self.places[place] = nil
+      if place.c then place.c:close() end
+      self.size = self.size - 1
+    end
+  end
   for conn in pairs(self.lent) do
-    local holder = conn.thread and conn.thread.co
-    if holder and host.killed[holder] then self:discard(conn) end
+    if conn.request and conn.host.is_lost(conn.fd, conn.request) then
+      self:discard(conn)
+    end
+  end
+  serve(self)
+end
+
+-- From here on until let_go the connection, or the place where one is being opened, is this request's.
+local function hold(self, conn, host)
+  if not host.hold then return end
+  conn.request, conn.host = host.hold(), host
+  task.awake()
+  if not self.watched then
+    self.watched = true
+    host.watch(self, reap)
   end
 end
 
@@ -127,8 +155,8 @@ local function wait_for_turn(self, host, entry, deadline)
     entry.ready = false
     task.park(entry, math.min(left, LOOK_AGAIN))
     if not entry.turn then
-      reap(self, host)
-      serve(self)
+      recount(self, host)
+      reap(self)
     end
   end
 end
@@ -136,8 +164,9 @@ end
 -- ---- opening and closing --------------------------------------------------------------------
 
 -- While a connection is opened nothing is under way on it that would have to be brought to an end.
-local function interruptible(host)
+local function interruptible(host, place)
   return function(fd, mode, timeout)
+    place.fd = fd
     local ready = host.wait(fd, mode, timeout)
     if ready == "woken" then task.check() end
     return ready
@@ -145,9 +174,13 @@ local function interruptible(host)
 end
 
 local function open(self, deadline)
-  self.size, self.opening = self.size + 1, self.opening + 1
-  local ok, conn = pcall(Connection.open, self.config, interruptible(wait.pick(self.config.loop)), deadline)
-  self.opening = self.opening - 1
+  local host, place = wait.pick(self.config.loop), {}
+  self.size = self.size + 1
+  self.places[place] = true
+  hold(self, place, host)
+  local ok, conn = pcall(Connection.open, self.config, interruptible(host, place), deadline, place)
+  self.places[place] = nil
+  let_go(place)
   if not ok then
     self.size = self.size - 1
     serve(self)
@@ -159,6 +192,7 @@ local function open(self, deadline)
   conn.opened = core.clock()
   conn.used = conn.opened
   self.lent[conn] = true
+  hold(self, conn, host)
   local err
   ok, err = pcall(self.on_open, conn)
   if ok and (conn:is_clean() or conn:reset()) then return conn end
@@ -170,6 +204,7 @@ end
 function Pool:discard(conn)
   conn:close()
   if conn.discarded then return end
+  let_go(conn)
   conn.discarded = true
   conn.lease = conn.lease + 1
   self.lent[conn], self.holders[conn] = nil, nil
@@ -214,7 +249,7 @@ end
 local function lend(self, conn, host)
   conn.wait, conn.spend = host.wait, host.spend
   self.lent[conn], self.holders[conn] = true, task.me()
-  if host.reap then conn.thread = setmetatable({ co = coroutine.running() }, { __mode = "v" }) end
+  if not conn.request then hold(self, conn, host) end
   self.counts.acquired = self.counts.acquired + 1
   return conn
 end
@@ -225,6 +260,7 @@ local function take_idle(self, host, deadline)
     local conn = table.remove(idle)
     self.lent[conn] = true
     conn.wait = host.wait
+    hold(self, conn, host)
     if healthy(self, conn, deadline) then return lend(self, conn, host) end
     self:discard(conn)
   end
@@ -260,8 +296,8 @@ function Pool:checkout(deadline)
       if conn then return conn end
     end
     if self.size >= self.max_size then
-      reap(self, host)
-      if self.size >= self.max_size then recount(self) end
+      reap(self)
+      if self.size >= self.max_size then recount(self, host) end
     end
     if #self.queue == 0 and self.size < self.max_size then return lend(self, open(self, deadline), host) end
     queue_up(self, host, deadline)
@@ -287,6 +323,7 @@ function Pool:checkin(conn)
     return left_open
   end
   if conn.discarded then return left_open end -- closed while it was being reset
+  let_go(conn)
   conn.lease = conn.lease + 1
   conn.used = core.clock()
   self.lent[conn], self.holders[conn] = nil, nil
@@ -328,8 +365,7 @@ end
 --- How it stands: size (open connections, those being opened included), idle, in_use, waiting, the
 --- limits, and since it was made opened, closed, acquired, waited and timeouts.
 function Pool:stats()
-  local host = wait.pick(self.config.loop)
-  reap(self, host)
+  reap(self)
   local stats = {
     size = self.size, idle = #self.idle, in_use = self.size - #self.idle, waiting = #self.queue,
     min_size = self.min_size, max_size = self.max_size,

@@ -126,6 +126,12 @@ local function reaches(from, who, seen)
   return false
 end
 
+--- The running coroutine waits for nobody: in nginx it may be one that was killed in a wait, and is used
+--- again for another request.
+function task.awake()
+  waits_for[task.me()] = nil
+end
+
 --- Runs fn(...) while it is known that this coroutine waits for all (or any) of those; raises where
 --- that would be a circle.
 ---@param others table  list of tasks and coroutines, as `me` gives them

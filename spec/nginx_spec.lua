@@ -1,0 +1,454 @@
+-- SPDX-License-Identifier: MIT
+--
+-- A real nginx, real requests.  Everything runs twice: with nginx's event loop watching the sockets, and
+-- polling (what a build without nginx's headers does).
+
+local nginx = require "spec.support.nginx"
+local pg = require "spec.support.pg"
+
+-- The Lua of nginx is LuaJIT: the driver's Lua does not matter, once is enough.  A .so that needs a
+-- sanitizer or valgrind around it can't be loaded.
+if not rawget(_G, "jit") or not nginx.available() or os.getenv("FPG_TEST_LUA"):find " " then return end
+
+local _, problem = require("fastpg.core").nginx_events(print)
+local built = not problem:find("without nginx's headers", 1, true)
+
+-- Each function is a page: /app/NAME.
+local APP = [==[
+local fastpg = require "fastpg"
+local host = require "fastpg.wait.nginx"
+local app, conninfo = {}, $conninfo
+
+local function options(more)
+  local all = {}
+  for k, v in pairs(conninfo) do all[k] = v end
+  for k, v in pairs(more or {}) do all[k] = v end
+  return all
+end
+app.options = options
+
+local pool = fastpg.create_pool(options(), { max_size = 64 })
+app.pool = pool
+
+-- What a wait gives: the error's name and text, where there is one.
+function app.try(fn, ...)
+  local ok, err = pcall(fn, ...)
+  if ok then return "ok " .. tostring(err) end
+  return (type(err) == "table" and err.name or "?") .. ": " .. tostring(err)
+end
+function app.one() return pool:item("select 1 + $1", 41) end
+
+local page = {}
+
+function page.one() ngx.say(app.one()) end
+function page.info() ngx.say(host.info().method) end
+function page.sleep() pool:item("select pg_sleep($1)", tonumber(ngx.var.arg_t)) ngx.say "slept" end
+
+function page.nested()
+  local numbers = coroutine.wrap(function()
+    for i = 1, 3 do coroutine.yield(pool:item("select $1 * 2", i)) end
+  end)
+  ngx.say(numbers(), numbers(), numbers())
+end
+
+function page.threads()
+  local list, sum = {}, 0
+  for i = 1, 20 do list[i] = ngx.thread.spawn(function() return pool:item("select $1 + 0 * length(pg_sleep(0.05)::text)", i) end) end
+  for i = 1, 20 do
+    local _, n = ngx.thread.wait(list[i])
+    sum = sum + n
+  end
+  ngx.say(sum)
+end
+
+function page.places()
+  local function say(what, fn, ...) ngx.say(what, " ", app.try(fn, ...)) end
+  say("sort", table.sort, { 2, 1 }, function(a, b) app.one() return a < b end)
+  say("gsub", string.gsub, "a", "a", function() app.one() end)
+  say("require", require, "toplevel")
+  say("pcall", pcall, app.one)
+end
+
+local four = fastpg.create_pool(options(), { max_size = 4 })
+function page.small() ngx.say(four:item("select length(pg_sleep(0.05)::text) + 1")) end
+
+function page.big()
+  local rows = pool:q("select i, repeat('x', 1000) || i as t from generate_series(1, $1) i", 4000)
+  local bytes = 0
+  for i = 1, #rows do bytes = bytes + #rows[i].t end
+  ngx.say(#rows, " ", bytes)
+end
+
+function page.send()
+  ngx.say(pool:item("select length($1::text)", ("y"):rep(8000000)))
+end
+
+function page.timer()
+  local got
+  local me = coroutine.running()
+  assert(ngx.timer.at(0, function() got = app.one() host.wake(me) end))
+  while not got do host.wait(nil, nil, 5) end
+  ngx.say(got)
+end
+
+function page.spawn()
+  local me, done = coroutine.running(), {}
+  for i = 1, 3 do
+    host.spawn(function()
+      local n = pool:item("select $1", i)
+      done[#done + 1] = n
+      host.wake(me)
+    end)
+  end
+  ngx.print(#done, " ")
+  while #done < 3 do host.wait(nil, nil, 5) end
+  ngx.say(#done)
+end
+
+function page.waits()
+  ngx.say(tostring(host.wait(nil, nil, 0.02)))
+  ngx.say(tostring(host.wait(nil, nil, 0)))
+  local me = coroutine.running()
+  host.wake(me)
+  ngx.thread.spawn(function() ngx.sleep(0.01) host.wake(me) host.wake(me) end)
+  ngx.say(tostring(host.wait(nil, nil, 5)))
+  ngx.say(tostring(host.wait(nil, nil, 0.02)))
+  ngx.say(tostring(host.wait(app.fd(), "r", 0.02)))
+  ngx.say(tostring(host.wait(app.fd(), "w", 5)), tostring(host.wait(app.fd(), "rw", 5)))
+end
+
+function app.fd()
+  return pool:acquire(function() return app.connection().fd end)
+end
+-- a connection that is not the pool's
+function app.connection()
+  if not app.conn then
+    app.conn = require("fastpg.connection").open(
+      { params = { host = conninfo.host, port = tostring(conninfo.port), user = conninfo.user, dbname = conninfo.database },
+        statement_cache_size = 10 }, host.wait)
+  end
+  return app.conn
+end
+
+function page.fail()
+  fastpg.guard(function() pool:q("select * from no_such_table") end)
+end
+
+-- ---- for those that are killed
+
+local small = fastpg.create_pool(options{ application_name = "held" }, { max_size = 50 })
+function page.hold_query() small:item("select pg_sleep(20)") ngx.say "done" end
+function page.hold_idle() small:acquire(function() small:item("select 1") ngx.sleep(20) end) ngx.say "done" end
+function page.hold_transaction() small:transaction(function() small:item("select 1") ngx.sleep(20) end) ngx.say "done" end
+function page.hold_nothing() ngx.say(small:item("select 'done'")) end
+function page.in_use() ngx.say(small:stats().in_use) end
+
+function page.kill()
+  local t = ngx.thread.spawn(page.hold_query)
+  ngx.sleep(0.2)
+  ngx.say(small:stats().in_use, " ", ngx.thread.kill(t), " ", small:stats().in_use)
+end
+
+function page.exit()
+  ngx.thread.spawn(page.hold_query)
+  ngx.sleep(0.2)
+  ngx.exit(204)
+end
+
+function page.close_under()
+  local own = fastpg.connect(options())
+  local t = ngx.thread.spawn(app.try, own.item, own, "select pg_sleep(20)")
+  ngx.sleep(0.2)
+  own:close(0)
+  ngx.say((select(2, ngx.thread.wait(t))))
+end
+
+function page.idle()
+  ngx.timer.at(0, function()
+    local ok, err = pcall(host.wait, app.connection().fd, "r", nil, true)
+    ngx.log(ngx.WARN, "idle wait: ", tostring(ok), " ", tostring(err))
+  end)
+  ngx.say "started"
+end
+
+function page.gc() collectgarbage() collectgarbage() ngx.say "collected" end
+
+function app.run(name) fastpg.guard(page[name]) end
+return app
+]==]
+
+local PHASES = [==[
+  location = /rewrite { rewrite_by_lua_block { ngx.say(require("app").one()) ngx.exit(200) } }
+  location = /access { access_by_lua_block { ngx.say(require("app").one()) ngx.exit(200) } }
+  location = /filters {
+    set_by_lua_block $set { return require("app").try(require("app").one) }
+    content_by_lua_block { ngx.say(ngx.var.set) }
+    header_filter_by_lua_block { ngx.header.X = require("app").try(require("app").one) }
+    body_filter_by_lua_block { if not ngx.ctx.told then ngx.ctx.told = true ngx.log(ngx.WARN, "body ", require("app").try(require("app").one)) end }
+    log_by_lua_block { ngx.log(ngx.WARN, "log ", require("app").try(require("app").one)) }
+  }
+  location ~ ^/app/(?<page>\w+)$ { content_by_lua_block { require("app").run(ngx.var.page) } }
+  location ~ ^/abort/(?<page>\w+)$ { lua_check_client_abort on; content_by_lua_block { require("app").run(ngx.var.page) } }
+]==]
+
+local function start(way, opts)
+  opts = opts or {}
+  opts.environment = way == "polling" and "FASTPG_NGINX=polling" or ""
+  opts.files = { ["app.lua"] = APP, ["toplevel.lua"] = 'return { n = require("app").one() }' }
+  opts.server = PHASES .. (opts.server or "")
+  return nginx.start(opts)
+end
+
+local function backends(where)
+  return tonumber(pg.psql("select count(*) from pg_stat_activity where " .. (where or "true")
+    .. " and pid <> pg_backend_pid() and datname = '" .. pg.database() .. "'"))
+end
+
+local function eventually(fn, expected)
+  local got
+  for _ = 1, 200 do
+    got = fn()
+    if got == expected then break end
+    os.execute "sleep 0.05"
+  end
+  assert.equal(expected, got)
+end
+
+for _, way in ipairs(built and { "events", "polling" } or { "polling" }) do
+  describe("nginx by " .. way, function()
+    local server
+
+    setup(function()
+      server = start(way, {
+        http = [==[
+          lua_socket_log_errors off;
+          init_by_lua_block { package.loaded.in_init = require("app").try(function()
+            local db = require("fastpg").connect(require("app").options())
+            local n = db:item("select 7")
+            db:close()
+            return n
+          end) }
+          init_worker_by_lua_block { package.loaded.in_worker = require("app").try(require("app").one) }
+        ]==],
+        server = 'location = /init { content_by_lua_block { ngx.say(package.loaded.in_init, " ", package.loaded.in_worker) } }',
+      })
+    end)
+
+    teardown(function()
+      assert.equal("", server:stop())
+      eventually(backends, 0)
+    end)
+
+    local function page(name) return (server:get("/app/" .. name)) end
+
+    it("says so", function() assert.equal(way .. "\n", page "info") end)
+
+    it("works in each phase that can wait", function()
+      assert.equal("42\n", page "one")
+      assert.equal("42\n", (server:get "/rewrite"))
+      assert.equal("42\n", (server:get "/access"))
+    end)
+
+    it("blocks in init and init_worker", function()
+      assert.equal("ok 7 ok 42\n", (server:get "/init"))
+    end)
+
+    it("says where it can't wait", function()
+      local answer = server:get("/filters", "-i")
+      assert.truthy(answer:find("X: blocking_call: .*nginx can't wait in its phase header_filter"))
+      assert.truthy(answer:find("\nblocking_call: [^\n]*phase set"))
+      eventually(function() return server:log():find("log blocking_call: [^\n]*phase log") ~= nil end, true)
+      assert.truthy(server:log():find("body blocking_call: [^\n]*phase body_filter"))
+      local places = page "places"
+      assert.truthy(places:find("sort blocking_call: [^\n]*sort or gsub"), places)
+      assert.truthy(places:find("gsub blocking_call: ", 1, true), places)
+      assert.truthy(places:find("require blocking_call: ", 1, true), places)
+      assert.truthy(places:find("pcall ok true", 1, true), places)
+      assert.equal("42\n", page "one")
+    end)
+
+    it("works in timers, nested coroutines and light threads", function()
+      assert.equal("42\n", page "timer")
+      assert.equal("246\n", page "nested")
+      assert.equal("210\n", page "threads")
+      assert.equal("0 3\n", page "spawn")
+    end)
+
+    it("waits for time, a wake-up, a socket", function()
+      assert.equal("nil\nnil\nwoken\nnil\nnil\nw" .. "w\n", page "waits")
+    end)
+
+    it("takes large results and parameters", function()
+      local answers = server:get_all{ "/app/big", "/app/big", "/app/big", "/app/send", "/app/send" }
+      for i = 1, 3 do assert.equal("4000 4014893\n", answers[i].body) end
+      for i = 4, 5 do assert.equal("8000000\n", answers[i].body) end
+    end)
+
+    it("serves others while 64 queries run", function()
+      local paths = {}
+      for i = 1, 64 do paths[i] = "/app/sleep?t=1" end
+      os.execute(("(sleep 0.5; %s >%s/between; %s >%s/between.queries) &"):format(server:command "/static", server.dir,
+        "echo $(( $(date +%s%N) / 1000000 ))", server.dir))
+      local answers = server:get_all(paths)
+      local ended = tonumber((nginx.output "date +%s%N")) / 1e6
+      for i = 1, 64 do assert.equal("slept\n", answers[i].body) end
+      assert.equal("static\n", nginx.read_file(server.dir .. "/between"))
+      assert.is_true(tonumber(nginx.read_file(server.dir .. "/between.queries")) < ended)
+    end)
+
+    it("logs what guard says of an error", function()
+      assert.equal(500, select(2, server:get "/app/fail"))
+      assert.truthy(server:log():find('undefined_table: relation "no_such_table" does not exist', 1, true))
+      assert.is_nil(server:log():find("unknown reason", 1, true))
+    end)
+
+    it("loses no connection to clients that go away", function()
+      local paths = {}
+      local pages = { "hold_query", "hold_idle", "hold_transaction" }
+      for i = 1, 40 do paths[i] = "/abort/" .. pages[i % 3 + 1] end
+      page "hold_nothing" -- nginx sees only clients go away that are there when their request begins
+      server:get_all(paths, "--max-time 3")
+      eventually(function() return page "in_use" end, "0\n")
+      eventually(function() return backends "application_name = 'held'" < 2 end, true)
+      eventually(function() return backends "query like '%pg_sleep%' and state = 'active'" end, 0)
+      assert.equal("done\n", (server:get "/abort/hold_nothing"))
+    end)
+
+    if way == "events" then
+      it("sees light threads that were killed", function()
+        assert.equal("1 1 0\n", page "kill")
+        assert.equal(204, select(2, server:get "/app/exit"))
+        eventually(function() return page "in_use" end, "0\n")
+        eventually(function() return backends "query like '%pg_sleep%' and state = 'active'" end, 0)
+        assert.equal("collected\n", page "gc")
+      end)
+
+      it("ends a wait when the connection is closed under it", function()
+        assert.truthy(page("close_under"):find("closed: the connection is closed", 1, true))
+      end)
+    end
+
+    it("waits for a connection of a pool", function()
+      local paths = {}
+      for i = 1, 24 do paths[i] = "/app/small" end
+      for _, answer in ipairs(server:get_all(paths)) do assert.equal("1\n", answer.body) end
+    end)
+
+    it("reloads with queries under way", function()
+      local paths = {}
+      for i = 1, 20 do paths[i] = "/app/sleep?t=1" end
+      os.execute(("(sleep 0.4; kill -HUP %d) &"):format(server.pid))
+      local before = server:workers()
+      for i, answer in ipairs(server:get_all(paths)) do assert.equal("slept\n", answer.body, i) end
+      eventually(function() return server:workers() ~= before and not server:workers():find " " end, true)
+      eventually(backends, 1) -- init_worker's
+      assert.equal("42\n", page "one")
+    end)
+  end)
+end
+
+if built then describe("nginx at its end", function()
+  it("does not wait for idle waits", function()
+    local server = start "events"
+    assert.equal("started\n", (server:get "/app/idle"))
+    os.execute "sleep 0.2"
+    assert.equal("", server:stop())
+    assert.falsy(server.killed)
+    assert.truthy(server.last_log:find "idle wait: false [^\n]*closed: this worker of nginx ends", server.last_log)
+    eventually(backends, 0)
+  end)
+
+  it("stops what is under way after worker_shutdown_timeout", function()
+    local server = start("events", { main = "worker_shutdown_timeout 500ms;" })
+    os.execute(("%s >/dev/null &"):format(server:command "/app/sleep?t=30"))
+    eventually(function() return backends "query like '%pg_sleep%'" end, 1)
+    assert.equal("", server:stop())
+    assert.falsy(server.killed)
+    eventually(backends, 0)
+  end)
+
+  it("may come at once", function()
+    local server = start "events"
+    os.execute(("%s >/dev/null &"):format(server:command "/app/sleep?t=2"))
+    eventually(function() return backends "query like '%pg_sleep%'" end, 1)
+    assert.equal("", server:stop "TERM")
+    eventually(backends, 0)
+  end)
+end) end
+
+describe("nginx", function()
+  if not built then pending "make nginx builds with nginx's headers" return end
+  it("polls where it has no connection left", function()
+    local server = start("events", { connections = 16 })
+    local paths = {}
+    for i = 1, 6 do paths[i] = "/app/threads" end
+    for _, answer in ipairs(server:get_all(paths)) do
+      if answer.status == 200 then assert.equal("210\n", answer.body) end
+    end
+    assert.equal("42\n", (server:get "/app/one"))
+    assert.is_nil(server:log():find "%[error%]")
+    server:stop()
+  end)
+
+  it("waits in ssl_certificate_by_lua, and in a client's TLS handshake nobody else does", function()
+    nginx.output [[cd /tmp && rm -rf fastpg-spec-tls && mkdir fastpg-spec-tls && cd fastpg-spec-tls && openssl req -x509 -newkey rsa:2048 -nodes \
+      -keyout key.pem -out cert.pem -subj /CN=localhost -days 2 2>&1]]
+    local server = start("events", {
+      http = [==[
+        ssl_certificate /tmp/fastpg-spec-tls/cert.pem;
+        ssl_certificate_key /tmp/fastpg-spec-tls/key.pem;
+      ]==],
+      server = [==[
+        listen unix:$dir/tls.sock ssl;
+        ssl_certificate_by_lua_block { package.loaded.tls = require("app").try(require("app").one) }
+        location = /tls { content_by_lua_block { ngx.say(package.loaded.tls) } }
+      ]==],
+    })
+    local command = "curl -sk --max-time 20 --unix-socket %s/tls.sock https://localhost/tls"
+    assert.equal("ok 42\n", nginx.output(command:format(server.dir)))
+    assert.equal("", server:stop())
+    os.execute "rm -rf /tmp/fastpg-spec-tls"
+  end)
+
+  it("works with lua_code_cache off", function()
+    local server = start("events", { http = "lua_code_cache off;" })
+    for _ = 1, 5 do assert.equal("42\n", (server:get "/app/one")) end
+    assert.equal("210\n", (server:get "/app/threads"))
+    server:get("/abort/hold_query", "--max-time 0.5")
+    assert.equal("42\n", (server:get "/app/timer"))
+    local alerts = server:stop():gsub("[^\n]*%[alert%][^\n]*lua_code_cache is off[^\n]*", "")
+    assert.equal("", alerts)
+    eventually(backends, 0)
+  end)
+end)
+
+describe("the example nginx/", function()
+  it("serves each tenant its own notes", function()
+    local c = pg.conninfo()
+    local conf = nginx.read_file "examples/nginx/nginx.conf"
+    conf = conf:gsub("listen 127.0.0.1:8080;", "listen unix:$dir/http.sock;"):gsub("pid /tmp/[^;]*;", "pid $dir/pid; $user")
+      :gsub("error_log stderr;", ""):gsub("%$prefix/%?.lua;;", "$here/examples/nginx/?.lua;$here/lua/?.lua;$here/lua/?/init.lua;;")
+      :gsub("access_log off;", [[access_log off; lua_package_cpath "$here/$build/?.so;;"; client_body_temp_path $dir/body;
+        proxy_temp_path $dir/proxy; fastcgi_temp_path $dir/fastcgi; uwsgi_temp_path $dir/uwsgi; scgi_temp_path $dir/scgi;]])
+    local server = nginx.start{ conf = conf,
+      environment = ("PGHOST=%s PGPORT=%d PGUSER=%s PGDATABASE=%s"):format(c.host, c.port, c.user, c.database) }
+    local function ask(options, path) return server:get(path or "/notes", options) end
+    local answer, status = ask "-H 'X-Tenant: 7' -d milk"
+    assert.equal(201, status)
+    assert.equal('{"id":1,"tenant":7,"body":"milk"}\n', answer)
+    assert.equal(201, select(2, ask "-H 'X-Tenant: 8' -d bread"))
+    assert.equal('[{"id":2,"tenant":8,"body":"bread"}]\n', (ask "-H 'X-Tenant: 8'"))
+    assert.equal('{"id":1,"tenant":7,"body":"milk"}\n', (ask("-H 'X-Tenant: 7'", "/notes/1")))
+    assert.equal(404, select(2, ask("-H 'X-Tenant: 8'", "/notes/1")))
+    assert.equal(401, select(2, ask ""))
+    assert.equal(405, select(2, ask "-X PUT -H 'X-Tenant: 8'"))
+    assert.equal("", server:stop())
+    assert.is_nil(server.last_log:find "%[error%]")
+  end)
+
+  it("is short", function()
+    local lines = 0
+    for _ in io.lines "examples/nginx/notes.lua" do lines = lines + 1 end
+    assert.is_true(lines <= 40)
+  end)
+end)
