@@ -91,6 +91,11 @@ local function fill(text, values)
   return text
 end
 
+local function succeeds(command)
+  local result = os.execute(command)
+  return result == 0 or result == true
+end
+
 --- Starts one; raises what it says when it does not come up.
 ---@param opts { http: string?, server: string?, main: string?, events: string?, workers: integer?, connections: integer?, level: string?, environment: string?, files: table? }
 function nginx.start(opts)
@@ -112,9 +117,9 @@ function nginx.start(opts)
   local command = ("cd / && %s exec %s nginx -p %s -c %s/nginx.conf -e %s/error.log"):format(
     opts.environment or "", opts.runner or "", dir, dir, dir)
   self.pid = tonumber((output(("sh -c %s >%s/out 2>&1 </dev/null & echo $!"):format(quoted(command), dir))))
-  local seconds = opts.runner and 60 or 10
+  local seconds = opts.runner and 60 or 20
   if not self:wait_for("test -S " .. dir .. "/http.sock -o ! -d /proc/" .. self.pid, seconds)
-    or not self:wait_for("test -d /proc/" .. self.pid, 0.1) then
+    or not succeeds("test -d /proc/" .. self.pid) then
     local text = read_file(dir .. "/out") .. self:log()
     self:stop()
     error("nginx did not start: " .. text, 2)
@@ -124,9 +129,7 @@ end
 
 --- Runs a shell command again and again until it succeeds; false when it never did.
 function Server:wait_for(command, seconds) -- luacheck: no unused
-  local result = os.execute(("timeout %g sh -c %s"):format(seconds or 10,
-    quoted("until " .. command .. "; do sleep 0.02; done")))
-  return result == 0 or result == true
+  return succeeds(("timeout %g sh -c %s"):format(seconds or 10, quoted("until " .. command .. "; do sleep 0.02; done")))
 end
 
 local function curl(self, path, options)
