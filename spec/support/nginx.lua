@@ -196,9 +196,11 @@ function Server:reload() self:signal "HUP" end
 --- Stops it (QUIT: after the requests under way; TERM: at once); returns its alerts.
 function Server:stop(how)
   if not self.pid then return "" end
+  local workers = self:workers()
   self:signal(how or "QUIT")
   if not self:wait_for(("! kill -0 %d 2>/dev/null"):format(self.pid), 10) then
     self:signal "KILL"
+    os.execute("kill -KILL " .. workers .. " 2>/dev/null")
     self.killed = true
   end
   self.pid = nil
