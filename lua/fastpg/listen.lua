@@ -134,7 +134,7 @@ local function recover(self, deadline)
     drop(self)
     local left = deadline and deadline - core.clock()
     if left and left <= 0 then return false end
-    self.host.wait(nil, nil, left and math.min(left, pause) or pause)
+    self.host.wait(nil, nil, left and math.min(left, pause) or pause, true)
     pause = math.min(pause * 2, LONGEST_PAUSE)
   end
   return false
@@ -161,17 +161,25 @@ local function read(self)
     drain(self, self.conn)
     deliver(self)
     if not self.stopped and not self.commands[1] then
-      self.host.wait(self.conn.c:fd(), "r", nil)
+      self.host.wait(self.conn.c:fd(), "r", nil, true) -- it keeps nobody from ending
       if not self.stopped then self.conn.c:consume() end
     end
   end
 end
 
+local function read_on(self)
+  while not self.stopped do
+    local ok, err = pcall(read, self)
+    if not ok and errors.is(err, "closed") then self.stopped = true end -- the host is about to end
+    if not self.stopped and not ok then recover(self) end
+  end
+end
+
 local function reader(self)
   self.reader = coroutine.running()
-  while not self.stopped do
-    if not pcall(read, self) and not self.stopped then recover(self) end
-  end
+  pcall(read_on, self)
+  self.stopped = true
+  if self.db.listener == self then self.db.listener = false end
   drop(self)
 end
 

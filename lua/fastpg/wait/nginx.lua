@@ -67,8 +67,8 @@ function host.wake(co)
   poll.wake(co)
 end
 
-function host.spawn(fn)
-  if not host.can_wait() then return assert(ngx.timer.at(0, fn)) end
+function host.spawn(fn, background)
+  if background or not host.can_wait() then return assert(ngx.timer.at(0, fn)) end
   ngx.thread.spawn(function() host.wait(nil, nil, 0) fn() end)
 end
 
