@@ -10,8 +10,9 @@
 #     LUA    lua5.4 lua5.3 lua5.1 luajit: whose headers and interpreters
 #
 # It looks for the things themselves, not for packages, and is done at once when all are there.
-# Installing the server must neither make nor start a cluster of the system's: the one setting that
-# says so stands in postgresql-common's folder of settings while apt-get runs, and goes after it.
+# Installing must start nothing. So while apt-get runs a setting in postgresql-common's folder says that
+# no cluster is made, and a policy-rc.d (where there is none) that no service starts; nginx is not to
+# start with the machine either.
 # DEPS=no: only looks.
 
 here=$(dirname "$0")
@@ -115,6 +116,7 @@ as_root() {
 
 settings=/etc/postgresql-common/createcluster.d
 setting=$settings/fastpg-deps.conf
+policy=/usr/sbin/policy-rc.d
 
 install_packages() {
   echo "deps: missing:$things"
@@ -122,10 +124,21 @@ install_packages() {
   look # again: which packages there are is known only now
   # shellcheck disable=SC2086 # a list of words
   set -- $(printf '%s\n' $packages | sort -u)
+  undo=:
+  trap 'as_root sh -c "$undo; :"' EXIT
   case " $* " in
     *" postgresql "*)
-      trap 'as_root sh -c "rm -f $setting; rmdir $settings 2>/dev/null; :"' EXIT
+      undo="$undo; rm -f $setting; rmdir $settings 2>/dev/null"
       as_root sh -c "mkdir -p $settings && echo 'create_main_cluster = false' >$setting" || return 1
+      ;;
+  esac
+  case " $* " in
+    *" nginx "*)
+      if [ ! -e $policy ]; then
+        undo="$undo; rm -f $policy"
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy" || return 1
+      fi
+      undo="$undo; systemctl disable -q nginx 2>/dev/null"
       ;;
   esac
   as_root apt-get install -q -y --no-install-recommends "$@"
