@@ -253,8 +253,7 @@ local function open(self, deadline)
   conn.used = conn.opened
   self.lent[conn] = true
   hold(self, conn, host)
-  local err
-  ok, err = pcall(self.on_open, conn)
+  local ok, err = pcall(self.on_open, conn)
   if ok and (conn:is_clean() or conn:reset()) then return conn end
   self:discard(conn)
   error(err or errors.new("connection", "the new connection was lost while it was being set up"), 0)
