@@ -12,6 +12,7 @@
 -- `lent` and `holders` are weak: who forgets a connection for good gives its place back when the
 -- garbage collector has seen it.  No timer runs: an idle pool keeps no loop alive.
 
+local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local Connection = require "fastpg.connection"
 local errors = require "fastpg.errors"
@@ -29,6 +30,8 @@ local IDLE_CHECK = 1.0 -- looking at the socket costs a system call: only after 
 local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
 local PING_TIMEOUT = 5
 local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
+local LOOK_LATER = 5.0 -- while all that are lent have users that are alive
+local COLLECT_PAUSE = 4 -- times as long as the collector took until it runs again
 local TURN = 1.0 -- whoever does not take their turn in this time will not come
 
 --- Makes a pool; no connection is opened yet.
@@ -47,6 +50,7 @@ function Pool.new(config, on_open, on_ddl)
     holders = setmetatable({}, { __mode = "kv" }), -- connection -> the task or coroutine that has it
     size = 0, -- open connections, lent ones and those being opened included
     places = setmetatable({}, { __mode = "k" }), -- of those being opened: who opens one may be gone, too
+    collect_after = 0, -- when the collector may run again for those who wait
     queue = {}, -- entries of those who wait, in order
     counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
   }, Pool)
@@ -83,18 +87,43 @@ local function serve(self)
 end
 
 -- Connections whose users are gone without a word (a coroutine that is never resumed) are counted
--- until the garbage collector has seen that.  It takes milliseconds: where others can give one back
--- meanwhile, it is done now and then only.
-local function recount(self, host)
-  local now = core.clock()
-  if host.wake and self.recounted and now - self.recounted < LOOK_AGAIN then return end
-  self.recounted = now
-  collectgarbage()
-  collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
+-- until the garbage collector has seen that.
+local function recount(self)
   local n = #self.idle
   for _ in pairs(self.places) do n = n + 1 end
   for _ in pairs(self.lent) do n = n + 1 end
   self.size = n
+end
+
+-- So the collector is run; where others can give one back meanwhile, for a part of the time only.
+local function collect(self, at_once)
+  local before = core.clock()
+  if not at_once and before < self.collect_after then return end
+  collectgarbage()
+  collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
+  local after = core.clock()
+  self.collect_after = after + COLLECT_PAUSE * (after - before)
+  recount(self)
+end
+
+-- Whether some of those that are lent may be forgotten.  A task that has not ended uses what it has, and
+-- a full collection would cost the others a frame.
+---@return boolean, boolean at_once  whether nothing is to be waited for before that is known
+local function may_be_forgotten(self, host)
+  local me, at_once, maybe = task.me(), not host.wake, false
+  for conn in pairs(self.lent) do
+    local holder = self.holders[conn]
+    at_once = at_once or holder == me
+    maybe = maybe or type(holder) ~= "table" or holder.done ~= false
+  end
+  return maybe or at_once, at_once
+end
+
+local function look_for_forgotten(self, host)
+  recount(self)
+  if self.size < self.max_size then return end
+  local maybe, at_once = may_be_forgotten(self, host)
+  if maybe then collect(self, at_once) end
 end
 
 local function let_go(conn)
@@ -136,10 +165,19 @@ local function exhausted(self)
   return what .. " in use"
 end
 
+-- Weak: that somebody waits for them must not keep those who were forgotten.
 local function holders(self)
-  local list = {}
+  local list = setmetatable({}, { __mode = "v" })
   for conn in pairs(self.lent) do list[#list + 1] = self.holders[conn] end
   return list
+end
+
+-- How long to park, and whether those who were forgotten are to be looked for then: the first in the
+-- queue does.
+local function next_look(self, host, entry)
+  if self.queue[1] ~= entry then return LOOK_AGAIN, false end
+  if not may_be_forgotten(self, host) then return LOOK_LATER, true end
+  return math.max(0.001, math.min(LOOK_AGAIN, self.collect_after - core.clock())), true
 end
 
 local function wait_for_turn(self, host, entry, deadline)
@@ -153,9 +191,10 @@ local function wait_for_turn(self, host, entry, deadline)
       errors.raise("timeout", exhausted(self) .. ": none came back within the time allowed")
     end
     entry.ready = false
-    task.park(entry, math.min(left, LOOK_AGAIN))
+    local pause, look = next_look(self, host, entry)
+    local signaled = task.park(entry, math.min(left, pause))
     if not entry.turn then
-      recount(self, host)
+      if look and not signaled then collect(self) end
       reap(self)
     end
   end
@@ -173,18 +212,39 @@ local function interruptible(host, place)
   end
 end
 
+local function leave_place(self, place, ok)
+  if not self.places[place] then return end
+  self.places[place] = nil
+  let_go(place)
+  if ok then return end
+  self.size = self.size - 1
+  serve(self)
+end
+
+-- Lua 5.4 closes it with a coroutine that was opening a connection.
+local Place = { __close = function(place)
+  if not place.pool.places[place] then return end
+  if place.c then place.c:close() end
+  leave_place(place.pool, place, false)
+end }
+
+local function connect(self, place, host, deadline)
+  local ok, conn = pcall(Connection.open, self.config, interruptible(host, place), deadline, place)
+  leave_place(self, place, ok)
+  if not ok then error(conn, 0) end
+  return conn
+end
+
 local function open(self, deadline)
-  local host, place = wait.pick(self.config.loop), {}
+  local host, place = wait.pick(self.config.loop), setmetatable({ pool = self }, Place)
   self.size = self.size + 1
   self.places[place] = true
   hold(self, place, host)
-  local ok, conn = pcall(Connection.open, self.config, interruptible(host, place), deadline, place)
-  self.places[place] = nil
-  let_go(place)
-  if not ok then
+  local conn = closing(place, connect, self, place, host, deadline)
+  if self.over then
     self.size = self.size - 1
-    serve(self)
-    error(conn, 0)
+    conn:close()
+    errors.raise("closed", "the database was closed")
   end
   self.counts.opened = self.counts.opened + 1
   conn.pool = self
@@ -193,8 +253,7 @@ local function open(self, deadline)
   conn.used = conn.opened
   self.lent[conn] = true
   hold(self, conn, host)
-  local err
-  ok, err = pcall(self.on_open, conn)
+  local ok, err = pcall(self.on_open, conn)
   if ok and (conn:is_clean() or conn:reset()) then return conn end
   self:discard(conn)
   error(err or errors.new("connection", "the new connection was lost while it was being set up"), 0)
@@ -267,20 +326,32 @@ local function take_idle(self, host, deadline)
   return nil
 end
 
+local function leave_queue(self, entry, took_turn)
+  remove(self.queue, entry)
+  if entry.turn and not took_turn then serve(self) end
+end
+
+-- Lua 5.4 closes it with a coroutine that waits in the queue.
+local Waiting = { __close = function(waiting)
+  if not waiting.over then leave_queue(waiting.pool, waiting.entry, false) end
+end }
+
+local function wait_in_queue(self, host, waiting, limit)
+  local ok, err = pcall(task.waiting_for, holders(self), true, exhausted(self) .. ": waiting for one",
+    wait_for_turn, self, host, waiting.entry, limit)
+  waiting.over = true
+  leave_queue(self, waiting.entry, ok)
+  if not ok then error(err, 0) end
+end
+
 -- No connection is free: waits until it is this coroutine's turn.
 local function queue_up(self, host, deadline)
   if not host.wake then errors.raise("timeout", exhausted(self) .. ", and nothing else can run to give one back") end
-  local entry = task.entry(host, "the pool")
   local limit = core.clock() + (self.config.acquire_timeout or ACQUIRE_TIMEOUT)
   if deadline and deadline < limit then limit = deadline end
   self.counts.waited = self.counts.waited + 1
-  local ok, err = pcall(task.waiting_for, holders(self), true, exhausted(self) .. ": waiting for one",
-    wait_for_turn, self, host, entry, limit)
-  remove(self.queue, entry)
-  if not ok then
-    if entry.turn then serve(self) end
-    error(err, 0)
-  end
+  local waiting = setmetatable({ pool = self, entry = task.entry(host, "the pool") }, Waiting)
+  closing(waiting, wait_in_queue, self, host, waiting, limit)
   if self.closed then errors.raise("closed", "the database is closed") end
 end
 
@@ -297,7 +368,7 @@ function Pool:checkout(deadline)
     end
     if self.size >= self.max_size then
       reap(self)
-      if self.size >= self.max_size then recount(self, host) end
+      if self.size >= self.max_size then look_for_forgotten(self, host) end
     end
     if #self.queue == 0 and self.size < self.max_size then return lend(self, open(self, deadline), host) end
     queue_up(self, host, deadline)
@@ -375,6 +446,7 @@ function Pool:stats()
 end
 
 local function close_lent(self)
+  self.over = true -- for those being opened
   local list = {}
   for conn in pairs(self.lent) do list[#list + 1] = conn end
   for _, conn in ipairs(list) do self:discard(conn) end

@@ -20,9 +20,10 @@ local wait = require "fastpg.wait"
 
 local task = {}
 
-local weak_keys = { __mode = "k" }
-local by_thread = setmetatable({}, weak_keys) -- coroutine -> its task
-local waits_for = setmetatable({}, weak_keys) -- who -> list of whom it waits for
+-- A coroutine keeps its task, and the task the coroutine: were either value strong, LuaJIT would never
+-- collect them.
+local by_thread = setmetatable({}, { __mode = "kv" }) -- coroutine -> its task
+local waits_for = setmetatable({}, { __mode = "k" }) -- who -> weak list of whom it waits for
 
 local unpack = table.unpack or unpack
 local function pack(...) return { n = select("#", ...), ... } end
@@ -120,7 +121,7 @@ local function reaches(from, who, seen)
   if from == who then return true end
   if seen[from] then return false end
   seen[from] = true
-  for _, next_one in ipairs(waits_for[from] or {}) do
+  for _, next_one in pairs(waits_for[from] or {}) do
     if reaches(next_one, who, seen) then return true end
   end
   return false
@@ -134,18 +135,20 @@ end
 
 --- Runs fn(...) while it is known that this coroutine waits for all (or any) of those; raises where
 --- that would be a circle.
----@param others table  list of tasks and coroutines, as `me` gives them
+---@param others table  list of tasks and coroutines, as `me` gives them; it may be weak
 ---@param any boolean  one of them is enough to go on
 function task.waiting_for(others, any, what, fn, ...)
-  local me, closed = task.me(), 0
-  for _, other in ipairs(others) do
-    if reaches(other, me, {}) then closed = closed + 1 end
+  local me, closed, open = task.me(), 0, 0
+  local list = setmetatable({}, { __mode = "v" })
+  for _, other in pairs(others) do
+    list[#list + 1] = other
+    if reaches(other, me, {}) then closed = closed + 1 else open = open + 1 end
   end
-  if closed > 0 and (not any or closed == #others) then
+  if closed > 0 and (not any or open == 0) then
     errors.raise("deadlock", what .. " would never end: what it waits for waits for this coroutine")
   end
   local before = waits_for[me]
-  waits_for[me] = others
+  waits_for[me] = list
   local results = pack(pcall(fn, ...))
   waits_for[me] = before
   if not results[1] then error(results[2], 0) end
@@ -206,9 +209,10 @@ end
 
 -- Lua 5.4 closes it with a coroutine that somebody closed in the middle.
 local Unfinished = { __close = function(unfinished)
-  if not unfinished.task.done then
-    finish(unfinished.task, false, errors.new("canceled", "the task's coroutine was closed"))
-  end
+  local t = unfinished.task
+  if t.done then return end
+  finish(t, false, errors.new("canceled", "the task's coroutine was closed"))
+  if t.host == step then step.wake(t.co) end -- which finds that it is dead, and waits for it no longer
 end }
 
 local function body(t)
