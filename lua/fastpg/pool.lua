@@ -31,7 +31,7 @@ local IDLE_PING = 30 -- a connection that nobody used for so long may be dead wi
 local PING_TIMEOUT = 5
 local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
 local LOOK_LATER = 5.0 -- while all that are lent have users that are alive
-local COLLECT_PAUSE = 4 -- times as long as the collector took until it runs again
+local COLLECT_PAUSE = 20 -- times as long as the collector took until it runs again
 local TURN = 1.0 -- whoever does not take their turn in this time will not come
 
 --- Makes a pool; no connection is opened yet.
@@ -106,15 +106,15 @@ local function collect(self, at_once)
   recount(self)
 end
 
--- Whether some of those that are lent may be forgotten.  A task that has not ended uses what it has, and
--- a full collection would cost the others a frame.
+-- Whether some of those that are lent may be forgotten.  A task that has not ended uses what it has, of a
+-- request the host says when it is over, and a full collection would cost the others a frame.
 ---@return boolean, boolean at_once  whether nothing is to be waited for before that is known
 local function may_be_forgotten(self, host)
   local me, at_once, maybe = task.me(), not host.wake, false
   for conn in pairs(self.lent) do
     local holder = self.holders[conn]
     at_once = at_once or holder == me
-    maybe = maybe or type(holder) ~= "table" or holder.done ~= false
+    maybe = maybe or not conn.request and (type(holder) ~= "table" or holder.done ~= false)
   end
   return maybe or at_once, at_once
 end
