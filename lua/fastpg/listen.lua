@@ -27,6 +27,7 @@ Listener.__index = Listener
 
 local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds between attempts to connect again
 local COMMAND_TIMEOUT = 30
+local LONGEST_NAME = 63
 
 local function no_limit() return nil end
 
@@ -227,6 +228,9 @@ end
 local function stop(self)
   self.stopped = true
   if self.db.listener == self then self.db.listener = false end
+  for subscription in pairs(self.subscriptions) do
+    if subscription.entry then task.signal(subscription.entry) end
+  end
   if self.reader then self.host.wake(self.reader) elseif not self.spawned then drop(self) end
 end
 
@@ -241,6 +245,9 @@ local function listener_for(db, channel, what)
   local root = db.root
   if type(channel) ~= "string" or channel == "" then
     errors.argument("%s: the name of a channel expected, got %s", what, type(channel))
+  end
+  if #channel > LONGEST_NAME then -- the server would listen to its beginning, and nothing ever come
+    errors.argument("%s: the name of a channel has at most %d bytes, this one %d", what, LONGEST_NAME, #channel)
   end
   if not root.pool or root.closed then errors.raise("closed", "the database is not connected") end
   local self = root.listener or start(root)
@@ -266,8 +273,7 @@ local function receive(self, seconds)
   end)
 end
 
--- Looks for what came, waiting `seconds` for it.
-local function look(self, seconds)
+local function look_now(self, seconds)
   local deadline = core.clock() + seconds
   if pcall(receive, self, seconds) then return end
   if self.shared then
@@ -277,6 +283,15 @@ local function look(self, seconds)
   elseif not self.retry or core.clock() >= self.retry then
     self.retry = not recover(self, deadline) and core.clock() + 1 or nil
   end
+end
+
+-- Looks for what came, waiting `seconds` for it.  What it runs itself is no occasion to give it out.
+local function look(self, seconds)
+  local before = self.looking
+  self.looking = true
+  local ok, err = pcall(look_now, self, seconds)
+  self.looking = before
+  if not ok then error(err, 0) end
 end
 
 --- After each statement outside of transactions.
@@ -403,7 +418,7 @@ end
 
 Subscription.__call = function(subscription)
   local self = subscription.listener
-  local deadline = subscription.timeout and core.clock() + subscription.timeout
+  local deadline = subscription.timeout and core.clock() + subscription.timeout or nil
   while self do
     if subscription.first <= subscription.last then
       local n = subscription[subscription.first]
