@@ -455,11 +455,14 @@ for _, kind in ipairs{ "one connection", "a pool" } do
         fastpg.sleep(0.01)
         t:cancel()
         is(error_of(t.wait, t), "canceled")
+        local listening
         t = fastpg.spawn(function()
-          for _ in db:notifications("news") do error "nothing was sent" end
+          local rows = db:notifications("news")
+          listening = true
+          for _ in rows do error "nothing was sent" end
           return "closed"
         end)
-        fastpg.sleep(0.1)
+        repeat fastpg.sleep(0.01) until listening
         db:close()
         assert(t:wait() == "closed")
       end)
