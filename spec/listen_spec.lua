@@ -457,9 +457,9 @@ for _, kind in ipairs{ "one connection", "a pool" } do
         is(error_of(t.wait, t), "canceled")
         local listening
         t = fastpg.spawn(function()
-          local rows = db:notifications("news")
+          local all = db:notifications("news")
           listening = true
-          for _ in rows do error "nothing was sent" end
+          for _ in all do error "nothing was sent" end
           return "closed"
         end)
         repeat fastpg.sleep(0.01) until listening
