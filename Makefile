@@ -95,7 +95,7 @@ test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing 
 	@$(call run_specs,$(ALL_LUAS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
-run_specs = tools/deps.sh build run server test hosts $(if $(filter luajit,$(1)),nginx) $(1) && \
+run_specs = tools/deps.sh build run server test hosts $(if $(filter luajit,$(1)),nginx love neovim) $(1) && \
   $(if $(filter luajit,$(1)),tools/nginx.sh &&) \
   for lua in $(1); do $(MAKE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
 

@@ -66,6 +66,14 @@ look() {
         [ -f /usr/share/nginx/src/configure ] || need nginx-dev "nginx's headers"
         has curl || need curl curl
         ;;
+      love)
+        PATH=$PATH:/usr/games has love || need love "LÖVE"
+        has xvfb-run || need xvfb "an X server without a screen (xvfb-run)"
+        has xauth || need xauth xauth
+        ;;
+      neovim)
+        has nvim || need neovim Neovim
+        ;;
       lint)
         has luacheck || need lua-check luacheck
         ;;

@@ -27,6 +27,7 @@ Listener.__index = Listener
 
 local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds between attempts to connect again
 local COMMAND_TIMEOUT = 30
+local LONGEST_NAME = 63
 
 local function no_limit() return nil end
 
@@ -146,9 +147,11 @@ end
 local function run_commands(self)
   while self.commands[1] do
     local command = table.remove(self.commands, 1)
+    self.command = command
     self.conn.deadline, self.conn.overdue = core.clock() + COMMAND_TIMEOUT, nil
     local ok, err = pcall(self.conn.simple, self.conn, command.sql)
     self.conn.deadline = nil
+    self.command = nil
     if not ok then command.error = err end
     task.signal(command.entry)
     if not ok and not self.conn.c:usable() then error(err, 0) end
@@ -167,7 +170,24 @@ local function read(self)
   end
 end
 
+-- Nobody listens any more.
+---@param err table?  what those are told who are about to
+local function stop(self, err)
+  self.stopped = true
+  if self.db.listener == self then self.db.listener = false end
+  for subscription in pairs(self.subscriptions) do
+    if subscription.entry then task.signal(subscription.entry) end
+  end
+  for _, command in ipairs(self.commands) do
+    command.error = err or errors.new("closed", "the database is closed")
+    task.signal(command.entry)
+  end
+  self.commands = {}
+  if self.reader then self.host.wake(self.reader) elseif not self.spawned then drop(self) end
+end
+
 local function read_on(self)
+  if not self.stopped then connect(self) end
   while not self.stopped do
     local ok, err = pcall(read, self)
     if not ok and errors.is(err, "closed") then self.stopped = true end -- the host is about to end
@@ -177,9 +197,8 @@ end
 
 local function reader(self)
   self.reader = coroutine.running()
-  pcall(read_on, self)
-  self.stopped = true
-  if self.db.listener == self then self.db.listener = false end
+  local ok, err = pcall(read_on, self)
+  stop(self, not ok and err or nil)
   drop(self)
 end
 
@@ -214,20 +233,12 @@ local function start(db)
     db = db, host = host, channels = {}, subscriptions = setmetatable({}, { __mode = "k" }), inbox = {}, commands = {},
     delivering = false, stopped = false, shared = not host.wake and db.pool.max_size == 1, spawned = false,
   }, Listener)
+  db.listener = self -- at once: who comes while it connects finds it
   if host.wake then
-    connect(self)
     self.spawned = true
     host.spawn(function() reader(self) end, true)
   end
-  db.listener = self
   return self
-end
-
--- Nobody listens any more.
-local function stop(self)
-  self.stopped = true
-  if self.db.listener == self then self.db.listener = false end
-  if self.reader then self.host.wake(self.reader) elseif not self.spawned then drop(self) end
 end
 
 local function is_heard(self, channel)
@@ -242,6 +253,9 @@ local function listener_for(db, channel, what)
   if type(channel) ~= "string" or channel == "" then
     errors.argument("%s: the name of a channel expected, got %s", what, type(channel))
   end
+  if #channel > LONGEST_NAME then -- the server would listen to its beginning, and nothing ever come
+    errors.argument("%s: the name of a channel has at most %d bytes, this one %d", what, LONGEST_NAME, #channel)
+  end
   if not root.pool or root.closed then errors.raise("closed", "the database is not connected") end
   local self = root.listener or start(root)
   return self, not is_heard(self, channel)
@@ -252,7 +266,8 @@ local function leave(self, channel)
   if self.shared or each_channel(self, function() end) then
     run(self, "UNLISTEN " .. core.quote_ident(channel))
   end
-  if not each_channel(self, function() end) then stop(self) end
+  local others = self.commands[1] or self.command -- who is about to listen
+  if not others and not each_channel(self, function() end) then stop(self) end
 end
 
 -- ---- without a reader -----------------------------------------------------------------------
@@ -266,8 +281,7 @@ local function receive(self, seconds)
   end)
 end
 
--- Looks for what came, waiting `seconds` for it.
-local function look(self, seconds)
+local function look_now(self, seconds)
   local deadline = core.clock() + seconds
   if pcall(receive, self, seconds) then return end
   if self.shared then
@@ -277,6 +291,15 @@ local function look(self, seconds)
   elseif not self.retry or core.clock() >= self.retry then
     self.retry = not recover(self, deadline) and core.clock() + 1 or nil
   end
+end
+
+-- Looks for what came, waiting `seconds` for it.  What it runs itself is no occasion to give it out.
+local function look(self, seconds)
+  local before = self.looking
+  self.looking = true
+  local ok, err = pcall(look_now, self, seconds)
+  self.looking = before
+  if not ok then error(err, 0) end
 end
 
 --- After each statement outside of transactions.
@@ -403,7 +426,7 @@ end
 
 Subscription.__call = function(subscription)
   local self = subscription.listener
-  local deadline = subscription.timeout and core.clock() + subscription.timeout
+  local deadline = subscription.timeout and core.clock() + subscription.timeout or nil
   while self do
     if subscription.first <= subscription.last then
       local n = subscription[subscription.first]

@@ -109,7 +109,7 @@ function step.step(timeout, rows)
   repeat
     run_queue()
     if alive == 0 then break end
-    if queued > 0 then timeout = 0 end
+    if queued > 0 or timeout == nil and alive == in_background then timeout = 0 end
     if timeout == nil and poller:idle() then
       errors.raise("deadlock", "every task waits for another one, and nothing can wake any of them")
     end
