@@ -200,7 +200,7 @@ function methods.checkout(self)
     conn.deadline = deadline
     return conn
   end
-  if root.streams > 0 and errors.is(conn, "timeout") then
+  if root.streams > 0 and (errors.is(conn, "timeout") or errors.is(conn, "deadlock")) then
     conn.message = conn.message .. "; a db:each is being read: use a transaction around both, or db:q"
   end
   error(errors.annotate(conn), 0)
@@ -217,7 +217,8 @@ local function release(root, conn, ok, ...)
   return ...
 end
 
-local function in_turn(conn, fn, ...)
+local function in_turn(conn, bound, fn, ...)
+  bound:connection() -- it may have ended while this coroutine waited
   conn:arm()
   if conn.abandoned then conn:clear() end
   return fn(conn, ...)
@@ -229,8 +230,8 @@ end
 
 --- Runs fn(conn, ...) on the connection that it belongs on.
 function methods.on_connection(self, fn, ...)
-  local conn = methods.bound_connection(self)
-  if conn then return turn.run(conn, in_turn, fn, ...) end
+  local conn, bound = methods.bound_connection(self)
+  if conn then return turn.run(conn, in_turn, bound, fn, ...) end
   conn = methods.checkout(self)
   return closing(conn, lent, self.root, conn, fn, ...)
 end
@@ -381,15 +382,12 @@ end
 function methods.open_stream(self, target, sql, list, n)
   local root = self.root
   local conn, owner = self:bound_connection()
-  if conn then
-    conn:arm()
-    return stream.open(conn, owner, nil, target, sql, list, n)
-  end
+  if conn then return turn.run(conn, in_turn, owner, stream.open, owner, nil, target, sql, list, n) end
   conn = self:checkout()
   root.streams = root.streams + 1
-  return stream.open(conn, nil, function()
+  return stream.open(conn, nil, function(lost)
     root.streams = root.streams - 1
-    conn.pool:checkin(conn)
+    if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
   end, target, sql, list, n)
 end
 

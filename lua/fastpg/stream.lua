@@ -88,12 +88,17 @@ Cursor.__index = Cursor
 
 local cursor_serial = 0
 
+local function fetch_batch(conn, self)
+  if self.owner then self.owner:connection() end -- it may have ended while this coroutine waited
+  conn:arm()
+  return conn:run_once(self.fetch_sql, statement.fetch.rows, self.target, {}, 0)
+end
+
 function Cursor:next_row()
   self.position = self.position + 1
   local row = self.batch[self.position]
   if row == nil and not self.over then
-    self.conn:arm()
-    self.batch = turn.run(self.conn, self.conn.run_once, self.fetch_sql, statement.fetch.rows, self.target, {}, 0)
+    self.batch = turn.run(self.conn, fetch_batch, self)
     self.over = #self.batch < FETCH_ROWS
     self.position = 1
     row = self.batch[1]
@@ -101,17 +106,20 @@ function Cursor:next_row()
   return row
 end
 
+local function close_cursor(conn, self)
+  if not conn.c:usable() or conn.c:transaction_status() ~= "intrans" then return end
+  if self.owner and self.owner.over then return end -- and the cursor with it
+  conn:arm_recovery()
+  conn:simple("CLOSE " .. self.name)
+end
+
 function Cursor:finish()
-  local conn = self.conn
-  if self.name and conn.c:usable() and conn.c:transaction_status() == "intrans" then
-    conn:arm_recovery()
-    conn:simple("CLOSE " .. self.name)
-  end
+  if self.name then turn.run_by(self.conn, core.clock() + self.conn.GRACE, close_cursor, self) end
 end
 
 local cursor_kinds = { select = true, with = true, values = true, table = true }
 
-local function open_cursor(conn, target, sql, list, n)
+local function open_cursor(conn, target, sql, list, n, owner)
   local kind, modifies, several = core.statement_kind(sql, conn.standard_strings)
   if not cursor_kinds[kind] or modifies or several then -- e.g. INSERT … RETURNING has no cursor
     local all = conn:run_list(sql, statement.fetch.rows, target, list, n)
@@ -121,7 +129,7 @@ local function open_cursor(conn, target, sql, list, n)
   local name = "fastpg_cursor_" .. cursor_serial
   conn:run_once(("DECLARE %s NO SCROLL CURSOR FOR %s"):format(name, sql), statement.fetch.status, nil, list, n)
   return setmetatable({
-    conn = conn, target = target, name = name, batch = {}, position = 0,
+    conn = conn, target = target, owner = owner, name = name, batch = {}, position = 0,
     fetch_sql = ("FETCH %d FROM %s"):format(FETCH_ROWS, name),
   }, Cursor)
 end
@@ -130,12 +138,13 @@ end
 
 local Stream = { __name = "fastpg.each" }
 
--- On 5.1 and LuaJIT tables have no __gc: a proxy userdata stands in.
+-- On 5.1 and LuaJIT tables have no __gc: a proxy userdata stands in.  An error of fn ends there: LuaJIT
+-- would raise it in whatever code happened to run.
 function stream.on_collect(object, fn)
   local proxy = rawget(_G, "newproxy")
   if not proxy then return end
   object.sentinel = proxy(true)
-  getmetatable(object.sentinel).__gc = fn
+  getmetatable(object.sentinel).__gc = function() pcall(fn) end
 end
 
 -- Whether the connection is still the one that this stream may use.
@@ -162,8 +171,7 @@ local function abandon(self)
   local owned = is_owned(self)
   self.source = nil
   if self.release then
-    source.conn:close()
-    self.release()
+    self.release(true)
   elseif owned and getmetatable(source) == Single then
     source.conn.abandoned = true -- the next statement makes room for itself
   end
@@ -201,11 +209,11 @@ Stream.__gc = abandon
 --- Opens a stream on a connection: in a transaction a cursor, else in single-row mode.
 ---@param conn table
 ---@param owner table?  the bound database whose connection this is
----@param release fun()?  gives back a connection that is the stream's own
+---@param release fun(lost: boolean?)?  gives back a connection that is the stream's own
 ---@param target table  what rows become (statement.fetch)
 function stream.open(conn, owner, release, target, sql, list, n)
   if conn.abandoned then conn:clear() end
-  local ok, source = pcall(conn.in_transaction and open_cursor or open_single, conn, target, sql, list, n)
+  local ok, source = pcall(conn.in_transaction and open_cursor or open_single, conn, target, sql, list, n, owner)
   if not ok then
     if release then release() end
     error(source, 0)

@@ -12,6 +12,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local options = require "fastpg.options"
 local statement = require "fastpg.statement"
+local turn = require "fastpg.turn"
 
 local transaction = {}
 
@@ -56,7 +57,7 @@ local function check_options(opts, what)
 end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
-local function commit(conn)
+local function commit_now(conn)
   if conn.c:transaction_status() == "idle" then
     errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own")
   end
@@ -68,8 +69,18 @@ local function commit(conn)
   conn.in_transaction = false
 end
 
+-- Another coroutine may be in the middle of a statement of this transaction: that comes first.
+local function commit(conn) return turn.run(conn, commit_now) end
+
+-- What such a one does is of no use any more.
+local function undo_by(conn, fn)
+  if turn.is_taken(conn) then conn:cancel() end
+  return pcall(turn.run_by, conn, core.clock() + conn.GRACE, fn)
+end
+
 local function roll_back(conn)
-  if not conn:reset() then conn:close() end -- and the server rolls back by itself
+  local ok, clean = undo_by(conn, conn.reset)
+  if not (ok and clean) then conn:close() end -- and the server rolls back by itself
 end
 
 -- A failure at BEGIN leaves nothing open.
@@ -117,21 +128,23 @@ local savepoints = 0
 local function nested(db, conn, fn)
   savepoints = savepoints + 1
   local name = "fastpg_" .. savepoints
-  conn:arm()
-  conn:simple("SAVEPOINT " .. name)
-  local function release()
-    conn:arm()
-    conn:simple("RELEASE SAVEPOINT " .. name)
+  local function run(command)
+    return turn.run(conn, function()
+      conn:arm()
+      conn:simple(command .. name)
+    end)
   end
+  local function release() run "RELEASE SAVEPOINT " end
   local function undo_work()
+    conn:arm_recovery()
     conn:settle()
     conn:simple(("ROLLBACK TO SAVEPOINT %s; RELEASE SAVEPOINT %s"):format(name, name))
   end
   local function undo()
     if not conn.c:usable() then return end
-    conn:arm_recovery()
-    if not pcall(undo_work) then conn:close() end -- it can't be brought back to a known state
+    if not undo_by(conn, undo_work) then conn:close() end -- it can't be brought back to a known state
   end
+  run "SAVEPOINT "
   return run_inside(db, conn, fn, release, undo)
 end
 
@@ -176,8 +189,10 @@ function transaction.begin(db, opts)
     if conn.in_transaction then
       errors.raise("active_sql_transaction", "begin: a transaction is open here: db:transaction nests")
     end
-    conn:arm()
-    start(conn, command)
+    turn.run(conn, function()
+      conn:arm()
+      start(conn, command)
+    end)
     local tx = db:bind(conn, "transaction")
     tx:own("transaction")
     return tx

@@ -50,22 +50,23 @@ local function wait_until_free(conn, entry, deadline)
   until conn.user == nil
 end
 
-local function queue_up(conn)
+local function queue_up(conn, deadline)
   local what = "the connection is in use by another coroutine: this call"
   local entry = task.entry(wait.pick(conn.pool and conn.pool.config.loop), what)
   conn.turns = conn.turns or {}
   conn.turns[#conn.turns + 1] = entry
-  local ok, err = pcall(task.waiting_for, { conn.user }, false, what, wait_until_free, conn, entry, conn.deadline_of())
+  local function in_use() return conn.user and { conn.user } end
+  local ok, err = pcall(task.waiting_for, in_use, false, what, wait_until_free, conn, entry, deadline)
   remove(conn.turns, entry)
   if not ok then error(err, 0) end
 end
 
-local function take(conn, me)
+local function take(conn, me, deadline)
   if conn.user == me then
     conn.depth = conn.depth + 1
     return
   end
-  if conn.user ~= nil or conn.turns and conn.turns[1] then queue_up(conn) end
+  if conn.user ~= nil or conn.turns and conn.turns[1] then queue_up(conn, deadline or conn.deadline_of()) end
   conn.user, conn.depth = me, 1
 end
 
@@ -84,6 +85,20 @@ function turn.run(conn, fn, ...)
   local me = task.me()
   take(conn, me)
   return closing(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
+end
+
+--- The same for what has to be done whatever the time of the statement is: the turn must come by
+--- `deadline`.
+---@param deadline number
+function turn.run_by(conn, deadline, fn, ...)
+  local me = task.me()
+  take(conn, me, deadline)
+  return closing(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
+end
+
+--- Whether another coroutine is in the middle of a statement there.
+function turn.is_taken(conn)
+  return conn.user ~= nil and conn.user ~= task.me()
 end
 
 return turn
