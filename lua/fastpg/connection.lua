@@ -86,7 +86,7 @@ end
 --- The time that a statement has from here on, and the host that it waits with.
 function Connection:arm()
   local host = self.pick()
-  self.wait, self.spend = host.wait, host.spend
+  self.wait, self.spend, self.wake = host.wait, host.spend, host.wake
   if self.canceling then self:end_cancel() end
   self.check_canceled()
   self.deadline, self.overdue = self.deadline_of(), nil
@@ -94,7 +94,8 @@ end
 
 --- Time to clean up after a failure, whatever the statement's own was.
 function Connection:arm_recovery()
-  self.wait = self.pick().wait
+  local host = self.pick()
+  self.wait, self.wake = host.wait, host.wake
   self.deadline, self.overdue = core.clock() + Connection.GRACE, nil
   if self.canceling then pcall(self.end_cancel, self) end
 end
@@ -158,7 +159,14 @@ function Connection:await(want)
     left = deadline - core.clock()
     if left <= 0 then return time_out(self) end
   end
-  if self.wait(self.fd, want, left) == "woken" then interrupt(self) end
+  self.waiter = coroutine.running()
+  local ready = self.wait(self.fd, want, left)
+  self.waiter = nil
+  if self.doomed then
+    self:close()
+    errors.raise("closed", "the connection was closed while its statement ran")
+  end
+  if ready == "woken" then interrupt(self) end
 end
 
 --- For those who seldom wait: looks whether the time is over.
@@ -404,7 +412,15 @@ function Connection:is_clean()
   return self.c:idle() and not self.canceling
 end
 
+-- Its socket is not closed under a coroutine that waits for it: a host would never tell that one, and
+-- nginx must not be left with it.
 function Connection:close()
+  local co = self.waiter
+  if co and self.wake and co ~= coroutine.running() and coroutine.status(co) ~= "dead" then
+    self.doomed = true
+    self.wake(co)
+    return
+  end
   self.c:close()
 end
 

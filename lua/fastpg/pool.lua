@@ -32,6 +32,7 @@ local PING_TIMEOUT = 5
 local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
 local LOOK_LATER = 5.0 -- while all that are lent have users that are alive
 local COLLECT_PAUSE = 20 -- times as long as the collector took until it runs again
+local PATIENCE = 3.0 -- waiting longer than this for what can't come is refused at once
 local TURN = 1.0 -- whoever does not take their turn in this time will not come
 
 --- Makes a pool; no connection is opened yet.
@@ -142,6 +143,7 @@ local function reap(self)
   end
   for conn in pairs(self.lent) do
     if conn.request and conn.host.is_lost(conn.fd, conn.request) then
+      conn.waiter = nil -- nobody waits for it any more
       self:discard(conn)
     end
   end
@@ -165,10 +167,15 @@ local function exhausted(self)
   return what .. " in use"
 end
 
--- Weak: that somebody waits for them must not keep those who were forgotten.
+-- Who has the connections; nil where that is not known of each.
 local function holders(self)
-  local list = setmetatable({}, { __mode = "v" })
-  for conn in pairs(self.lent) do list[#list + 1] = self.holders[conn] end
+  local list = {}
+  if next(self.places) or #self.idle > 0 then return nil end
+  for conn in pairs(self.lent) do
+    local holder = self.holders[conn]
+    if not holder then return nil end
+    list[#list + 1] = holder
+  end
   return list
 end
 
@@ -212,6 +219,11 @@ local function interruptible(host, place)
   end
 end
 
+-- Tells who waits in `close` when nothing is in use any more.
+local function tell_closer(self)
+  if self.closer and not next(self.places) and not next(self.lent) then task.signal(self.closer) end
+end
+
 local function leave_place(self, place, ok)
   if not self.places[place] then return end
   self.places[place] = nil
@@ -219,6 +231,7 @@ local function leave_place(self, place, ok)
   if ok then return end
   self.size = self.size - 1
   serve(self)
+  tell_closer(self)
 end
 
 -- Lua 5.4 closes it with a coroutine that was opening a connection.
@@ -270,7 +283,7 @@ function Pool:discard(conn)
   self.size = self.size - 1
   self.counts.closed = self.counts.closed + 1
   serve(self)
-  if self.closer and not next(self.lent) then task.signal(self.closer) end
+  tell_closer(self)
 end
 
 local function too_old(self, conn, now)
@@ -306,7 +319,7 @@ end
 -- ---- lending --------------------------------------------------------------------------------
 
 local function lend(self, conn, host)
-  conn.wait, conn.spend = host.wait, host.spend
+  conn.wait, conn.spend, conn.wake = host.wait, host.spend, host.wake
   self.lent[conn], self.holders[conn] = true, task.me()
   if not conn.request then hold(self, conn, host) end
   self.counts.acquired = self.counts.acquired + 1
@@ -337,7 +350,10 @@ local Waiting = { __close = function(waiting)
 end }
 
 local function wait_in_queue(self, host, waiting, limit)
-  local ok, err = pcall(task.waiting_for, holders(self), true, exhausted(self) .. ": waiting for one",
+  -- a short wait is an error soon enough, and of the kind that whoever set the time expects
+  local long = limit - core.clock() > PATIENCE
+  local function others() return long and not waiting.entry.turn and holders(self) or nil end
+  local ok, err = pcall(task.waiting_for, others, true, exhausted(self) .. ": waiting for one",
     wait_for_turn, self, host, waiting.entry, limit)
   waiting.over = true
   leave_queue(self, waiting.entry, ok)
@@ -445,11 +461,15 @@ function Pool:stats()
   return stats
 end
 
-local function close_lent(self)
+local function close_lent(self, host)
   self.over = true -- for those being opened
-  local list = {}
+  local list, ends = {}, core.clock() + TURN
   for conn in pairs(self.lent) do list[#list + 1] = conn end
   for _, conn in ipairs(list) do self:discard(conn) end
+  for _, conn in ipairs(list) do -- those that wait for one close it themselves
+    while conn.c:usable() and host.wake and core.clock() < ends do host.wait(nil, nil, 0.001) end
+    conn.c:close() -- its loop is over
+  end
 end
 
 --- Closes what is idle, and each connection in use when it comes back.
@@ -462,11 +482,11 @@ function Pool:close(timeout)
   serve(self)
   if not timeout then return end
   local host = wait.pick(self.config.loop)
-  if host.wake and next(self.lent) then -- else nobody can run to give one back
+  if host.wake and (next(self.places) or next(self.lent)) then -- else nobody can run to give one back
     self.closer = task.entry(host, "close")
     task.park(self.closer, timeout)
   end
-  close_lent(self)
+  close_lent(self, host)
 end
 
 return Pool

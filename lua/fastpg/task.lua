@@ -23,7 +23,7 @@ local task = {}
 -- A coroutine keeps its task, and the task the coroutine: were either value strong, LuaJIT would never
 -- collect them.
 local by_thread = setmetatable({}, { __mode = "kv" }) -- coroutine -> its task
-local waits_for = setmetatable({}, { __mode = "k" }) -- who -> weak list of whom it waits for
+local waits_for = setmetatable({}, { __mode = "kv" }) -- who -> { others = fn, any = }: whom it waits for
 
 local unpack = table.unpack or unpack
 local function pack(...) return { n = select("#", ...), ... } end
@@ -116,15 +116,51 @@ function task.me()
   return by_thread[co] or co
 end
 
--- Whether `from` waits, directly or through others, for `who`.
-local function reaches(from, who, seen)
-  if from == who then return true end
-  if seen[from] then return false end
-  seen[from] = true
-  for _, next_one in pairs(waits_for[from] or {}) do
-    if reaches(next_one, who, seen) then return true end
+-- Whom `who` waits for at this moment, and whether one of them is enough; nil: it can go on by itself.
+local function needs(who)
+  local waiting = waits_for[who]
+  if not waiting or type(who) == "table" and who.canceled then return nil end
+  return waiting.others(), waiting.any
+end
+
+-- Adds to `graph` everybody that `others` wait for, directly or through others.
+local function explore(graph, others)
+  for _, who in ipairs(others) do
+    if graph[who] == nil then
+      local list, any = needs(who)
+      graph[who] = list and { list = list, any = any } or false
+      if list then explore(graph, list) end
+    end
   end
-  return false
+end
+
+local function is_stuck(graph, node)
+  for _, who in ipairs(node.list) do
+    local stuck = graph[who] ~= false
+    if stuck ~= node.any then return stuck end -- one is enough: to be stuck, or to go on
+  end
+  return node.any and #node.list > 0
+end
+
+-- Whether `me`, once it waits for those, would wait for ever: everybody is taken to be stuck who is not
+-- found to go on.
+local function is_circle(me, others, any)
+  local graph = { [me] = { list = others, any = any } }
+  explore(graph, others)
+  local changed
+  repeat
+    changed = false
+    for who, node in pairs(graph) do
+      if node and not is_stuck(graph, node) then graph[who], changed = false, true end
+    end
+  until not changed
+  return graph[me] ~= false
+end
+
+-- The list is forgotten with this call: who waits must not keep those who are gone.
+local function would_be_circle(me, others, any)
+  local list = others()
+  return list ~= nil and is_circle(me, list, any)
 end
 
 --- The running coroutine waits for nobody: in nginx it may be one that was killed in a wait, and is used
@@ -135,21 +171,18 @@ end
 
 --- Runs fn(...) while it is known that this coroutine waits for all (or any) of those; raises where
 --- that would be a circle.
----@param others table  list of tasks and coroutines, as `me` gives them; it may be weak
+---@param others fun(): table?  list of tasks and coroutines, as `me` gives them; nil: it is over
 ---@param any boolean  one of them is enough to go on
 function task.waiting_for(others, any, what, fn, ...)
-  local me, closed, open = task.me(), 0, 0
-  local list = setmetatable({}, { __mode = "v" })
-  for _, other in pairs(others) do
-    list[#list + 1] = other
-    if reaches(other, me, {}) then closed = closed + 1 else open = open + 1 end
-  end
-  if closed > 0 and (not any or open == 0) then
+  local me = task.me()
+  if would_be_circle(me, others, any) then
     errors.raise("deadlock", what .. " would never end: what it waits for waits for this coroutine")
   end
   local before = waits_for[me]
-  waits_for[me] = list
+  local node = { others = others, any = any } -- held by this coroutine alone, with what the function refers to
+  waits_for[me] = node
   local results = pack(pcall(fn, ...))
+  node.others = nil
   waits_for[me] = before
   if not results[1] then error(results[2], 0) end
   return unpack(results, 2, results.n)
@@ -251,7 +284,8 @@ local function until_over(tasks, what, is_over)
     while not is_over() do step.step(nil) end
     return
   end
-  task.waiting_for(tasks, false, what, function()
+  local function left() return not is_over() and tasks or nil end
+  task.waiting_for(left, false, what, function()
     while not is_over() do
       local entry = task.entry(here, what)
       for _, t in ipairs(tasks) do
@@ -353,6 +387,7 @@ function task.sleep(seconds)
     errors.argument("fastpg.sleep: a number of seconds expected, got %s", type(seconds))
   end
   local host, ends = wait.pick(nil), core.clock() + seconds
+  task.check() -- a cancel that came too late for the statement before
   repeat
     host.wait(nil, nil, math.max(ends - core.clock(), 0))
     task.check()
