@@ -6,6 +6,7 @@
 -- descriptor is a gate (csrc/gate.c), readable when the connection is ready, the time is over or
 -- somebody wakes it: of timers and threads copas offers too little in its older versions.
 
+local bell = require "fastpg.wait.copas_bell"
 local copas = require "copas"
 local core = require "fastpg.core"
 local gates = require "fastpg.gates"
@@ -35,8 +36,11 @@ end
 
 local waiting = setmetatable({}, { __mode = "k" }) -- coroutine -> the socket it waits for
 
+local function new_socket() return setmetatable({ gate = gates.take() }, Socket) end
+
 function host.wait(fd, mode, timeout)
-  local socket = setmetatable({ gate = gates.take() }, Socket)
+  if not fd then return bell.wait(new_socket, timeout) end
+  local socket = new_socket()
   socket.gate:arm(fd, mode, timeout)
   local co = coroutine.running()
   waiting[co] = socket
@@ -48,7 +52,7 @@ end
 
 function host.wake(co)
   local socket = waiting[co]
-  if socket then socket.gate:wake() end
+  if socket then socket.gate:wake() else bell.wake(co) end
 end
 
 function host.spawn(fn)

@@ -57,10 +57,22 @@ function host.wake(co)
   if t then t.call:signal() end
 end
 
+host.leave = cqueues.cancel -- the descriptor is about to be closed by another coroutine
+function host.loop() return (cqueues.running()) end
+
+local spawned = setmetatable({}, { __mode = "k" }) -- controller -> functions, for it starts the last one first
+
 function host.spawn(fn)
   local controller = cqueues.running()
   if not controller then errors.raise("no_loop", "no cqueues controller is running: spawn inside of one") end
-  controller:wrap(fn)
+  local list = spawned[controller] or { first = 1, last = 0 }
+  spawned[controller], list.last = list, list.last + 1
+  list[list.last] = fn
+  controller:wrap(function()
+    local next_one = list[list.first]
+    list[list.first], list.first = nil, list.first + 1
+    next_one()
+  end)
 end
 
 -- Not in a coroutine inside of a controller's: a yield would go to whoever resumed that one.

@@ -6,36 +6,17 @@
 -- is a gate's (csrc/gate.c), which turns readable for all three: always when nothing but a call or the
 -- time is waited for, and for connections where there are tasks, that is, where there is `spawn`.
 
-local gates = require "fastpg.gates"
+local core = require "fastpg.core"
+local gated = require "fastpg.wait.gated"
 
 local custom = {}
 
-local MAIN = {} -- stands for the main thread, where Lua 5.1 has no name for it
 
-local function yes() return true end
-
--- A wait that can be woken, by a gate.
-local function gated(user)
-  local waiting = setmetatable({}, { __mode = "k" }) -- coroutine -> its gate
-
-  local function wait(fd, mode, timeout)
-    local gate = gates.take()
-    gate:arm(fd, mode, timeout)
-    local co = coroutine.running() or MAIN
-    waiting[co] = gate
-    user.wait(gate:fd(), "r", timeout)
-    local result = gate:result()
-    waiting[co] = nil
-    gates.give(gate)
-    if result ~= "timeout" then return result end
-  end
-
-  local function wake(co)
-    local gate = waiting[co or MAIN]
-    if gate then gate:wake() end
-  end
-
-  return wait, wake
+-- In a coroutine it depends on what is around the call (a callback of sort, say); in the main thread on
+-- the user's wait.
+local function can_wait()
+  local co, is_main = coroutine.running()
+  return co == nil or is_main or core.is_yieldable()
 end
 
 --- The host of a user's table.
@@ -44,7 +25,7 @@ function custom.new(user)
   local host = { name = type(user.name) == "string" and user.name or "custom" }
   local wait
   wait, host.wake = gated(user)
-  host.can_wait = user.can_wait or yes
+  host.can_wait = user.can_wait or can_wait
   host.wait = wait
   if not user.spawn then
     function host.wait(fd, mode, timeout)
@@ -53,11 +34,15 @@ function custom.new(user)
     end
     return host
   end
-  -- the user's spawn may run it at once
+  local first, last, list = 1, 0, {} -- started in order, whatever order coroutines go on in
   function host.spawn(fn)
+    last = last + 1
+    list[last] = fn
     user.spawn(function()
-      wait(nil, nil, 0)
-      fn()
+      wait(nil, nil, 0) -- the user's spawn may run it at once
+      local next_one = list[first]
+      list[first], first = nil, first + 1
+      next_one()
     end)
   end
   return host
