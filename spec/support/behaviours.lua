@@ -1361,7 +1361,7 @@ end)
 
 add("tables: metamethods wait too", { blocking = true }, function(t)
   local db = t:pool(4)
-  t:admin():execute [[drop table if exists b_cat; create table b_cat (id serial primary key, name text not null, weight int);
+  t:admin():execute [[drop table if exists b_cat cascade; create table b_cat (id serial primary key, name text not null, weight int);
     insert into b_cat (name, weight) select 'cat ' || g, g from generate_series(1, 20) g;
     create or replace view b_slow as select id, name from b_cat, pg_sleep(0.1) limit 2]]
   local ticker = t.host ~= "block" and t:tick()
