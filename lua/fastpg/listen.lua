@@ -145,22 +145,24 @@ end
 
 -- LISTEN and UNLISTEN of others, who wait for them.
 local function run_commands(self)
-  while self.commands[1] do
+  local conn = self.conn -- not there any more where somebody stopped it meanwhile
+  while self.commands[1] and not self.stopped do
     local command = table.remove(self.commands, 1)
     self.command = command
-    self.conn.deadline, self.conn.overdue = core.clock() + COMMAND_TIMEOUT, nil
-    local ok, err = pcall(self.conn.simple, self.conn, command.sql)
-    self.conn.deadline = nil
+    conn.deadline, conn.overdue = core.clock() + COMMAND_TIMEOUT, nil
+    local ok, err = pcall(conn.simple, conn, command.sql)
+    conn.deadline = nil
     self.command = nil
     if not ok then command.error = err end
     task.signal(command.entry)
-    if not ok and not self.conn.c:usable() then error(err, 0) end
+    if not ok and not conn.c:usable() then error(err, 0) end
   end
 end
 
 local function read(self)
   while not self.stopped do
     run_commands(self)
+    if self.stopped then break end
     drain(self, self.conn)
     deliver(self)
     if not self.stopped and not self.commands[1] then
@@ -184,6 +186,10 @@ local function stop(self, err)
   end
   self.commands = {}
   if self.reader then self.host.wake(self.reader) elseif not self.spawned then drop(self) end
+  if self.host.leave and self.conn and self.conn.c:usable() then -- a controller of cqueues: it may be over
+    self.host.leave(self.conn.c:fd())
+    drop(self)
+  end
 end
 
 local function read_on(self)
@@ -230,7 +236,8 @@ end
 local function start(db)
   local host = wait.pick(db.config.loop)
   local self = setmetatable({
-    db = db, host = host, channels = {}, subscriptions = setmetatable({}, { __mode = "k" }), inbox = {}, commands = {},
+    db = db, host = host, loop = host.loop and host.loop(), channels = {}, heard = {},
+    subscriptions = setmetatable({}, { __mode = "k" }), inbox = {}, commands = {},
     delivering = false, stopped = false, shared = not host.wake and db.pool.max_size == 1, spawned = false,
   }, Listener)
   db.listener = self -- at once: who comes while it connects finds it
@@ -241,13 +248,28 @@ local function start(db)
   return self
 end
 
+-- Whether the reader is in another loop, which may be over (a controller of cqueues).
+local function is_elsewhere(self)
+  return self.spawned and self.host.loop ~= nil and self.host.loop() ~= self.loop
+end
+
+-- A listener in this loop in the place of one in another.
+local function move(self)
+  local new = start(self.db)
+  new.channels, new.subscriptions = self.channels, self.subscriptions
+  for subscription in pairs(self.subscriptions) do subscription.listener = new end
+  stop(self)
+  post_gap(new)
+  return new
+end
+
 local function is_heard(self, channel)
   local heard = self.channels[channel] ~= nil
   for subscription in pairs(self.subscriptions) do heard = heard or subscription.channel == channel end
   return heard
 end
 
--- The listener, and whether it has to be told of this channel.
+-- The listener, and whether the server is to be told of this channel.
 local function listener_for(db, channel, what)
   local root = db.root
   if type(channel) ~= "string" or channel == "" then
@@ -258,11 +280,13 @@ local function listener_for(db, channel, what)
   end
   if not root.pool or root.closed then errors.raise("closed", "the database is not connected") end
   local self = root.listener or start(root)
-  return self, not is_heard(self, channel)
+  if is_elsewhere(self) and wait.pick(root.config.loop) == self.host then self = move(self) end
+  return self, not self.heard[channel]
 end
 
 local function leave(self, channel)
   if is_heard(self, channel) then return end
+  self.heard[channel] = nil
   if self.shared or each_channel(self, function() end) then
     run(self, "UNLISTEN " .. core.quote_ident(channel))
   end
@@ -342,6 +366,7 @@ function methods.listen(db, channel, fn)
       error(err, 0)
     end
   end
+  self.heard[channel] = true
   local list = self.channels[channel] or {}
   list[#list + 1] = fn
   self.channels[channel] = list
@@ -413,7 +438,7 @@ local function close(subscription)
 end
 
 local function await(self, subscription, deadline)
-  local left = deadline and math.max(deadline - core.clock(), 0)
+  local left = deadline and math.max(deadline - core.clock(), 0) or nil
   if self.spawned then
     subscription.entry = task.entry(wait.pick(self.db.config.loop), "notifications")
     task.park(subscription.entry, left)
@@ -467,6 +492,7 @@ function methods.notifications(db, channel, timeout)
       error(err, 0)
     end
   end
+  self.heard[channel] = true
   return subscription, nil, nil, subscription
 end
 
