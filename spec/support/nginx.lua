@@ -188,7 +188,7 @@ end
 function Server:signal(name) os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid)) end
 
 function Server:workers()
-  return output(("ps -o pid= --ppid %d"):format(self.pid)):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
+  return output(("grep -ls '^PPid:[[:space:]]*%d$' /proc/[0-9]*/status | cut -d/ -f3"):format(self.pid)):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "")
 end
 
 function Server:reload() self:signal "HUP" end
