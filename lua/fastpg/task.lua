@@ -16,6 +16,7 @@ local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local step = require "fastpg.wait.step"
+local stepper = require "fastpg.stepper"
 local wait = require "fastpg.wait"
 
 local task = {}
@@ -280,8 +281,8 @@ end
 -- from here.
 local function until_over(tasks, what, is_over)
   local here = wait.pick(nil)
-  if tasks[1].host == step and not here.wake and not step.is_running() then
-    while not is_over() do step.step(nil) end
+  if tasks[1].host == step and not here.wake and not stepper.is_running() then
+    while not is_over() do stepper.step(nil) end
     return
   end
   local function left() return not is_over() and tasks or nil end
@@ -409,7 +410,7 @@ function task.step(timeout, rows)
   if rows ~= nil and (type(rows) ~= "number" or rows < 1) then
     errors.argument("fastpg.step: rows is a number from 1, got %s", type(rows))
   end
-  local left = step.step(timeout or 0, rows)
+  local left = stepper.step(timeout or 0, rows)
   if #unseen > 0 then report_unseen() end
   return left
 end
@@ -435,7 +436,7 @@ function task.run(...)
     errors.argument("fastpg.run runs the built-in stepper; another loop is set or running: use fastpg.spawn or gather")
   end
   local tasks = spawn_all("fastpg.run", ...)
-  while step.step(nil) do end
+  while stepper.step(nil) do end
   raise_unseen()
   for _, t in ipairs(tasks) do
     if not t.results then error(t.error, 0) end

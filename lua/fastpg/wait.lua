@@ -16,6 +16,7 @@ local block = require "fastpg.wait.block"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local step = require "fastpg.wait.step"
+local stepper = require "fastpg.stepper"
 
 local wait = {}
 
@@ -108,7 +109,7 @@ function wait.pick(loop)
   else
     host = around()
     if not host then
-      if not step.is_running() then refuse_to_freeze() end
+      if not stepper.is_running() then refuse_to_freeze() end
       return block
     end
   end

@@ -10,7 +10,6 @@ local core = require "fastpg.core"
 local gates = require "fastpg.gates"
 
 local bell = {}
-
 local ELSEWHERE = { insert = function() end, push = function() end } -- looks like a queue of copas's
 
 local parked = {} -- coroutine -> when it goes on; math.huge: when it is called only

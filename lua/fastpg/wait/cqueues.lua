@@ -17,12 +17,8 @@ local host = { name = "cqueues", method = "cqueues.poll", exact = true }
 local tools = setmetatable({}, { __mode = "k" })
 
 local function tools_of(co)
-  local t = tools[co]
-  if not t then
-    t = { r = { events = "r" }, w = { events = "w" }, call = condition.new() }
-    tools[co] = t
-  end
-  return t
+  tools[co] = tools[co] or { r = { events = "r" }, w = { events = "w" }, call = condition.new() }
+  return tools[co]
 end
 
 -- What cqueues.poll returns is what is ready, or the time that is over.
@@ -61,7 +57,6 @@ host.leave = cqueues.cancel -- the descriptor is about to be closed by another c
 function host.loop() return (cqueues.running()) end
 
 local spawned = setmetatable({}, { __mode = "k" }) -- controller -> functions, for it starts the last one first
-
 function host.spawn(fn)
   local controller = cqueues.running()
   if not controller then errors.raise("no_loop", "no cqueues controller is running: spawn inside of one") end

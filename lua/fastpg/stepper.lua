@@ -1,0 +1,125 @@
+-- SPDX-License-Identifier: MIT
+--
+-- stepper: the built-in loop, for games, tools and those who embed Lua: coroutines that wait in one
+-- poll(2) and go on when somebody calls `step`, once per frame say.
+--
+-- Only coroutines that `spawn` made wait here: one of the user's own inside them can't be told apart
+-- from a generator, whose yield would go to the wrong resumer.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+
+local host = { name = "step", method = "poll", exact = true } -- see fastpg.wait
+local stepper = { host = host }
+
+local SLICE = 0.0005 -- seconds of a step after which what is ready waits for the next one
+local ROWS = 1000
+
+local poller = core.poller()
+local slots = {} -- coroutine -> its slot, as long as it lives
+local at = {} -- slot -> coroutine
+local free = {} -- slots of those that ended
+local waiting = {} -- coroutine -> true
+local queue, queued = {}, 0 -- coroutines that go on at once
+local background = {} -- coroutines that nobody waits for the end of
+local running, alive, in_background, rows_left, ends = nil, 0, 0, ROWS, 0
+
+local function enqueue(co)
+  queued = queued + 1
+  queue[queued] = co
+end
+
+---@param fn function
+---@param is_background boolean?  it does not count among those that are left
+function host.spawn(fn, is_background)
+  local co = coroutine.create(fn)
+  if is_background then background[co], in_background = true, in_background + 1 end
+  alive = alive + 1
+  slots[co] = table.remove(free) or alive
+  at[slots[co]] = co
+  enqueue(co)
+end
+
+function host.can_wait() return slots[coroutine.running() or host] ~= nil and core.is_yieldable() end
+
+function host.wait(fd, mode, timeout)
+  local co = coroutine.running()
+  poller:watch(slots[co], fd, mode, timeout)
+  waiting[co] = true
+  local result
+  repeat result = coroutine.yield() until not waiting[co]
+  return result
+end
+
+function host.wake(co)
+  if not waiting[co] then return end
+  waiting[co] = nil
+  poller:forget(slots[co])
+  enqueue(co)
+end
+
+--- Counts rows that were decoded: when a step has had its share, the rest comes in the next one.
+function host.spend(n)
+  local before = rows_left
+  rows_left = before - n
+  if rows_left > 0 and (before % 32 >= n or core.clock() < ends) then return end
+  rows_left = 0
+  if host.can_wait() then host.wait(nil, nil, 0) end
+end
+
+--- Whether a coroutine of the stepper is running.
+function stepper.is_running() return running ~= nil end
+
+local function resume(co, result)
+  running = co
+  local ok, err = true, nil
+  if coroutine.status(co) ~= "dead" then ok, err = coroutine.resume(co, result) end -- else closed by somebody
+  running = nil
+  if coroutine.status(co) == "dead" then
+    if background[co] then background[co], in_background = nil, in_background - 1 end
+    alive, at[slots[co]] = alive - 1, nil
+    free[#free + 1], slots[co] = slots[co], nil
+    if not ok then host.on_error(err, debug.traceback(co)) end
+  elseif not waiting[co] then -- a yield of its own: on with it in the next step
+    waiting[co] = true
+    poller:watch(slots[co], nil, nil, 0)
+  end
+end
+
+local function run_queue()
+  local last, list = queued, queue
+  queue, queued = {}, 0
+  for i = 1, last do resume(list[i], "woken") end
+end
+
+local function run_ready()
+  local slot, mode = poller:next()
+  while slot do
+    local co = at[slot]
+    waiting[co] = nil
+    resume(co, mode)
+    slot, mode = poller:next()
+  end
+end
+
+--- One turn: lets what is ready go on; waits at most `timeout` seconds (nil: for ever) for something.
+---@return boolean  whether coroutines are left
+function stepper.step(timeout, rows)
+  if running then errors.raise("invalid_argument", "fastpg.step and fastpg.run can't be called inside a task") end
+  rows_left, ends = rows or ROWS, core.clock() + SLICE
+  local found
+  repeat
+    run_queue()
+    if alive == 0 then break end
+    if queued > 0 or timeout == nil and alive == in_background then timeout = 0 end
+    if timeout == nil and poller:idle() then
+      errors.raise("deadlock", "every task waits for another one, and nothing can wake any of them")
+    end
+    found = poller:wait(timeout)
+    timeout = 0
+    run_ready()
+  until found == 0 and queued == 0 or rows_left <= 0 or core.clock() >= ends
+  return alive > in_background
+end
+
+return stepper
