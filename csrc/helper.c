@@ -47,7 +47,7 @@ enum {
   MAX_ADDRESSES = 64,
   ADDRESS_BYTES = 80,      /* an IPv6 address and its scope */
   REPEAT_MILLISECONDS = 250,
-  EXIT_MILLISECONDS = 700 /* for the cancels under way when the process ends */
+  EXIT_MILLISECONDS = 2000 /* for the cancels under way when the process ends */
 };
 
 typedef struct job {

@@ -37,6 +37,16 @@ local function collect()
   for _ = 1, 4 do collectgarbage() end
 end
 
+if not yields then
+  it("tasks block on this Lua, one after the other", function()
+    local db = pg.pool(nil, { max_size = 2 })
+    local a, b = fastpg.run(function() return db:item("select 1") end, function() return db:item("select 2") end)
+    assert.are.same({ 1, 2 }, { a, b })
+    db:close()
+  end)
+  return
+end
+
 describe("tasks", function()
   local told
   before_each(function()
@@ -347,15 +357,6 @@ describe("the stepper and the server:", function()
     lock:rollback()
     ticker:wait()
     return t:wait()
-  end
-
-  if not yields then
-    it("tasks block on this Lua, one after the other", function()
-      db = pg.pool(nil, { max_size = 2 })
-      local a, b = fastpg.run(function() return db:item("select 1") end, function() return db:item("select 2") end)
-      assert.are.same({ 1, 2 }, { a, b })
-    end)
-    return
   end
 
   it("a thousand tasks on a pool of ten", function()
@@ -835,8 +836,6 @@ describe("the stepper and the server:", function()
     assert.is_true(activity("true") <= 2)
   end)
 end)
-
-if not yields then return end
 
 describe("a pool under the stepper", function()
   local db, watch

@@ -28,11 +28,18 @@ local function load_host(name)
   local host = loaded[name]
   if not host then
     host = require("fastpg.wait." .. name)
-    host.on_error = step.on_error
+    host.on_error = function(...) return step.on_error(...) end -- which fastpg.task sets
     loaded[name] = host
   end
   return host
 end
+
+-- With this module, not at the first call: what a master of nginx loads its workers may not be allowed to read.
+local function in_nginx()
+  local ngx = rawget(_G, "ngx")
+  return type(ngx) == "table" and ngx.get_phase ~= nil
+end
+if in_nginx() then load_host "nginx" end
 
 local customs = setmetatable({}, { __mode = "k" }) -- a user's table -> the host made of it
 
@@ -55,11 +62,6 @@ local function refuse_to_freeze()
     errors.raise("blocking_call", ('this call would block the event loop: fastpg.set_loop("%s") lets it wait there, '
       .. 'fastpg.set_loop("block") allows it to block'):format(name))
   end
-end
-
-local function in_nginx()
-  local ngx = rawget(_G, "ngx")
-  return type(ngx) == "table" and ngx.get_phase ~= nil
 end
 
 -- The loop that is running around this call, or nil.
@@ -132,10 +134,10 @@ function wait.may_look_up(loop)
 end
 
 --- Whether a block that is being left may still talk to the server: not where a coroutine is closed in
---- the middle, which can't yield any more.
+--- the middle (Lua 5.4), which can't yield any more.
 function wait.can_finish()
   local co, is_main = coroutine.running()
-  return co == nil or is_main or core.is_yieldable()
+  return co == nil or is_main or not coroutine.close or core.is_yieldable()
 end
 
 --- The host that runs new coroutines here.
