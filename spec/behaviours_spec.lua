@@ -246,8 +246,7 @@ if runs_nginx and hosts:find "nginx" then
     local server
     setup(function()
       local app = APP:gsub("%$silent", function() return silent and literal(silent:conninfo()) or "nil" end)
-      -- loaded by the master: the workers' user may not be allowed to read this checkout
-      server = nginx.start{ files = { ["app.lua"] = app }, http = 'init_by_lua_block { require "app" }',
+      server = nginx.start{ files = { ["app.lua"] = app },
         server = 'location = /run { content_by_lua_block { require("app")() } }' }
     end)
     teardown(function() assert.are.equal("", server:stop()) end)

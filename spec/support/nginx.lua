@@ -91,6 +91,13 @@ local function fill(text, values)
   return text
 end
 
+-- The workers' user may not be allowed to read this checkout.
+local function readable_copy(dir, build)
+  output(("mkdir -p %s/here/%s && cp -r %s/lua %s/spec %s/examples %s/here && cp -r %s/%s/fastpg %s/here/%s"):format(
+    dir, build, here, here, here, dir, here, build, dir, build))
+  return dir .. "/here"
+end
+
 local function succeeds(command)
   local result = os.execute(command)
   return result == 0 or result == true
@@ -104,12 +111,13 @@ function nginx.start(opts)
   local user = output("id -u"):find "^0" and "user " .. output(("stat -c '%%U %%G' '%s'"):format(pg.conninfo().host)) .. ";"
   os.execute("chmod 755 " .. dir)
   local self = setmetatable({ dir = dir, opts = opts }, Server)
+  local build = opts.build or "build/" .. (os.getenv "BUILD_PREFIX" or "") .. "luajit"
   local values = {
-    dir = dir, here = here, main = opts.main or "", http = opts.http or "", server = opts.server or "",
+    dir = dir, here = readable_copy(dir, build), main = opts.main or "", http = opts.http or "", server = opts.server or "",
     events = opts.events or "", workers = tostring(opts.workers or 1), level = opts.level or "warn",
     connections = tostring(opts.connections or 512), conninfo = conninfo(),
     user = user or "",
-    build = opts.build or "build/" .. (os.getenv "BUILD_PREFIX" or "") .. "luajit",
+    build = build,
   }
   self.values = values
   for name, text in pairs(opts.files or {}) do write_file(dir .. "/" .. name, fill(text, values)) end
