@@ -68,7 +68,7 @@ typedef struct job {
 /* ---- what all threads share --------------------------------------------------------------- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t parted = PTHREAD_COND_INITIALIZER; /* one that nobody waits for is done */
+static pthread_cond_t parted = PTHREAD_COND_INITIALIZER; /* a cancel is done */
 static job *first, **last = &first;
 static int threads, queued, parting;
 static unsigned epoch;
@@ -212,11 +212,11 @@ static void run(job *j) {
     run_cancel(j);
   else if (j->holders > 1) /* else nobody wants to know any more */
     resolve(j, 0);
-  int nobody = j->nobody_waits;
+  int cancel = !j->resolving;
   j->done = 1;
   tell(j);
   drop(j);
-  if (!nobody) return;
+  if (!cancel) return;
   pthread_mutex_lock(&lock);
   parting--;
   pthread_cond_signal(&parted);
@@ -283,7 +283,7 @@ static int count_in(job *j) {
     *last = j;
     last = &j->next;
   }
-  if (j->nobody_waits && due >= 0) parting++;
+  if (!j->resolving && due >= 0) parting++;
   pthread_mutex_unlock(&lock);
   return due;
 }
@@ -291,7 +291,7 @@ static int count_in(job *j) {
 static void count_out(const job *j) {
   pthread_mutex_lock(&lock);
   threads--;
-  if (j->nobody_waits) parting--;
+  if (!j->resolving) parting--;
   pthread_mutex_unlock(&lock);
 }
 
