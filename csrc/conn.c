@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -596,9 +595,7 @@ static int core_libpq_version(lua_State *L) {
 
 /* core.clock() -> seconds of a clock that only goes forward */
 static int core_clock(lua_State *L) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  lua_pushnumber(L, (lua_Number)t.tv_sec + (lua_Number)t.tv_nsec / 1e9);
+  lua_pushnumber(L, (lua_Number)fpg_clock());
   return 1;
 }
 

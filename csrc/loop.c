@@ -19,7 +19,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define POLLER_MT "fastpg.poller"
 
@@ -41,12 +40,6 @@ typedef struct {
   found *ready;
   int capacity, nfds, nheap, nready, taken;
 } poller;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* ---- the heap ----------------------------------------------------------------------------- */
 
@@ -156,7 +149,7 @@ static int poller_watch(lua_State *L) {
     p->slots[s].fd = p->nfds++;
   }
   if (!lua_isnoneornil(L, 5)) {
-    p->slots[s].time = now() + (double)luaL_checknumber(L, 5);
+    p->slots[s].time = fpg_clock() + (double)luaL_checknumber(L, 5);
     sift_up(p, p->nheap++, s);
   }
   return 0;
@@ -175,7 +168,7 @@ static int poller_forget(lua_State *L) {
 /* Milliseconds for poll, rounded up: a timer must be over when it returns. */
 static int poll_time(const poller *p, double limit, int forever) {
   if (p->nheap) {
-    double left = p->slots[p->heap[0]].time - now();
+    double left = p->slots[p->heap[0]].time - fpg_clock();
     if (forever || left < limit) limit = left;
     forever = 0;
   }
@@ -202,7 +195,7 @@ static void collect_fds(poller *p, int n) {
 
 static void collect_times(poller *p) {
   if (!p->nheap) return;
-  double t = now();
+  double t = fpg_clock();
   while (p->nheap && p->slots[p->heap[0]].time <= t) found_ready(p, p->heap[0], 0);
 }
 

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "shortest.h"
 
@@ -170,6 +171,12 @@ static int cdata_to_int64(lua_State *L, int idx, int64_t *out) {
   }
   lua_pop(L, 1);
   return ok;
+}
+
+double fpg_clock(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 int fpg_to_int64(lua_State *L, int idx, int64_t *out) {

@@ -83,4 +83,7 @@ void fpg_open_lx(lua_State *L);
 /* Adds float_text to the core table. */
 void fpg_open_numbers(lua_State *L);
 
+/* Seconds of a clock that only goes forward. */
+double fpg_clock(void);
+
 #endif

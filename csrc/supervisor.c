@@ -29,7 +29,6 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SUPERVISOR_MT "fastpg.supervisor"
@@ -158,16 +157,10 @@ static supervisor *check_supervisor(lua_State *L) {
   return s;
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* 1 when the socket can be read (or has ended), 0 when the deadline passed first. */
 static int wait_readable(int fd, double deadline) {
   for (;;) {
-    double left = deadline - now();
+    double left = deadline - fpg_clock();
     struct pollfd p = {.fd = fd, .events = POLLIN};
     int n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
     if (n > 0) return 1;
@@ -237,7 +230,7 @@ static int take_line(lua_State *L, supervisor *s, size_t n, size_t skip) {
 /* s:receive(seconds) -> the next line of the script's output; nil when it ended; nil, "timeout". */
 static int supervisor_receive(lua_State *L) {
   supervisor *s = check_supervisor(L);
-  double deadline = now() + (double)luaL_checknumber(L, 2);
+  double deadline = fpg_clock() + (double)luaL_checknumber(L, 2);
   for (;;) {
     char *nl = memchr(s->line, '\n', s->len);
     if (nl) return take_line(L, s, (size_t)(nl - s->line), 1);
@@ -261,7 +254,7 @@ static int supervisor_receive(lua_State *L) {
 /* Waits until the script has closed its end, which is the last thing it does. */
 static int wait_for_end(int fd) {
   char drop[256];
-  double deadline = now() + CLOSE_SECONDS;
+  double deadline = fpg_clock() + CLOSE_SECONDS;
   while (wait_readable(fd, deadline)) {
     ssize_t n = recv(fd, drop, sizeof drop, 0);
     if (n == 0 || (n < 0 && errno != EINTR)) return 1;

@@ -59,15 +59,6 @@ end
 
 -- ---- the queue ------------------------------------------------------------------------------
 
-local function remove(queue, entry)
-  for i, other in ipairs(queue) do
-    if other == entry then
-      table.remove(queue, i)
-      return
-    end
-  end
-end
-
 -- Tells as many of those who wait that it is their turn as there are connections for them.
 local function serve(self)
   local queue = self.queue
@@ -340,7 +331,7 @@ local function take_idle(self, host, deadline)
 end
 
 local function leave_queue(self, entry, took_turn)
-  remove(self.queue, entry)
+  task.remove(self.queue, entry)
   if entry.turn and not took_turn then serve(self) end
 end
 

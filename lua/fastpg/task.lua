@@ -100,6 +100,16 @@ function task.park(entry, seconds)
   return true
 end
 
+--- Takes an entry out of a list of those who wait.
+function task.remove(list, entry)
+  for i, other in ipairs(list) do
+    if other == entry then
+      table.remove(list, i)
+      return
+    end
+  end
+end
+
 --- Lets whoever waits with this entry go on.
 function task.signal(entry)
   entry.ready = true

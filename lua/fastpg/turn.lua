@@ -32,15 +32,6 @@ local Guard = { __close = function(guard)
   end
 end }
 
-local function remove(list, entry)
-  for i, other in ipairs(list) do
-    if other == entry then
-      table.remove(list, i)
-      return
-    end
-  end
-end
-
 local function wait_until_free(conn, entry, deadline)
   repeat
     local left = deadline and deadline - core.clock() or LOOK_AGAIN
@@ -57,7 +48,7 @@ local function queue_up(conn, deadline)
   conn.turns[#conn.turns + 1] = entry
   local function in_use() return conn.user and { conn.user } end
   local ok, err = pcall(task.waiting_for, in_use, false, what, wait_until_free, conn, entry, deadline)
-  remove(conn.turns, entry)
+  task.remove(conn.turns, entry)
   if not ok then error(err, 0) end
 end
 
@@ -80,20 +71,17 @@ local function protected(conn, fn, ...)
   return finish(conn, pcall(fn, conn, ...))
 end
 
---- Runs fn(conn, ...) in this coroutine's turn on the connection.
-function turn.run(conn, fn, ...)
-  local me = task.me()
-  take(conn, me)
-  return closing(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
-end
-
---- The same for what has to be done whatever the time of the statement is: the turn must come by
---- `deadline`.
----@param deadline number
+--- Runs fn(conn, ...) in this coroutine's turn on the connection, which must come by `deadline`.
+---@param deadline number?  nil: the statement's own
 function turn.run_by(conn, deadline, fn, ...)
   local me = task.me()
   take(conn, me, deadline)
   return closing(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
+end
+
+--- The same in the time that a statement has.
+function turn.run(conn, fn, ...)
+  return turn.run_by(conn, nil, fn, ...)
 end
 
 --- Whether another coroutine is in the middle of a statement there.
