@@ -6,6 +6,7 @@
 -- nothing keeps the loop alive.  The coroutine yields nothing and is resumed here, whoever made it.
 -- Polled are gates where there are any (csrc/gate.c): luv writes to stderr when a connection is refused.
 
+local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local gates = require "fastpg.gates"
 local nvim = rawget(_G, "vim")
@@ -50,15 +51,12 @@ local function watch(w, fd, mode)
   w.poll:start(gate and "r" or mode, function(err, ready) finish(w, gate and gate:result() or err and mode or ready) end)
 end
 
-local function once(_, again) return not again or nil end -- for a loop that on Lua 5.4 closes w, however it is left
-
 function host.wait(fd, mode, timeout)
   local w = setmetatable({ co = coroutine.running() }, Wait)
   if fd then watch(w, fd, mode) end
   if timeout then w.timer = start_timer(timeout, function() finish(w) end) end
   waiting[w.co] = w
-  local result
-  for _ in once, nil, nil, w do result = coroutine.yield() end
+  local result = closing(w, coroutine.yield)
   if w.over then return result end
   release(w) -- resumed by somebody else
 end
