@@ -3,9 +3,9 @@
 -- connections: every way to name a server, what is refused and how, and how one ends.
 
 local fastpg = require "fastpg"
+local child = require "spec.support.child"
 local pg = require "spec.support.pg"
 
-local lua = os.getenv "FPG_TEST_LUA"
 local server = pg.conninfo()
 local watcher = pg.db()
 
@@ -55,20 +55,6 @@ local function temporary(text)
   f:write(text)
   f:close()
   return path
-end
-
--- What a Lua of its own prints, with these environment variables.
-local function child(variables, script, ...)
-  local path = temporary(script)
-  local words = {}
-  for k, v in pairs(variables) do words[#words + 1] = ("%s='%s'"):format(k, v) end
-  words[#words + 1] = lua .. " " .. path
-  for i = 1, select("#", ...) do words[#words + 1] = "'" .. (select(i, ...)) .. "'" end
-  local pipe = io.popen(table.concat(words, " ") .. " 2>&1")
-  local out = pipe:read "*a"
-  pipe:close()
-  os.remove(path)
-  return (out:gsub("\n$", ""))
 end
 
 describe("a server is named", function()

@@ -4,6 +4,7 @@
 
 local core = require "fastpg.core"
 local fastpg = require "fastpg"
+local child = require "spec.support.child"
 local pg = require "spec.support.pg"
 
 local lua = os.getenv "FPG_TEST_LUA"
@@ -50,20 +51,6 @@ local function running(text, expected)
     watcher:item "SELECT pg_sleep(0.02)"
   end
   return n > 0
-end
-
-local function child(script, ...)
-  local path = os.tmpname()
-  local f = assert(io.open(path, "w"))
-  f:write(script)
-  f:close()
-  local words = { lua, path }
-  for i = 1, select("#", ...) do words[#words + 1] = "'" .. (select(i, ...)) .. "'" end
-  local pipe = io.popen(table.concat(words, " ") .. " 2>&1")
-  local out = pipe:read "*a"
-  pipe:close()
-  os.remove(path)
-  return (out:gsub("\n$", ""))
 end
 
 describe("a name is resolved", function()
@@ -167,7 +154,7 @@ describe("closing a connection stops the server", function()
   it("at the end of the process too", function()
     local info = pg.conninfo()
     local uri = fastpg.uri{ user = info.user, host = info.host, port = info.port, dbname = info.database }
-    assert.equal("stuck", child([[
+    assert.equal("stuck", child({}, [[
       local fastpg, core = require "fastpg", require "fastpg.core"
       local db = fastpg.connect(arg[1])
       local clock = core.clock()
@@ -213,7 +200,7 @@ describe("a server that is silent", function()
     os.execute(("(sleep 20; kill -CONT %d) >/dev/null 2>&1 &"):format(own.pid))
     os.execute("kill -CONT " .. own.pid)
     local began = core.clock()
-    assert.equal("over", child([[
+    assert.equal("over", child({}, [[
       local fastpg, core = require "fastpg", require "fastpg.core"
       local db = fastpg.connect(arg[1])
       local jobs = {}
@@ -235,7 +222,7 @@ describe("after fork", function()
   it("the child has threads of its own, and takes the parent's as failed", function()
     if not has_ffi or not ffi.C then return pending("fork is called through LuaJIT's ffi") end
     if lua:find "asan" then return pending "the sanitizer's own allocator is locked in a child, where threads ran" end
-    assert.equal("child works\nparent works", child([[
+    assert.equal("child works\nparent works", child({}, [[
       local ffi = require "ffi"
       ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
       local core = require "fastpg.core"

@@ -5,9 +5,9 @@
 local core = require "fastpg.core"
 local fastpg = require "fastpg"
 local opening = require "fastpg.opening"
+local child = require "spec.support.child"
 local pg = require "spec.support.pg"
 
-local lua = os.getenv "FPG_TEST_LUA"
 local shared = pg.conninfo() -- takes writes
 local own, port -- read-only, and on TCP as well; later a standby
 
@@ -38,22 +38,6 @@ local function reached(...)
   local dir = db:item "SHOW unix_socket_directories"
   db:close()
   return dir == own.dir and "own" or "shared"
-end
-
-local function child(variables, script, ...)
-  local path = os.tmpname()
-  local f = assert(io.open(path, "w"))
-  f:write(script)
-  f:close()
-  local words = {}
-  for k, v in pairs(variables) do words[#words + 1] = ("%s='%s'"):format(k, v) end
-  words[#words + 1] = lua .. " " .. path
-  for i = 1, select("#", ...) do words[#words + 1] = "'" .. (select(i, ...)) .. "'" end
-  local pipe = io.popen(table.concat(words, " ") .. " 2>&1")
-  local out = pipe:read "*a"
-  pipe:close()
-  os.remove(path)
-  return (out:gsub("\n$", ""))
 end
 
 local function silence() os.execute("kill -STOP " .. own.pid) end
