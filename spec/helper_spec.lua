@@ -253,13 +253,13 @@ describe("where no thread can be started", function()
   local has_ffi, ffi = pcall(require, "ffi")
   it("the job has failed", function()
     if not has_ffi or not ffi.C or lua:find "asan" then return pending("setrlimit is called through LuaJIT's ffi") end
-    assert.equal("no thread can be started", child[[
+    assert.equal("no thread can be started", child({}, [[
       local ffi = require "ffi"
       ffi.cdef "struct rlimit { unsigned long cur, max; }; int setrlimit(int, const struct rlimit *);"
       local core = require "fastpg.core"
       assert(ffi.C.setrlimit(9, ffi.new("struct rlimit", { 1024 * 1024, 1024 * 1024 })) == 0) -- RLIMIT_AS
       local job = core.resolve_job "localhost"
       assert(job:done())
-      print((select(2, job:result())))]])
+      print((select(2, job:result())))]]))
   end)
 end)
