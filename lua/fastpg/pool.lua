@@ -158,13 +158,13 @@ local function exhausted(self)
   return what .. " in use"
 end
 
--- Who has the connections; nil where that is not known of each.
+-- Who has the connections; nil where that is not known of each, or one of them waits for nobody.
 local function holders(self)
   local list = {}
   if next(self.places) or #self.idle > 0 then return nil end
   for conn in pairs(self.lent) do
     local holder = self.holders[conn]
-    if not holder then return nil end
+    if not holder or task.goes_on(holder) then return nil end
     list[#list + 1] = holder
   end
   return list
@@ -373,7 +373,7 @@ function Pool:checkout(deadline)
       local conn = take_idle(self, host, deadline)
       if conn then return conn end
     end
-    if self.size >= self.max_size then
+    if #self.queue == 0 and self.size >= self.max_size then -- else the first of the queue has looked
       reap(self)
       if self.size >= self.max_size then look_for_forgotten(self, host) end
     end

@@ -127,10 +127,15 @@ function task.me()
   return by_thread[co] or co
 end
 
+--- Whether that task or coroutine, as `me` gives it, waits for nobody.
+function task.goes_on(who)
+  return not waits_for[who] or type(who) == "table" and who.canceled
+end
+
 -- Whom `who` waits for at this moment, and whether one of them is enough; nil: it can go on by itself.
 local function needs(who)
+  if task.goes_on(who) then return nil end
   local waiting = waits_for[who]
-  if not waiting or type(who) == "table" and who.canceled then return nil end
   return waiting.others(), waiting.any
 end
 
