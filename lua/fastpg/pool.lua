@@ -6,16 +6,15 @@
 --    ▲                                    │           that can't be mended
 --    └── queue: who came while all were lent, first come first served
 --
--- A single connection is a pool of one.  Who waits is told that it is their turn and takes the
--- connection themselves: one that was killed meanwhile loses its turn, never a connection.
---
--- `lent` and `holders` are weak: who forgets a connection for good gives its place back when the
--- garbage collector has seen it.  No timer runs: an idle pool keeps no loop alive.
+-- A single connection is a pool of one.  The queue is in fastpg.queue; what becomes of connections whose
+-- users are gone, in fastpg.forgotten.  No timer runs: an idle pool keeps no loop alive.
 
 local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local Connection = require "fastpg.connection"
 local errors = require "fastpg.errors"
+local forgotten = require "fastpg.forgotten"
+local Queue = require "fastpg.queue"
 local task = require "fastpg.task"
 local wait = require "fastpg.wait"
 
@@ -25,22 +24,17 @@ Pool.__index = Pool
 Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
   task.take_cancel, task.put_cancel_back, task.check
 
-local ACQUIRE_TIMEOUT = 30
 local IDLE_CHECK = 1.0 -- looking at the socket costs a system call: only after a while
 local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
 local PING_TIMEOUT = 5
-local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
-local LOOK_LATER = 5.0 -- while all that are lent have users that are alive
-local COLLECT_PAUSE = 20 -- times as long as the collector took until it runs again
-local PATIENCE = 3.0 -- waiting longer than this for what can't come is refused at once
-local TURN = 1.0 -- whoever does not take their turn in this time will not come
+local LAST_WORDS = 1.0 -- how long those who are woken by `close` may take to see that it is over
 
 --- Makes a pool; no connection is opened yet.
 ---@param config table  what conninfo.read gives
 ---@param on_open fun(conn: table)  called with each new connection
 ---@param on_ddl fun()  called when the schema may have changed
 function Pool.new(config, on_open, on_ddl)
-  return setmetatable({
+  local self = setmetatable({
     config = config,
     on_open = on_open,
     on_ddl = on_ddl,
@@ -52,150 +46,10 @@ function Pool.new(config, on_open, on_ddl)
     size = 0, -- open connections, lent ones and those being opened included
     places = setmetatable({}, { __mode = "k" }), -- of those being opened: who opens one may be gone, too
     collect_after = 0, -- when the collector may run again for those who wait
-    queue = {}, -- entries of those who wait, in order
     counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
   }, Pool)
-end
-
--- ---- the queue ------------------------------------------------------------------------------
-
--- Tells as many of those who wait that it is their turn as there are connections for them.
-local function serve(self)
-  local queue = self.queue
-  if #queue == 0 then return end
-  local free, now, i = #self.idle + self.max_size - self.size, core.clock(), 1
-  while i <= #queue and (free > 0 or self.closed) do
-    local entry = queue[i]
-    if entry.turn and now - entry.turn > TURN then
-      table.remove(queue, i) -- killed: its coroutine will not take the turn
-    else
-      if not entry.turn then
-        entry.turn = now
-        task.signal(entry)
-      end
-      free, i = free - 1, i + 1
-    end
-  end
-end
-
--- Connections whose users are gone without a word (a coroutine that is never resumed) are counted
--- until the garbage collector has seen that.
-local function recount(self)
-  local n = #self.idle
-  for _ in pairs(self.places) do n = n + 1 end
-  for _ in pairs(self.lent) do n = n + 1 end
-  self.size = n
-end
-
--- So the collector is run; where others can give one back meanwhile, for a part of the time only.
-local function collect(self, at_once)
-  local before = core.clock()
-  if not at_once and before < self.collect_after then return end
-  collectgarbage()
-  collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
-  local after = core.clock()
-  self.collect_after = after + COLLECT_PAUSE * (after - before)
-  recount(self)
-end
-
--- Whether some of those that are lent may be forgotten.  A task that has not ended uses what it has, of a
--- request the host says when it is over, and a full collection would cost the others a frame.
----@return boolean, boolean at_once  whether nothing is to be waited for before that is known
-local function may_be_forgotten(self, host)
-  local me, at_once, maybe = task.me(), not host.wake, false
-  for conn in pairs(self.lent) do
-    local holder = self.holders[conn]
-    at_once = at_once or holder == me
-    maybe = maybe or not conn.request and (type(holder) ~= "table" or holder.done ~= false)
-  end
-  return maybe or at_once, at_once
-end
-
-local function look_for_forgotten(self, host)
-  recount(self)
-  if self.size < self.max_size then return end
-  local maybe, at_once = may_be_forgotten(self, host)
-  if maybe then collect(self, at_once) end
-end
-
-local function let_go(conn)
-  if conn.request then conn.host.release(conn.request) end
-  conn.request = nil
-end
-
--- In some hosts coroutines are killed in the middle of a wait, or their request ends, and the host says so.
-local function reap(self)
-  for place in pairs(self.places) do
-    if place.request and place.host.is_lost(place.fd or -1, place.request) then
-      self.places[place] = nil
-      if place.c then place.c:close() end
-      self.size = self.size - 1
-    end
-  end
-  for conn in pairs(self.lent) do
-    if conn.request and conn.host.is_lost(conn.fd, conn.request) then
-      conn.waiter = nil -- nobody waits for it any more
-      self:discard(conn)
-    end
-  end
-  serve(self)
-end
-
--- From here on until let_go the connection, or the place where one is being opened, is this request's.
-local function hold(self, conn, host)
-  if not host.hold then return end
-  conn.request, conn.host = host.hold(), host
-  task.awake()
-  if not self.watched then
-    self.watched = true
-    host.watch(self, reap)
-  end
-end
-
-local function exhausted(self)
-  local what = "the connection is"
-  if self.max_size > 1 then what = ("all %d connections of the pool are"):format(self.max_size) end
-  return what .. " in use"
-end
-
--- Who has the connections; nil where that is not known of each, or one of them waits for nobody.
-local function holders(self)
-  local list = {}
-  if next(self.places) or #self.idle > 0 then return nil end
-  for conn in pairs(self.lent) do
-    local holder = self.holders[conn]
-    if not holder or task.goes_on(holder) then return nil end
-    list[#list + 1] = holder
-  end
-  return list
-end
-
--- How long to park, and whether those who were forgotten are to be looked for then: the first in the
--- queue does.
-local function next_look(self, host, entry)
-  if self.queue[1] ~= entry then return LOOK_AGAIN, false end
-  if not may_be_forgotten(self, host) then return LOOK_LATER, true end
-  return math.max(0.001, math.min(LOOK_AGAIN, self.collect_after - core.clock())), true
-end
-
-local function wait_for_turn(self, host, entry, deadline)
-  local queue = self.queue
-  queue[#queue + 1] = entry
-  serve(self)
-  while not entry.turn do
-    local left = deadline - core.clock()
-    if left <= 0 then
-      self.counts.timeouts = self.counts.timeouts + 1
-      errors.raise("timeout", exhausted(self) .. ": none came back within the time allowed")
-    end
-    entry.ready = false
-    local pause, look = next_look(self, host, entry)
-    local signaled = task.park(entry, math.min(left, pause))
-    if not entry.turn then
-      if look and not signaled then collect(self) end
-      reap(self)
-    end
-  end
+  self.queue = Queue.new(self)
+  return self
 end
 
 -- ---- opening and closing --------------------------------------------------------------------
@@ -218,10 +72,10 @@ end
 local function leave_place(self, place, ok)
   if not self.places[place] then return end
   self.places[place] = nil
-  let_go(place)
+  forgotten.let_go(place)
   if ok then return end
   self.size = self.size - 1
-  serve(self)
+  self.queue:serve()
   tell_closer(self)
 end
 
@@ -243,7 +97,7 @@ local function open(self, deadline)
   local host, place = wait.pick(self.config.loop), setmetatable({ pool = self }, Place)
   self.size = self.size + 1
   self.places[place] = true
-  hold(self, place, host)
+  forgotten.hold(self, place, host)
   local conn = closing(place, connect, self, place, host, deadline)
   if self.over then
     self.size = self.size - 1
@@ -256,7 +110,7 @@ local function open(self, deadline)
   conn.opened = core.clock()
   conn.used = conn.opened
   self.lent[conn] = true
-  hold(self, conn, host)
+  forgotten.hold(self, conn, host)
   local ok, err = pcall(self.on_open, conn)
   if ok and (conn:is_clean() or conn:reset()) then return conn end
   self:discard(conn)
@@ -267,13 +121,13 @@ end
 function Pool:discard(conn)
   conn:close()
   if conn.discarded then return end
-  let_go(conn)
+  forgotten.let_go(conn)
   conn.discarded = true
   conn.lease = conn.lease + 1
   self.lent[conn], self.holders[conn] = nil, nil
   self.size = self.size - 1
   self.counts.closed = self.counts.closed + 1
-  serve(self)
+  self.queue:serve()
   tell_closer(self)
 end
 
@@ -312,7 +166,7 @@ end
 local function lend(self, conn, host)
   conn.wait, conn.spend, conn.wake = host.wait, host.spend, host.wake
   self.lent[conn], self.holders[conn] = true, task.me()
-  if not conn.request then hold(self, conn, host) end
+  if not conn.request then forgotten.hold(self, conn, host) end
   self.counts.acquired = self.counts.acquired + 1
   return conn
 end
@@ -323,43 +177,24 @@ local function take_idle(self, host, deadline)
     local conn = table.remove(idle)
     self.lent[conn] = true
     conn.wait = host.wait
-    hold(self, conn, host)
+    forgotten.hold(self, conn, host)
     if healthy(self, conn, deadline) then return lend(self, conn, host) end
     self:discard(conn)
   end
   return nil
 end
 
-local function leave_queue(self, entry, took_turn)
-  task.remove(self.queue, entry)
-  if entry.turn and not took_turn then serve(self) end
-end
-
--- Lua 5.4 closes it with a coroutine that waits in the queue.
-local Waiting = { __close = function(waiting)
-  if not waiting.over then leave_queue(waiting.pool, waiting.entry, false) end
-end }
-
-local function wait_in_queue(self, host, waiting, limit)
-  -- a short wait is an error soon enough, and of the kind that whoever set the time expects
-  local long = limit - core.clock() > PATIENCE
-  local function others() return long and not waiting.entry.turn and holders(self) or nil end
-  local ok, err = pcall(task.waiting_for, others, true, exhausted(self) .. ": waiting for one",
-    wait_for_turn, self, host, waiting.entry, limit)
-  waiting.over = true
-  leave_queue(self, waiting.entry, ok)
-  if not ok then error(err, 0) end
-end
-
--- No connection is free: waits until it is this coroutine's turn.
-local function queue_up(self, host, deadline)
-  if not host.wake then errors.raise("timeout", exhausted(self) .. ", and nothing else can run to give one back") end
-  local limit = core.clock() + (self.config.acquire_timeout or ACQUIRE_TIMEOUT)
-  if deadline and deadline < limit then limit = deadline end
-  self.counts.waited = self.counts.waited + 1
-  local waiting = setmetatable({ pool = self, entry = task.entry(host, "the pool") }, Waiting)
-  closing(waiting, wait_in_queue, self, host, waiting, limit)
-  if self.closed then errors.raise("closed", "the database is closed") end
+--- Who has the connections, for those who wait for one: nil where one of them may come back all the same.
+---@return table?  tasks and coroutines, as task.me gives them
+function Pool:holders_who_wait()
+  if next(self.places) or #self.idle > 0 then return nil end
+  local list, me = {}, task.me() -- who is about to wait
+  for conn in pairs(self.lent) do
+    local holder = self.holders[conn]
+    if not holder or holder ~= me and task.goes_on(holder) then return nil end
+    list[#list + 1] = holder
+  end
+  return list
 end
 
 --- A connection of one's own until checkin.
@@ -367,21 +202,17 @@ end
 function Pool:checkout(deadline)
   if self.closed then errors.raise("closed", "the database is closed") end
   task.check()
-  local host = wait.pick(self.config.loop)
+  local host, my_turn = wait.pick(self.config.loop), self.queue:length() == 0
   while true do
-    if #self.queue == 0 then
+    if my_turn then
       local conn = take_idle(self, host, deadline)
       if conn then return conn end
+      if self.size >= self.max_size then forgotten.look(self, host) end
+      if self.size < self.max_size then return lend(self, open(self, deadline), host) end
     end
-    if #self.queue == 0 and self.size >= self.max_size then -- else the first of the queue has looked
-      reap(self)
-      if self.size >= self.max_size then look_for_forgotten(self, host) end
-    end
-    if #self.queue == 0 and self.size < self.max_size then return lend(self, open(self, deadline), host) end
-    queue_up(self, host, deadline)
-    local conn = take_idle(self, host, deadline)
-    if conn then return conn end
-    if self.size < self.max_size then return lend(self, open(self, deadline), host) end
+    self.queue:wait(host, deadline)
+    if self.closed then errors.raise("closed", "the database is closed") end
+    my_turn = true
   end
 end
 
@@ -401,7 +232,7 @@ function Pool:checkin(conn)
     return left_open
   end
   if conn.discarded then return left_open end -- closed while it was being reset
-  let_go(conn)
+  forgotten.let_go(conn)
   conn.lease = conn.lease + 1
   conn.used = core.clock()
   self.lent[conn], self.holders[conn] = nil, nil
@@ -410,7 +241,7 @@ function Pool:checkin(conn)
     return left_open
   end
   self.idle[#self.idle + 1] = conn
-  if #self.queue > 0 then serve(self) end
+  self.queue:serve()
   if too_old(self, self.idle[1], conn.used) then close_aged(self) end
   return left_open
 end
@@ -443,9 +274,9 @@ end
 --- How it stands: size (open connections, those being opened included), idle, in_use, waiting, the
 --- limits, and since it was made opened, closed, acquired, waited and timeouts.
 function Pool:stats()
-  reap(self)
+  forgotten.reap(self)
   local stats = {
-    size = self.size, idle = #self.idle, in_use = self.size - #self.idle, waiting = #self.queue,
+    size = self.size, idle = #self.idle, in_use = self.size - #self.idle, waiting = self.queue:length(),
     min_size = self.min_size, max_size = self.max_size,
   }
   for name, n in pairs(self.counts) do stats[name] = n end
@@ -454,7 +285,7 @@ end
 
 local function close_lent(self, host)
   self.over = true -- for those being opened
-  local list, ends = {}, core.clock() + TURN
+  local list, ends = {}, core.clock() + LAST_WORDS
   for conn in pairs(self.lent) do list[#list + 1] = conn end
   for _, conn in ipairs(list) do self:discard(conn) end
   for _, conn in ipairs(list) do -- those that wait for one close it themselves
@@ -470,7 +301,7 @@ function Pool:close(timeout)
   local idle = self.idle
   self.idle = {}
   for _, conn in ipairs(idle) do self:discard(conn) end
-  serve(self)
+  self.queue:serve()
   if not timeout then return end
   local host = wait.pick(self.config.loop)
   if host.wake and (next(self.places) or next(self.lent)) then -- else nobody can run to give one back

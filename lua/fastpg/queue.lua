@@ -1,0 +1,120 @@
+-- SPDX-License-Identifier: MIT
+--
+-- queue: those who wait for a connection of a pool, first come first served.
+--
+-- Nobody is handed a connection: whose turn it is is told so, and takes one.  One that was killed
+-- meanwhile loses its turn, never a connection.
+--
+-- The first of the queue looks for connections whose users are gone (fastpg.forgotten) for all of it.
+
+local closing = require "fastpg.closing"
+local core = require "fastpg.core"
+local errors = require "fastpg.errors"
+local forgotten = require "fastpg.forgotten"
+local task = require "fastpg.task"
+
+local Queue = {}
+Queue.__index = Queue
+
+local ACQUIRE_TIMEOUT = 30
+local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
+local LOOK_LATER = 5.0 -- while all that are lent have users that are alive
+local PATIENCE = 3.0 -- waiting longer than this for what can't come is refused at once
+local TURN = 1.0 -- whoever does not take their turn in this time will not come
+
+function Queue.new(pool)
+  return setmetatable({ pool = pool, entries = {} }, Queue)
+end
+
+function Queue:length()
+  return #self.entries
+end
+
+--- Tells as many of those who wait that it is their turn as there are connections for them.
+function Queue:serve()
+  local entries, pool = self.entries, self.pool
+  if #entries == 0 then return end
+  local free, now, i = #pool.idle + pool.max_size - pool.size, core.clock(), 1
+  while i <= #entries and (free > 0 or pool.closed) do
+    local entry = entries[i]
+    if entry.turn and now - entry.turn > TURN then
+      table.remove(entries, i) -- killed: its coroutine will not take the turn
+    else
+      if not entry.turn then
+        entry.turn = now
+        task.signal(entry)
+      end
+      free, i = free - 1, i + 1
+    end
+  end
+end
+
+local function exhausted(pool)
+  local what = "the connection is"
+  if pool.max_size > 1 then what = ("all %d connections of the pool are"):format(pool.max_size) end
+  return what .. " in use"
+end
+
+-- How long to park, and whether those who were forgotten are to be looked for then.
+local function next_look(self, host, entry)
+  local pool = self.pool
+  if self.entries[1] ~= entry then return LOOK_AGAIN, false end
+  if not forgotten.may_be(pool, host) then return LOOK_LATER, true end
+  return math.max(0.001, math.min(LOOK_AGAIN, pool.collect_after - core.clock())), true
+end
+
+local function wait_for_turn(self, host, entry, deadline)
+  local pool = self.pool
+  self.entries[#self.entries + 1] = entry
+  self:serve()
+  while not entry.turn do
+    local left = deadline - core.clock()
+    if left <= 0 then
+      pool.counts.timeouts = pool.counts.timeouts + 1
+      errors.raise("timeout", exhausted(pool) .. ": none came back within the time allowed")
+    end
+    entry.ready = false
+    local pause, look = next_look(self, host, entry)
+    local signaled = task.park(entry, math.min(left, pause))
+    if not entry.turn then
+      if look and not signaled then forgotten.collect(pool) end
+      forgotten.reap(pool)
+    end
+  end
+end
+
+local function leave(self, entry, took_turn)
+  task.remove(self.entries, entry)
+  if entry.turn and not took_turn then self:serve() end
+end
+
+-- Lua 5.4 closes it with a coroutine that waits here.
+local Waiting = { __close = function(waiting)
+  if not waiting.over then leave(waiting.queue, waiting.entry, false) end
+end }
+
+local function wait_beside_others(waiting, host, limit)
+  local self, entry = waiting.queue, waiting.entry
+  -- a short wait is an error soon enough, and of the kind that whoever set the time expects
+  local long = limit - core.clock() > PATIENCE
+  local function others() return long and not entry.turn and self.pool:holders_who_wait() or nil end
+  local ok, err = pcall(task.waiting_for, others, true, exhausted(self.pool) .. ": waiting for one",
+    wait_for_turn, self, host, entry, limit)
+  waiting.over = true
+  leave(self, entry, ok)
+  if not ok then error(err, 0) end
+end
+
+--- Waits until it is this coroutine's turn to take a connection, or the pool was closed.
+---@param deadline number?  when it must be there
+function Queue:wait(host, deadline)
+  local pool = self.pool
+  if not host.wake then errors.raise("timeout", exhausted(pool) .. ", and nothing else can run to give one back") end
+  local limit = core.clock() + (pool.config.acquire_timeout or ACQUIRE_TIMEOUT)
+  if deadline and deadline < limit then limit = deadline end
+  pool.counts.waited = pool.counts.waited + 1
+  local waiting = setmetatable({ queue = self, entry = task.entry(host, "the pool") }, Waiting)
+  closing(waiting, wait_beside_others, waiting, host, limit)
+end
+
+return Queue
