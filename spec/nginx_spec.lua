@@ -155,6 +155,17 @@ function page.exit()
   ngx.exit(204)
 end
 
+-- Tasks that run as timers, and end without a word.
+function app.left()
+  app.tasks = app.tasks or {}
+  app.tasks[#app.tasks + 1] = fastpg.spawn(function() app.one() ngx.exit(0) end)
+  return "left"
+end
+function page.cancel_left()
+  for _, t in ipairs(app.tasks) do t:cancel() end
+  ngx.say(#app.tasks)
+end
+
 function page.close_under()
   local own = fastpg.connect(options())
   local t = ngx.thread.spawn(app.try, own.item, own, "select pg_sleep(20)")
@@ -187,6 +198,7 @@ local PHASES = [==[
     body_filter_by_lua_block { if not ngx.ctx.told then ngx.ctx.told = true ngx.log(ngx.WARN, "body ", require("app").try(require("app").one)) end }
     log_by_lua_block { ngx.log(ngx.WARN, "log ", require("app").try(require("app").one)) }
   }
+  location = /left { set_by_lua_block $left { return require("app").left() } content_by_lua_block { ngx.say(ngx.var.left) } }
   location ~ ^/app/(?<page>\w+)$ { content_by_lua_block { require("app").run(ngx.var.page) } }
   location ~ ^/abort/(?<page>\w+)$ { lua_check_client_abort on; content_by_lua_block { require("app").run(ngx.var.page) } }
 ]==]
@@ -327,6 +339,12 @@ for _, way in ipairs(built and { "events", "polling" } or { "polling" }) do
         assert.truthy(page("close_under"):find "closed: the connection %a+ closed")
       end)
     end
+
+    it("takes no request for a task that ended without a word", function()
+      for _ = 1, 10 do assert.equal("left\n", (server:get "/left")) end
+      eventually(function() return page "cancel_left" end, "10\n")
+      for _ = 1, 20 do assert.equal("42\n", page "one") end
+    end)
 
     it("waits for a connection of a pool", function()
       local paths = {}

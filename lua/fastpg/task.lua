@@ -31,9 +31,13 @@ local function pack(...) return { n = select("#", ...), ... } end
 
 -- ---- who is running -------------------------------------------------------------------------
 
---- The task whose coroutine this is, or nil.
+--- The task whose coroutine this is, or nil.  nginx uses the coroutine of one that was killed again, for
+--- another request.
 function task.of(co)
-  return by_thread[co]
+  local t = co and by_thread[co]
+  if not t or t.group == wait.group() then return t end
+  by_thread[co] = nil
+  return nil
 end
 
 --- The tasks that the running coroutine runs inside of (of a coroutine of the user's own inside a
@@ -43,7 +47,8 @@ end
 function task.enclosing()
   local co, is_main = coroutine.running()
   if not co or is_main then return nil, false end
-  if by_thread[co] then return by_thread[co], false end
+  local own = task.of(co)
+  if own then return own, false end
   local found, several
   for thread, t in pairs(by_thread) do
     if not t.done and coroutine.status(thread) == "normal" then found, several = t, found ~= nil end
@@ -53,8 +58,7 @@ end
 
 --- Raises when somebody canceled the task that this coroutine is.
 function task.check()
-  local co = coroutine.running()
-  local t = co and by_thread[co]
+  local t = task.of(coroutine.running())
   if t and t.canceled then
     t.canceled = false
     errors.raise("canceled", "the task was canceled")
@@ -69,7 +73,7 @@ end
 
 --- Undoes take_cancel: the next call raises.
 function task.put_cancel_back()
-  local t = by_thread[coroutine.running()]
+  local t = task.of(coroutine.running())
   if t then t.canceled = true end
 end
 
@@ -124,7 +128,7 @@ local MAIN = {} -- stands for the main thread on every Lua
 function task.me()
   local co, is_main = coroutine.running()
   if not co or is_main then return MAIN end
-  return by_thread[co] or co
+  return task.of(co) or co
 end
 
 --- Whether that task or coroutine, as `me` gives it, waits for nobody.
@@ -244,6 +248,7 @@ local function finish(t, ok, ...)
     t.seen = t.seen or errors.is(t.error, "canceled")
   end
   t.done = true
+  if t.co then by_thread[t.co] = nil end
   local waiters = t.waiters
   t.waiters = {}
   for _, entry in ipairs(waiters) do task.signal(entry) end
@@ -267,7 +272,7 @@ end }
 local function body(t)
   local co = coroutine.running()
   t.co = co
-  by_thread[co] = t
+  by_thread[co], t.group = t, wait.group()
   local function call()
     task.check()
     return t.fn(unpack(t.args, 1, t.args.n))
@@ -331,7 +336,7 @@ function methods.cancel(t)
 end
 
 errors.check_names(errors.check_self(methods, Task, "a task", "task"), "a task")
-local fields = { error = true, co = true, results = true, traceback = true }
+local fields = { error = true, co = true, group = true, results = true, traceback = true }
 Task.__index = function(_, name)
   if fields[name] then return nil end
   return methods[name]
