@@ -157,8 +157,8 @@ describe("tasks", function()
         order[#order + 1] = seconds
       end
     end
-    fastpg.run(sleeper(0.03), sleeper(0.01), sleeper(0), sleeper(0.02))
-    assert.are.same({ 0, 0.01, 0.02, 0.03 }, order)
+    fastpg.run(sleeper(0.3), sleeper(0.1), sleeper(0), sleeper(0.2))
+    assert.are.same({ 0, 0.1, 0.2, 0.3 }, order)
   end)
 
   it("let a yield of one's own pass to the next step", function()

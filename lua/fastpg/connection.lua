@@ -1,18 +1,20 @@
 -- SPDX-License-Identifier: MIT
 --
 -- connection: one connection and the loop that drives the C core's steps over a waiter.  Its prepared
--- statements are in fastpg.prepared.
+-- statements are in fastpg.prepared, what becomes of one that takes too long in fastpg.deadlines.
 --
 -- This is the only file that calls `step`.  Everything above says what to send and how to fetch;
 -- everything below (the waiter) knows a file descriptor and nothing of SQL.
 
 local core = require "fastpg.core"
+local deadlines = require "fastpg.deadlines"
 local errors = require "fastpg.errors"
 local opening = require "fastpg.opening"
 local prepared = require "fastpg.prepared"
 
 local Connection = {}
 Connection.__index = Connection
+deadlines.extend(Connection)
 prepared.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
@@ -24,17 +26,7 @@ local SESSION = {
   { "client_encoding", "^UTF8$", "SET client_encoding = UTF8" },
 }
 
--- How long the server may take to answer a cancel, or to bring a connection back to a clean state,
--- before it is closed.
-Connection.GRACE = 2
-
 -- ---- opening --------------------------------------------------------------------------------
-
-local function no_deadline() return nil end
-
--- What a connection has to know of tasks (fastpg.task sets them): take_cancel gives the error of one that
--- was canceled, once; put_cancel_back lets it be raised later; check_canceled raises it.
-Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled = no_deadline, no_deadline, no_deadline
 
 --- Opens a connection; raises "connection" or "timeout".
 ---@param config { params: table, connect_timeout: number?, statement_cache_size: integer }
@@ -53,7 +45,7 @@ function Connection.open(config, wait, deadline, place)
     cache_size = config.statement_cache_size,
     dead = {}, -- names of statements that are forgotten here and still on the server
     deadline = limit, -- of the statement under way
-    deadline_of = no_deadline, -- gives the next one's: the database's business
+    deadline_of = deadlines.none, -- gives the next one's: the database's business
     pick = function() return { wait = wait } end, -- gives its host, likewise
     overdue = limit, -- when the time was over, while the server is asked to stop (here: it won't be)
     patience = limit, -- until when it may take to answer that; `deadline` is then when it is asked again
@@ -83,100 +75,6 @@ end
 
 -- ---- driving --------------------------------------------------------------------------------
 
---- The time that a statement has from here on, and the host that it waits with.
-function Connection:arm()
-  local host = self.pick()
-  self.wait, self.spend, self.wake = host.wait, host.spend, host.wake
-  if self.canceling then self:end_cancel() end
-  self.check_canceled()
-  self.deadline, self.overdue = self.deadline_of(), nil
-end
-
---- Time to clean up after a failure, whatever the statement's own was.
-function Connection:arm_recovery()
-  local host = self.pick()
-  self.wait, self.wake = host.wait, host.wake
-  self.deadline, self.overdue = core.clock() + Connection.GRACE, nil
-  if self.canceling then pcall(self.end_cancel, self) end
-end
-
-local function give_up(self)
-  self:close()
-  errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
-end
-
--- Seconds until a request that is not answered is repeated; the next pause is twice as long.
-local PAUSE = 0.2
-
--- Asks the server to stop what it does, by a thread: that takes a connection of its own.  The server
--- forgets a request that comes between two messages of one statement, so it may be asked again.
-local function ask_to_stop(self)
-  local now = core.clock()
-  if self.canceling and self.canceling:done() then self.canceling = nil end
-  self.canceling = self.canceling or core.cancel_job(self.c)
-  self.deadline = math.min(now + self.pause, self.patience)
-  self.pause = 2 * self.pause
-end
-
---- From now on the server is asked to stop; `drive` goes on until it has, or its time of grace is over.
-function Connection:cancel()
-  local now = core.clock()
-  self.overdue, self.patience, self.pause = now, now + Connection.GRACE, PAUSE
-  ask_to_stop(self)
-end
-
---- Waits until the request to cancel is through: one that comes late would hit the next statement.
-function Connection:end_cancel()
-  local job = self.canceling
-  while job and self.c:usable() and not job:done() do
-    local left = self.patience - core.clock()
-    if left <= 0 then give_up(self) end
-    self.wait(job:fd(), "r", left)
-  end
-  self.canceling = nil
-end
-
--- The time is over: the server is asked to stop, and its answer ("canceled") ends the statement.  One
--- that does not answer either is left.
-local function time_out(self)
-  if not self.overdue then return self:cancel() end
-  if core.clock() >= self.patience then give_up(self) end
-  ask_to_stop(self)
-end
-
--- The running task may have been canceled: likewise.
-local function interrupt(self)
-  if self.interrupted then return end
-  self.interrupted = self.take_cancel()
-  if self.interrupted and not self.overdue then time_out(self) end
-end
-
---- Waits for the socket, as `step` wants it, as long as the deadline allows.  It may come back early:
---- whoever waits steps again.
-function Connection:await(want)
-  local deadline, left = self.deadline, nil
-  if deadline then
-    left = deadline - core.clock()
-    if left <= 0 then return time_out(self) end
-  end
-  self.waiter = coroutine.running()
-  local ready = self.wait(self.fd, want, left)
-  self.waiter = nil
-  if self.doomed then
-    self:close()
-    errors.raise("closed", "the connection was closed while its statement ran")
-  end
-  if ready == "woken" then interrupt(self) end
-end
-
---- For those who seldom wait: looks whether the time is over.
----@return boolean  false: it is, and the server was asked to stop
-function Connection:in_time()
-  local deadline = self.deadline
-  if deadline and core.clock() >= deadline then time_out(self) end
-  return not self.overdue
-end
-
 --- Steps until a result is ready, a Sync was reached ("sync") or nothing is outstanding.
 function Connection:drive()
   local c = self.c
@@ -198,11 +96,6 @@ function Connection:settle()
   if self.canceling then self:end_cancel() end
 end
 
---- What a statement whose time is over is told.
-function Connection.timeout_error()
-  return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
-end
-
 -- The error of a finished operation, after what it tells of the session was noted.
 function Connection:outcome()
   local err, events = self.c:outcome()
@@ -217,20 +110,6 @@ function Connection:outcome()
     end
   end
   if self.overdue then return self:late_outcome(err) end
-  return err
-end
-
--- A result that was on its way before the cancel reached the server is a success, and a canceled task
--- is told at its next call.
-function Connection:late_outcome(err)
-  local interrupted = self.interrupted
-  self.interrupted = nil
-  if err then self.overdue = nil end
-  if err and err.sqlstate == "57014" then return interrupted or self.timeout_error() end
-  if interrupted then
-    self.overdue = nil
-    self.put_cancel_back()
-  end
   return err
 end
 
