@@ -251,6 +251,10 @@ local function behaviours(get)
       end,
       park("for ever"), park("time", nil, nil, 9),
       function()
+        for _ = 1, 200 do
+          host.wait(nil, nil, 0.05)
+          if #parked == 3 then break end -- and then a while until the last of them waits
+        end
         host.wait(nil, nil, 0.2)
         host.wake(coroutine.running()) -- in no wait
         local asked = coroutine.create(function() end)

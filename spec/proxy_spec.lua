@@ -9,7 +9,7 @@ local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
 local proxies = require "spec.support.proxy"
 
-local COMMAND, CONNECT = 0.5, 1 -- seconds that a statement has, and a connection
+local COMMAND, CONNECT = 0.5, 2 -- seconds that a statement has, and a connection
 local GRACE = 5 -- what fastpg adds before it closes a connection that does not even cancel
 local SLACK = 2 -- for a busy machine
 
