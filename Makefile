@@ -125,6 +125,11 @@ soak: ## writers behind a proxy where everything goes wrong: SECONDS=60, LOOP=lu
 bench: ## client CPU per query: raw libpq, asyncpg and fastpg side by side
 	@if [ -x bench/run.sh ]; then bench/run.sh; else echo "make bench: there is no bench/run.sh yet"; exit 1; fi
 
+bench-nginx: ## requests per second of an nginx worker that reads a row; PGMOON=directory measures pgmoon too
+	@tools/deps.sh build run server nginx wrk luajit
+	@$(MAKE) nginx LUA=luajit
+	@eval "$$($(MAKE) env LUA=luajit)" && LUA_PATH="./?.lua;$$LUA_PATH" luajit bench/nginx.lua
+
 # One program, the sanitizers and the coverage of blocks in it; see spec/fuzz/.
 fuzz: ## fuzz decoders, readers, JSON, the SQL scanner: FUZZ_SECONDS=60 each, FUZZ=target, FUZZ_INPUT=file
 	@tools/deps.sh build run test lua5.4
@@ -194,5 +199,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-24s%s\n' "$$a" "$$b"; done
 
-.PHONY: all build deps env demo test test-all asan valgrind soak bench fuzz fuzz-seeds nginx lint fmt generated \
+.PHONY: all build deps env demo test test-all asan valgrind soak bench bench-nginx fuzz fuzz-seeds nginx lint fmt generated \
   check-generated install uninstall luarocks luarocks-install dist clean help

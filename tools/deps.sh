@@ -6,7 +6,7 @@
 #   tools/deps.sh WHAT... LUA...
 #     WHAT   build (compiler, libpq, gmp), run (the interpreter), server (PostgreSQL, time zones),
 #            test (busted), hosts (luv, cqueues, copas, LuaSocket: the event loops), lint (luacheck),
-#            nginx (nginx with ngx_http_lua, its headers, curl)
+#            nginx (nginx with ngx_http_lua, its headers, curl), wrk
 #     LUA    lua5.4 lua5.3 lua5.1 luajit: whose headers and interpreters
 #
 # It looks for the things themselves, not for packages, and is done at once when all are there.
@@ -59,6 +59,7 @@ look() {
         [ -f /usr/share/zoneinfo/Europe/Paris ] || [ -f /var/db/timezone/zoneinfo/UTC ] ||
           need tzdata "the time zones' files (/usr/share/zoneinfo)"
         ;;
+      wrk) has wrk || need wrk wrk ;;
       nginx)
         PATH=$PATH:/usr/sbin has nginx || need nginx nginx
         [ -f /usr/lib/nginx/modules/ngx_http_lua_module.so ] || need libnginx-mod-http-lua "nginx's module ngx_http_lua"

@@ -74,7 +74,7 @@ http {
   fastcgi_temp_path $dir/fastcgi;
   uwsgi_temp_path $dir/uwsgi;
   scgi_temp_path $dir/scgi;
-  lua_package_path "$dir/?.lua;$here/lua/?.lua;$here/lua/?/init.lua;;";
+  lua_package_path "$dir/?.lua;$here/lua/?.lua;$here/lua/?/init.lua;$more;;";
   lua_package_cpath "$here/$build/?.so;;";
   $http
   server {
@@ -104,7 +104,7 @@ local function succeeds(command)
 end
 
 --- Starts one; raises what it says when it does not come up.
----@param opts { http: string?, server: string?, main: string?, events: string?, workers: integer?, connections: integer?, level: string?, environment: string?, files: table? }
+---@param opts { http: string?, server: string?, main: string?, events: string?, workers: integer?, connections: integer?, level: string?, path: string?, environment: string?, files: table? }
 function nginx.start(opts)
   local dir = output("mktemp -d /tmp/fastpg-nginx-XXXXXX"):gsub("\n", "")
   -- the workers' user is the server's, whose socket nobody else may open
@@ -118,6 +118,7 @@ function nginx.start(opts)
     connections = tostring(opts.connections or 512), conninfo = conninfo(),
     user = user or "",
     build = build,
+    more = opts.path or "",
   }
   self.values = values
   for name, text in pairs(opts.files or {}) do write_file(dir .. "/" .. name, fill(text, values)) end

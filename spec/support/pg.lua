@@ -19,9 +19,10 @@ if not shared then
 end
 
 ---The server, started at first use; it ends with this process.
-function pg.cluster()
+---@param listen string?  where it listens for TCP, at first use: listen_addresses
+function pg.cluster(listen)
   if not shared.cluster then
-    shared.cluster = require("fastpg.cluster").start{ settings = { max_connections = 200 } }
+    shared.cluster = require("fastpg.cluster").start{ settings = { max_connections = 200, listen_addresses = listen } }
   end
   return shared.cluster
 end
