@@ -42,7 +42,8 @@ return pages
 ]==]
 
 local function cpu_of(pid)
-  local user, system = nginx.read_file("/proc/" .. pid .. "/stat"):match "%) %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)"
+  local user, system = nginx.read_file("/proc/" .. pid .. "/stat")
+    :match "%) %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)"
   return (user + system) / TICKS
 end
 
