@@ -151,7 +151,7 @@ end
 local function run(driver, fn, t)
   local over, ok, err = false, nil, nil
   local ends = core.clock() + LIMIT
-  local function task() ok, err = xpcall(fn, function(e) return { e, debug.traceback() } end, t) over = true end
+  local function task() ok, err = xpcall(function() return fn(t) end, function(e) return { e, debug.traceback() } end) over = true end
   driver.run(function()
     if driver.loop == "block" then return task() end
     fastpg.spawn(task)

@@ -147,6 +147,20 @@ describe("tasks", function()
     is(t.error, "canceled")
   end)
 
+  it("a step with nothing to do leaves no garbage", function()
+    local t = fastpg.spawn(function() fastpg.sleep(60) end)
+    for _ = 1, 100 do fastpg.step(0) end
+    collect()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    for _ = 1, 1000 do fastpg.step(0) end
+    local left = collectgarbage "count" - before
+    collectgarbage "restart"
+    t:cancel()
+    step_until(function() return not fastpg.step(0) end)
+    assert.is_true(left < 8, left .. " KB") -- LuaJIT may compile meanwhile
+  end)
+
   it("sleep as long as they say, the shorter ones first", function()
     local order = {}
     local function sleeper(seconds)
@@ -226,6 +240,30 @@ describe("tasks", function()
     b = fastpg.spawn(function() return a:wait() end)
     is(error_of(a.wait, a), "deadlock")
     is(error_of(b.wait, b), "deadlock")
+  end)
+
+  it("are over when they are, whatever others wait for", function()
+    local host, parked = require "fastpg.wait.step", nil
+    local t = fastpg.spawn(function()
+      parked = coroutine.running()
+      host.wait()
+    end)
+    assert.are.equal(3, fastpg.spawn(function() return 3 end):wait())
+    assert.are.equal(4, (fastpg.gather(function() return 4 end)))
+    host.wake(parked)
+    t:cancel()
+    fastpg.run()
+  end)
+
+  it("wait for others where they can't yield", function()
+    local list = { 2, 1 }
+    fastpg.run(function()
+      table.sort(list, function(a, b)
+        local x, y = fastpg.gather(function() return a end, function() return fastpg.spawn(function() return b end):wait() end)
+        return x < y
+      end)
+    end)
+    assert.are.same({ 1, 2 }, list)
   end)
 
   it("step and run inside a task are errors", function()

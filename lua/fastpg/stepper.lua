@@ -20,7 +20,7 @@ local slots = {} -- coroutine -> its slot, as long as it lives
 local at = {} -- slot -> coroutine
 local free = {} -- slots of those that ended
 local waiting = {} -- coroutine -> true
-local queue, queued = {}, 0 -- coroutines that go on at once
+local queue, first, queued = {}, 1, 0 -- coroutines that go on at once
 local background = {} -- coroutines that nobody waits for the end of
 local running, alive, in_background, rows_left, ends = nil, 0, 0, ROWS, 0
 
@@ -71,10 +71,11 @@ end
 function stepper.is_running() return running ~= nil end
 
 local function resume(co, result)
+  local before = running
   running = co
   local ok, err = true, nil
   if coroutine.status(co) ~= "dead" then ok, err = coroutine.resume(co, result) end -- else closed by somebody
-  running = nil
+  running = before
   if coroutine.status(co) == "dead" then
     if background[co] then background[co], in_background = nil, in_background - 1 end
     alive, at[slots[co]] = alive - 1, nil
@@ -86,10 +87,15 @@ local function resume(co, result)
   end
 end
 
-local function run_queue()
-  local last, list = queued, queue
-  queue, queued = {}, 0
-  for i = 1, last do resume(list[i], "woken") end
+local function run_queue() -- allocates nothing: a turn with nothing to do leaves no garbage
+  local last = queued
+  while first <= last and first <= queued do
+    local co = queue[first]
+    queue[first] = nil
+    first = first + 1
+    resume(co, "woken")
+  end
+  if first > queued then first, queued = 1, 0 end
 end
 
 local function run_ready()
@@ -102,15 +108,13 @@ local function run_ready()
   end
 end
 
---- One turn: lets what is ready go on; waits at most `timeout` seconds (nil: for ever) for something.
----@return boolean  whether coroutines are left
-function stepper.step(timeout, rows)
-  if running then errors.raise("invalid_argument", "fastpg.step and fastpg.run can't be called inside a task") end
-  rows_left, ends = rows or ROWS, core.clock() + SLICE
+-- Also inside of another turn, whose rest it takes over.  Who waits for more than time says when it is over.
+local function turn(timeout, is_over)
   local found
   repeat
+    run_ready()
     run_queue()
-    if alive == 0 then break end
+    if alive == 0 or is_over and is_over() then break end
     if queued > 0 or timeout == nil and alive == in_background then timeout = 0 end
     if timeout == nil and poller:idle() then
       errors.raise("deadlock", "every task waits for another one, and nothing can wake any of them")
@@ -119,7 +123,24 @@ function stepper.step(timeout, rows)
     timeout = 0
     run_ready()
   until found == 0 and queued == 0 or rows_left <= 0 or core.clock() >= ends
+end
+
+--- One turn: lets what is ready go on; waits at most `timeout` seconds (nil: for ever) for something.
+---@return boolean  whether coroutines are left
+function stepper.step(timeout, rows)
+  if running then errors.raise("invalid_argument", "fastpg.step and fastpg.run can't be called inside a task") end
+  rows_left, ends = rows or ROWS, core.clock() + SLICE
+  turn(timeout)
   return alive > in_background
+end
+
+--- Turns until is_over() says so, from outside of all tasks or inside of one that can't yield.
+---@param is_over fun(): boolean
+function stepper.run_until(is_over)
+  while not is_over() do
+    rows_left, ends = ROWS, core.clock() + SLICE
+    turn(nil, is_over)
+  end
 end
 
 return stepper

@@ -297,13 +297,12 @@ function task.spawn(fn, ...)
   return t
 end
 
--- Waits until is_over() says so, which the tasks bring about.  Outside of any loop the stepper is run
--- from here.
+-- Waits until is_over() says so, which the tasks bring about.  Outside of any loop, and in a task that
+-- can't yield (as on PUC Lua 5.1), the stepper is run from here.
 local function until_over(tasks, what, is_over)
   local here = wait.pick(nil)
-  if tasks[1].host == step and not here.wake and not stepper.is_running() then
-    while not is_over() do stepper.step(nil) end
-    return
+  if tasks[1].host == step and not here.wake and not (stepper.is_running() and core.is_yieldable()) then
+    return stepper.run_until(is_over)
   end
   local function left() return not is_over() and tasks or nil end
   task.waiting_for(left, false, what, function()
