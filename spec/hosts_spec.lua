@@ -197,6 +197,35 @@ local function behaviours(get)
     db:close()
   end)
 
+  it("lets others have their descriptors while one sleeps no time, again and again", function()
+    local db, done = pool(2), false
+    run(loop, { function()
+      for i = 1, 3 do assert.equal(i, first(db, "select $1::int as n", i).n) end
+      done = true
+    end, function()
+      local ends = core.clock() + LIMIT / 2
+      while not done and core.clock() < ends do host.wait(nil, nil, 0) end
+      assert.is_true(done)
+    end })
+    db:close()
+  end)
+
+  it("lets others have a turn while rows are decoded that are there", function()
+    if not host.spend then return end
+    local turns, done = 0, false
+    run(loop, { function()
+      local ends = core.clock() + LIMIT / 2
+      while turns < 5 and core.clock() < ends do host.spend(1) end
+      done = true
+    end, function()
+      while not done do
+        host.wait(nil, nil, 0)
+        turns = turns + 1
+      end
+    end })
+    assert.is_true(turns >= 5)
+  end)
+
   it("sleeps", function()
     local took, result
     run(loop, { function() took, result = seconds(host.wait, nil, nil, 0.1) end })

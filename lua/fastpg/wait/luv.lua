@@ -14,15 +14,16 @@ local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or require "luv"
 
 local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable }
 local waiting = {} -- coroutine -> its wait
+local SLICE, ends = 0.001, 0 -- seconds of decoding after which others have a turn; when those are over
 
---- Told of errors that end a coroutine which is nobody's task; replaced from outside.
-function host.on_error(err, traceback) io.stderr:write(tostring(err), "\n", traceback, "\n") end
-
-local function start_timer(seconds, fn)
-  local timer = assert(uv.new_timer())
-  uv.update_time() -- the loop's clock stands still while Lua runs
-  timer:start(math.ceil(math.min(seconds, 1e6) * 1000), 0, function() fn(timer) end) -- a wait may end early
-  return timer
+-- A timer that is due in the turn it was started in would run before libuv looks at any descriptor, again and
+-- again: the loop's clock, which stands still while Lua runs, is left so, and no seconds are an idle handle's.
+local function after(seconds, fn)
+  local handle, late = assert((seconds > 0 and uv.new_timer or uv.new_idle)()), uv.hrtime() / 1e6 - uv.now()
+  local function go() fn(handle) end
+  if seconds <= 0 then handle:start(go) return handle end
+  handle:start(math.ceil(math.min(seconds, 1e6) * 1000 + late), 0, go) -- a wait may end early
+  return handle
 end
 
 local function release(w)
@@ -34,6 +35,7 @@ end
 local Wait = { __close = release }
 
 local function resume(co, ...)
+  ends = core.clock() + SLICE
   local ok, err = coroutine.resume(co, ...)
   if not ok then host.on_error(err, debug.traceback(co)) end
 end
@@ -54,7 +56,7 @@ end
 function host.wait(fd, mode, timeout)
   local w = setmetatable({ co = coroutine.running() }, Wait)
   if fd then watch(w, fd, mode) end
-  if timeout then w.timer = start_timer(timeout, function() finish(w) end) end
+  if timeout then w.timer = after(timeout, function() finish(w) end) end
   waiting[w.co] = w
   local result = closing(w, coroutine.yield)
   if w.over then return result end
@@ -65,11 +67,13 @@ function host.wake(co)
   local w = waiting[co]
   if not w then return end
   release(w)
-  w.timer = start_timer(0, function() finish(w, "woken") end)
+  w.timer = after(0, function() finish(w, "woken") end)
 end
 
-function host.spawn(fn)
-  start_timer(0, function(timer) timer:close() resume(coroutine.create(fn)) end)
+function host.spend() -- see fastpg.stepper
+  if core.clock() >= ends and host.can_wait() then host.wait(nil, nil, 0) end
 end
+
+function host.spawn(fn) after(0, function(handle) handle:close() resume(coroutine.create(fn)) end) end
 
 return host
