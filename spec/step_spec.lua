@@ -147,6 +147,20 @@ describe("tasks", function()
     is(t.error, "canceled")
   end)
 
+  it("a step with nothing to do leaves no garbage", function()
+    local t = fastpg.spawn(function() fastpg.sleep(60) end)
+    for _ = 1, 100 do fastpg.step(0) end
+    collect()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    for _ = 1, 1000 do fastpg.step(0) end
+    local left = collectgarbage "count" - before
+    collectgarbage "restart"
+    t:cancel()
+    step_until(function() return not fastpg.step(0) end)
+    assert.is_true(left < 8, left .. " KB") -- LuaJIT may compile meanwhile
+  end)
+
   it("sleep as long as they say, the shorter ones first", function()
     local order = {}
     local function sleeper(seconds)

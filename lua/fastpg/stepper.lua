@@ -20,7 +20,7 @@ local slots = {} -- coroutine -> its slot, as long as it lives
 local at = {} -- slot -> coroutine
 local free = {} -- slots of those that ended
 local waiting = {} -- coroutine -> true
-local queue, queued = {}, 0 -- coroutines that go on at once
+local queue, queued, spare = {}, 0, {} -- coroutines that go on at once; the list of the turn before
 local background = {} -- coroutines that nobody waits for the end of
 local running, alive, in_background, rows_left, ends = nil, 0, 0, ROWS, 0
 
@@ -86,10 +86,14 @@ local function resume(co, result)
   end
 end
 
-local function run_queue()
+local function run_queue() -- allocates nothing: a turn with nothing to do leaves no garbage
   local last, list = queued, queue
-  queue, queued = {}, 0
-  for i = 1, last do resume(list[i], "woken") end
+  queue, queued, spare = spare, 0, list
+  for i = 1, last do
+    local co = list[i]
+    list[i] = nil
+    resume(co, "woken")
+  end
 end
 
 local function run_ready()
