@@ -8,6 +8,7 @@
 local fastpg = require "fastpg"
 
 fastpg.set_loop "luv" -- Neovim's own loop
+fastpg.on_error = vim.schedule_wrap(function(err) vim.notify(tostring(err), vim.log.levels.ERROR) end)
 local db = fastpg.create_pool({}, { max_size = 2 })
 
 local function show(name, text)
