@@ -113,6 +113,7 @@ local function read_all(conn, take)
     if chunk then
       count = count + n
       if take(chunk) == false then return true, count end
+      if conn.spend then conn.spend(n) end
     elseif n then
       conn:await(n)
     else

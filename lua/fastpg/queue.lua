@@ -109,7 +109,10 @@ end
 ---@param deadline number?  when it must be there
 function Queue:wait(host, deadline)
   local pool = self.pool
-  if not host.wake then errors.raise("timeout", exhausted(pool) .. ", and nothing else can run to give one back") end
+  if not host.wake then
+    errors.raise("timeout", exhausted(pool) .. ", and nothing else can run to give one back: end what uses it before, "
+      .. "or wait in a task (fastpg.spawn)")
+  end
   local limit = core.clock() + (pool.config.acquire_timeout or ACQUIRE_TIMEOUT)
   if deadline and deadline < limit then limit = deadline end
   pool.counts.waited = pool.counts.waited + 1

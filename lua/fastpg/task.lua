@@ -225,7 +225,9 @@ task.hooks = {} -- where on_error is looked for: the module's table
 function task.report(err, traceback)
   local on_error = task.hooks.on_error or default_on_error
   local ok, problem = pcall(on_error, err, traceback)
-  if not ok then default_on_error(problem, "(raised by fastpg.on_error)") end
+  if ok then return end
+  default_on_error(err, traceback)
+  default_on_error(problem, "(raised by fastpg.on_error)")
 end
 
 local function report(t)
@@ -404,7 +406,7 @@ end
 ---@param seconds number
 function task.sleep(seconds)
   if type(seconds) ~= "number" or seconds ~= seconds then
-    errors.argument("fastpg.sleep: a number of seconds expected, got %s", type(seconds))
+    errors.argument("fastpg.sleep: a number of seconds expected, got %s", type(seconds) == "number" and "nan" or type(seconds))
   end
   local host, ends = wait.pick(nil), core.clock() + seconds
   task.check() -- a cancel that came too late for the statement before

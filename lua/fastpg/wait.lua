@@ -8,6 +8,7 @@
 --   wake(co)       the wait that coroutine is in ends soon with "woken"; absent: nobody can be woken
 --   spawn(fn)      runs fn soon in a coroutine of its own
 --   can_wait()     whether the running coroutine can be suspended by this host, here
+--   spend(n)       n rows were decoded without waiting; the hosts of this file get one
 --   exact          true: of the coroutines with status "normal" each runs inside the one before
 --
 -- Nothing above this file knows which one it has.  "auto" is decided at each call.
@@ -24,10 +25,26 @@ local default = "auto"
 local NAMES = { block = true, step = true, luv = true, cqueues = true, copas = true, nginx = true }
 local loaded = { block = block, step = step }
 
+-- Rows that are there already are decoded for so many seconds since the coroutine waited last, then others
+-- have a turn.  (The stepper has a budget of its own.)
+local SLICE = 0.001
+local function share_turns(host)
+  local suspend, ends = host.wait, 0
+  function host.wait(...)
+    local result = suspend(...)
+    ends = core.clock() + SLICE
+    return result
+  end
+  function host.spend()
+    if core.clock() >= ends and host.can_wait() then host.wait(nil, nil, 0) end
+  end
+  return host
+end
+
 local function load_host(name)
   local host = loaded[name]
   if not host then
-    host = require("fastpg.wait." .. name)
+    host = share_turns(require("fastpg.wait." .. name))
     host.on_error = function(...) return step.on_error(...) end -- which fastpg.task sets
     loaded[name] = host
   end
@@ -46,7 +63,7 @@ local customs = setmetatable({}, { __mode = "k" }) -- a user's table -> the host
 local function custom(loop)
   local host = customs[loop]
   if not host then
-    host = require("fastpg.wait.custom").new(loop)
+    host = share_turns(require("fastpg.wait.custom").new(loop))
     customs[loop] = host
   end
   return host

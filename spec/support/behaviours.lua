@@ -1086,6 +1086,33 @@ add("each runs in constant memory", { blocking = true }, function(t)
   t:ok(most - before < 1500, "kilobytes", most - before)
 end)
 
+add("rows that are there leave others a turn", function(t)
+  local db = t:pool(2)
+  local turns, answers, done = 0, 0, false
+  local sleeper = t.fastpg.spawn(function()
+    while not done do
+      t.fastpg.sleep(0)
+      turns = turns + 1
+    end
+  end)
+  local asker = t.fastpg.spawn(function()
+    while not done do answers = answers + db:item "select 1" end
+  end)
+  local n = 0
+  for _ in db:each "select generate_series(1, 200000) as n" do n = n + 1 end
+  local of_each = answers
+  t:eq(100000, #db:arrays "select generate_series(1, 100000) as n")
+  local of_list = answers - of_each
+  t:eq(100000, db:copy_to("copy (select generate_series(1, 100000)) to stdout", function() end))
+  local of_copy = answers - of_each - of_list
+  done = true
+  sleeper:wait()
+  asker:wait()
+  t:eq(200000, n)
+  t:ok(turns > 20, "turns", turns)
+  t:ok(of_each > 4 and of_list > 2 and of_copy > 2, "answers", of_each, of_list, of_copy)
+end)
+
 add("each is left early by close, false, an error, break", { blocking = true }, function(t)
   local db = t:pool(1)
   local sql = "select generate_series(1, 100000000) as n"

@@ -14,7 +14,6 @@ local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or require "luv"
 
 local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable }
 local waiting = {} -- coroutine -> its wait
-local SLICE, ends = 0.001, 0 -- seconds of decoding after which others have a turn; when those are over
 
 -- A timer that is due in the turn it was started in would run before libuv looks at any descriptor, again and
 -- again: the loop's clock, which stands still while Lua runs, is left so, and no seconds are an idle handle's.
@@ -35,7 +34,6 @@ end
 local Wait = { __close = release }
 
 local function resume(co, ...)
-  ends = core.clock() + SLICE
   local ok, err = coroutine.resume(co, ...)
   if not ok then host.on_error(err, debug.traceback(co)) end
 end
@@ -68,10 +66,6 @@ function host.wake(co)
   if not w then return end
   release(w)
   w.timer = after(0, function() finish(w, "woken") end)
-end
-
-function host.spend() -- see fastpg.stepper
-  if core.clock() >= ends and host.can_wait() then host.wait(nil, nil, 0) end
 end
 
 function host.spawn(fn) after(0, function(handle) handle:close() resume(coroutine.create(fn)) end) end
