@@ -116,11 +116,13 @@ valgrind: ## the specs on Lua 5.4 under valgrind (slow)
 	@RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes" \
 	  tools/test.sh lua5.4
 
-# Which loop: LOOP=block, luv, cqueues, copas.
+in_nginx = $(filter nginx,$(LOOP))
+# Which loop: LOOP=block, step, luv, cqueues, copas, nginx.
 soak: ## writers behind a proxy where everything goes wrong: SECONDS=60, LOOP=luv, LUA=luajit, SEED=
-	@tools/deps.sh build run server hosts $(LUA)
+	@tools/deps.sh build run server hosts $(if $(in_nginx),nginx) $(LUA)
+	@$(if $(in_nginx),tools/nginx.sh)
 	@$(MAKE) build
-	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" $(LUA) tools/soak.lua "$(or $(SECONDS),60)" "$(or $(LOOP),luv)" $(SEED)
+	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" $(if $(in_nginx),tools/nginx_lua.sh,$(LUA)) tools/soak.lua "$(or $(SECONDS),60)" "$(or $(LOOP),luv)" $(SEED)
 
 bench: ## client CPU per query: raw libpq, asyncpg and fastpg side by side
 	@if [ -x bench/run.sh ]; then bench/run.sh; else echo "make bench: there is no bench/run.sh yet"; exit 1; fi

@@ -440,6 +440,68 @@ describe("nginx", function()
   end)
 end)
 
+describe("a script run in nginx", function()
+  local SCRIPT = [==[
+    local fastpg = require "fastpg"
+    local options = function(more)
+      local all = { host = arg[1], port = tonumber(arg[2]), user = arg[3], database = arg[4] }
+      for name, value in pairs(more or {}) do all[name] = value end
+      return all
+    end
+    local db = fastpg.connect(options())
+    print(fastpg.loop_info().name, db:item "select 42", select(2, pcall(db.q, db, "select nope")).name)
+
+    local pool, sum = fastpg.create_pool(options(), { max_size = 4 }), 0
+    local threads = {}
+    for i = 1, 12 do
+      threads[i] = ngx.thread.spawn(function() return pool:item("select $1::int from pg_sleep(0.02)", i) end)
+    end
+    for i = 1, 12 do sum = sum + select(2, assert(ngx.thread.wait(threads[i]))) end
+    print("threads", sum, pool:stats().opened)
+    print("task", fastpg.spawn(function() return pool:item "select 7" end):wait())
+    print("gather", fastpg.gather(function() return 1 end, function() return pool:item "select 2" end))
+
+    local seen = 0
+    for row in pool:each "select g from generate_series(1, 3000) g" do seen = seen + row.g end
+    print("each", seen)
+    pool:listen("spec", function(n) print("heard", n.payload) end)
+    pool:notify("spec", "hello")
+    fastpg.sleep(0.2)
+
+    if arg[5] == "raise" then db:q "select nope" end
+    if arg[5] == "exit" then os.exit(7) end
+    if arg[5] == "leave" then fastpg.spawn(function() db:q "select pg_sleep(30)" end) fastpg.sleep(0.1) end
+  ]==]
+  local SAID = "nginx\t42\tundefined_column\nthreads\t78\t4\ntask\t7\ngather\t1\t2\neach\t4501500\nheard\thello\n"
+
+  local function run(how)
+    local c, path = pg.conninfo(), os.tmpname()
+    local f = assert(io.open(path, "w"))
+    f:write(SCRIPT)
+    f:close()
+    local out = nginx.output(("timeout 20 tools/nginx_lua.sh %s '%s' %d %s %s %s 2>&1; echo code $?"):format(path, c.host,
+      c.port, c.user, c.database, how))
+    os.remove(path)
+    eventually(backends, 0)
+    return out
+  end
+
+  it("waits in nginx's event loop and ends with the script", function()
+    assert.equal(SAID .. "code 0\n", run "end")
+  end)
+
+  it("ends with what the script says", function()
+    assert.equal(SAID .. "code 7\n", run "exit")
+    local out = run "raise"
+    assert.truthy(out:find('undefined_column: column "nope" does not exist', 1, true), out)
+    assert.truthy(out:find "code 1\n$")
+  end)
+
+  it("ends with a query under way", function()
+    assert.equal(SAID .. "code 0\n", run "leave")
+  end)
+end)
+
 describe("the example nginx/", function()
   it("serves each tenant its own notes", function()
     local c = pg.conninfo()

@@ -2,7 +2,7 @@
 --
 -- soak.lua: writers and readers through a pool, behind the proxy of the specs in its random mode.
 --
---   make soak SECONDS=60 LOOP=luv LUA=luajit          LOOP: block, step, luv, cqueues, copas
+--   make soak SECONDS=60 LOOP=luv LUA=luajit          LOOP: block, step, luv, cqueues, copas, nginx
 --
 -- What must hold, and ends the run with exit code 1 where it doesn't:
 --   an error is of kind "connection" or "timeout", and comes in time
@@ -130,6 +130,8 @@ local function run(count, worker)
     require("luv").run()
   elseif loop == "copas" then
     while left > 0 do require("copas").step(1) end
+  elseif loop == "nginx" then
+    while left > 0 do fastpg.sleep(0.01) end
   else
     while left > 0 do fastpg.step(1) end
   end
