@@ -53,7 +53,7 @@ static struct {
   ngx_module_t *lua_module;
   ngx_event_actions_t *actions;
   ngx_cycle_t *volatile *cycle;
-  ngx_queue_t *posted;
+  ngx_queue_t *posted, *posted_next;
   ngx_connection_t *(*get_connection)(ngx_socket_t fd, ngx_log_t *log);
   void (*free_connection)(ngx_connection_t *c);
   void (*process_posted)(ngx_cycle_t *cycle, ngx_queue_t *posted);
@@ -71,6 +71,7 @@ static const fpg_symbol symbols[] = {
     {"ngx_event_actions", &ng.actions},
     {"ngx_cycle", &ng.cycle},
     {"ngx_posted_events", &ng.posted},
+    {"ngx_posted_next_events", &ng.posted_next},
     {"ngx_get_connection", &ng.get_connection},
     {"ngx_free_connection", &ng.free_connection},
     {"ngx_event_process_posted", &ng.process_posted},
@@ -98,11 +99,11 @@ static const char *find_nginx(void) {
   return why;
 }
 
-static void post_event(ngx_event_t *ev) {
+static void post_event(ngx_event_t *ev, ngx_queue_t *list) {
   if (ev->posted) return;
   ev->posted = 1;
   ev->log = (*ng.cycle)->log; /* nginx's debug build logs what it takes out */
-  ngx_queue_insert_tail(ng.posted, &ev->queue);
+  ngx_queue_insert_tail(list, &ev->queue);
 }
 
 static void unpost_event(ngx_event_t *ev) {
@@ -132,7 +133,7 @@ static void vm_notify(ngx_event_t *ev) {
 }
 
 static void notify(lua_vm *vm) {
-  if (vm && !vm->closed) post_event(&vm->event);
+  if (vm && !vm->closed) post_event(&vm->event, ng.posted);
 }
 
 static int vm_gc(lua_State *L) {
@@ -180,6 +181,7 @@ enum { READ = 1, WRITE = 2, WOKEN = 4, CLOSING = 8, PARKED = 16, LOST = 32 };
 typedef struct waiter {
   lua_vm *vm;
   sema *sem;
+  ngx_event_t soon;    /* posted while it waits for no time: others first, and what came for them */
   ngx_connection_t *c; /* as long as nginx watches the socket */
   fpg_request *req;    /* while parked: where it is in the list of the request's waits */
   struct waiter *prev, *next;
@@ -244,6 +246,7 @@ static void enter(waiter *w, fpg_request *req) {
 
 static void leave(waiter *w, int why) {
   w->state = why;
+  unpost_event(&w->soon);
   if (w->next) w->next->prev = w->prev;
   if (w->prev)
     w->prev->next = w->next;
@@ -281,6 +284,8 @@ static void on_event(ngx_event_t *ev) {
   if (idle) ng.process_posted(*ng.cycle, ng.posted);
 }
 
+static void on_soon(ngx_event_t *ev) { resume(ev->data, 0); }
+
 void fpg_nginx_closing(int fd) {
   struct socket *s = socket_of(fd);
   if (!s) return;
@@ -312,6 +317,8 @@ static int events_new(lua_State *L) {
   memset(w, 0, sizeof *w);
   luaL_setmetatable(L, WAIT_MT);
   w->vm = vm_of(L);
+  w->soon.data = w;
+  w->soon.handler = on_soon;
   char *error = NULL;
   if (ng.sema_new(&w->sem, 0, &error) != NGX_OK) return luaL_error(L, "not enough memory");
   return 1;
@@ -368,7 +375,7 @@ static int events_park(lua_State *L) {
   if (fd >= 0 && !attach(w, fd, mode, lua_toboolean(L, 5))) return refuse(L, "connections");
   u_char error[128];
   size_t len = sizeof error;
-  int rc = ng.sema_wait(req->r, w->sem, ms ? ms : 1, error, &len);
+  int rc = ng.sema_wait(req->r, w->sem, ms ? ms : INT_MAX, error, &len);
   if (rc != NGX_AGAIN) {
     detach(w);
     if (rc != NGX_OK) return refuse(L, "place");
@@ -376,7 +383,7 @@ static int events_park(lua_State *L) {
     return 1;
   }
   enter(w, req);
-  if (ms == 0) resume(w, 0); /* after those who can run now */
+  if (ms == 0) post_event(&w->soon, ng.posted_next);
   return lua_yield(L, 0);
 }
 
