@@ -419,6 +419,13 @@ static int events_wake(lua_State *L) {
   return 0;
 }
 
+/* is_gone(wait) -> whether the light thread was killed that waited so */
+static int events_is_gone(lua_State *L) {
+  const waiter *w = luaL_checkudata(L, 1, WAIT_MT);
+  lua_pushboolean(L, w->state == LOST || is_killed(w));
+  return 1;
+}
+
 /* hold() as in nginx.c */
 static int events_hold(lua_State *L) {
   lua_pushcfunction(L, fpg_nginx_hold);
@@ -440,7 +447,7 @@ static int events_is_lost(lua_State *L) {
 static const luaL_Reg events_functions[] = {
     {"new", events_new},   {"park", events_park}, {"settle", events_settle},
     {"wake", events_wake}, {"hold", events_hold}, {"is_lost", events_is_lost},
-    {NULL, NULL},
+    {"is_gone", events_is_gone}, {NULL, NULL},
 };
 
 /* Pushes a metatable with __gc, made once. */
@@ -457,7 +464,7 @@ static int core_nginx_events(lua_State *L) {
   const char *why = find_nginx();
   if (why) return refuse(L, why);
   push_metatable(L, WAIT_MT, wait_gc);
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 12);
   luaL_setfuncs(L, fpg_nginx_functions, 0);
   lua_vm *vm = fpg_newuserdata(L, sizeof *vm);
   memset(vm, 0, sizeof *vm);

@@ -99,6 +99,7 @@ local function finish(state)
     local reached = conn:drive()
     if reached ~= "sync" then collect(state) end
   until reached == "sync" or not conn.c:busy()
+  conn:tell_later()
 end
 
 local function run(conn, prepare, produce, receive, in_transaction)

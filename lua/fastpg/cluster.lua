@@ -130,6 +130,7 @@ start_again() {
 stop() {
   [ -n "$pid" ] || return 0
   kill -s "$1" "$pid" 2>/dev/null
+  kill -s CONT "$pid" 2>/dev/null # one that somebody stopped hears nothing
   wait "$pid" 2>/dev/null
   pid=
 }

@@ -295,6 +295,7 @@ end
 -- nginx must not be left with it.
 function Connection:close()
   local co = self.waiter
+  if co and self.request and self.host.is_lost(self.fd, self.request) then co = nil end -- its status can't be asked
   if co and self.wake and co ~= coroutine.running() and coroutine.status(co) ~= "dead" then
     self.doomed = true
     self.wake(co)

@@ -79,6 +79,9 @@ local function read_keyword(config, what, name, value)
 end
 
 local function read_table(config, what, given, allowed)
+  if given.database ~= nil and given.dbname ~= nil then
+    errors.argument("%s: the database is named twice, as database and as dbname", what)
+  end
   for name, value in pairs(given) do
     local mine
     for _, set in ipairs(allowed) do mine = mine or set[name] and set end

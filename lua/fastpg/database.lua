@@ -200,7 +200,7 @@ function methods.checkout(self)
     conn.deadline = deadline
     return conn
   end
-  if root.streams > 0 and (errors.is(conn, "timeout") or errors.is(conn, "deadlock")) then
+  if root.streams > 0 and pool:is_exhausted() and (errors.is(conn, "timeout") or errors.is(conn, "deadlock")) then
     conn.message = conn.message .. "; a db:each is being read: use a transaction around both, or db:q"
   end
   error(errors.annotate(conn), 0)
@@ -378,6 +378,17 @@ end
 
 -- ---- streams and pipelines ------------------------------------------------------------------
 
+-- Lua 5.4 closes it with a coroutine that was waiting for the first row.
+local Opening = { __close = function(start)
+  if not start.over then start.release(true) end
+end }
+
+local function open_one(start, conn, ...)
+  local s = stream.open(conn, nil, start.release, ...)
+  start.over = true
+  return s
+end
+
 --- A stream of statement.run's arguments with rows made for `target`.
 function methods.open_stream(self, target, sql, list, n)
   local root = self.root
@@ -385,10 +396,13 @@ function methods.open_stream(self, target, sql, list, n)
   if conn then return turn.run(conn, in_turn, owner, stream.open, owner, nil, target, sql, list, n) end
   conn = self:checkout()
   root.streams = root.streams + 1
-  return stream.open(conn, nil, function(lost)
+  local start = setmetatable({ over = false }, Opening)
+  function start.release(lost)
+    start.over = true
     root.streams = root.streams - 1
     if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
-  end, target, sql, list, n)
+  end
+  return closing(start, open_one, start, conn, target, sql, list, n)
 end
 
 -- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.
@@ -492,8 +506,8 @@ methods.advisory_lock = transaction.advisory_lock
 
 --- Runs fn; its statements together have this many seconds.
 function methods.timeout(self, seconds, fn)
-  if type(seconds) ~= "number" or seconds < 0 then
-    errors.argument("timeout: a number of seconds expected, got %s", type(seconds))
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    errors.argument("timeout: a number of seconds expected, from 0, got %s", type(seconds))
   end
   if type(fn) ~= "function" then errors.argument("timeout: a function expected, got %s", type(fn)) end
   local scope = self.ambient:push{ deadline = core.clock() + seconds }

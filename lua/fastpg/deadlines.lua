@@ -34,6 +34,7 @@ function Connection:arm()
   local host = self.pick()
   self.wait, self.spend, self.wake = host.wait, host.spend, host.wake
   if self.canceling then self:end_cancel() end
+  self:tell_later()
   self.check_canceled()
   self.deadline, self.overdue = self.deadline_of(), nil
 end
@@ -47,7 +48,10 @@ function Connection:arm_recovery()
 end
 
 local function give_up(self)
+  local interrupted = self.interrupted
+  self.interrupted = nil
   self:close()
+  if interrupted then error(interrupted, 0) end
   errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
 end
 
@@ -67,6 +71,7 @@ end
 --- From now on the server is asked to stop; `drive` goes on until it has, or its time of grace is over.
 function Connection:cancel()
   local now = core.clock()
+  self.allowed = self.deadline
   self.overdue, self.patience, self.pause = now, now + self.GRACE, PAUSE
   ask_to_stop(self)
 end
@@ -93,7 +98,7 @@ end
 -- The running task may have been canceled: likewise.
 local function interrupt(self)
   if self.interrupted then return end
-  self.interrupted = self.take_cancel()
+  self.interrupted, self.whom = self.take_cancel(), coroutine.running()
   if self.interrupted and not self.overdue then time_out(self) end
 end
 
@@ -128,17 +133,27 @@ function Connection.timeout_error()
   return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
 end
 
--- A result that was on its way before the cancel reached the server is a success, and a canceled task
--- is told at its next call.
+--- Where a task was canceled and nothing failed: it is told at its next call.
+function Connection:tell_later()
+  if not self.interrupted then return end
+  self.interrupted, self.overdue, self.deadline = nil, nil, self.allowed
+  self.put_cancel_back(self.whom)
+end
+
+-- A result that was on its way before the cancel reached the server is a success.  Of several (a batch,
+-- rows one by one) one that is still to come may be what was canceled.
 function Connection:late_outcome(err)
   local interrupted = self.interrupted
-  self.interrupted = nil
-  if err then self.overdue = nil end
-  if err and err.sqlstate == "57014" then return interrupted or self.timeout_error() end
-  if interrupted then
-    self.overdue = nil
-    self.put_cancel_back()
+  if not err then
+    if not self.c:busy() then self:tell_later() end
+    return nil
   end
+  if err.sqlstate == "57014" then
+    self.interrupted, self.overdue = nil, nil
+    return interrupted or self.timeout_error()
+  end
+  self:tell_later()
+  self.overdue = nil
   return err
 end
 

@@ -46,6 +46,7 @@ function Pool.new(config, on_open, on_ddl)
     size = 0, -- open connections, lent ones and those being opened included
     places = setmetatable({}, { __mode = "k" }), -- of those being opened: who opens one may be gone, too
     collect_after = 0, -- when the collector may run again for those who wait
+    closers = {}, -- entries of those who wait in `close`
     counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
   }, Pool)
   self.queue = Queue.new(self)
@@ -55,18 +56,21 @@ end
 -- ---- opening and closing --------------------------------------------------------------------
 
 -- While a connection is opened nothing is under way on it that would have to be brought to an end.
-local function interruptible(host, place)
+local function interruptible(self, host, place)
   return function(fd, mode, timeout)
-    place.fd = fd
+    place.fd, place.waiter, place.wake = fd, coroutine.running(), host.wake
     local ready = host.wait(fd, mode, timeout)
+    place.waiter = nil
+    if self.over then errors.raise("closed", "the database was closed") end
     if ready == "woken" then task.check() end
     return ready
   end
 end
 
 -- Tells who waits in `close` when nothing is in use any more.
-local function tell_closer(self)
-  if self.closer and not next(self.places) and not next(self.lent) then task.signal(self.closer) end
+local function tell_closers(self)
+  if next(self.places) or next(self.lent) then return end
+  for _, entry in ipairs(self.closers) do task.signal(entry) end
 end
 
 local function leave_place(self, place, ok)
@@ -76,7 +80,7 @@ local function leave_place(self, place, ok)
   if ok then return end
   self.size = self.size - 1
   self.queue:serve()
-  tell_closer(self)
+  tell_closers(self)
 end
 
 -- Lua 5.4 closes it with a coroutine that was opening a connection.
@@ -87,7 +91,7 @@ local Place = { __close = function(place)
 end }
 
 local function connect(self, place, host, deadline)
-  local ok, conn = pcall(Connection.open, self.config, interruptible(host, place), deadline, place)
+  local ok, conn = pcall(Connection.open, self.config, interruptible(self, host, place), deadline, place)
   leave_place(self, place, ok)
   if not ok then error(conn, 0) end
   return conn
@@ -128,7 +132,7 @@ function Pool:discard(conn)
   self.size = self.size - 1
   self.counts.closed = self.counts.closed + 1
   self.queue:serve()
-  tell_closer(self)
+  tell_closers(self)
 end
 
 local function too_old(self, conn, now)
@@ -184,6 +188,11 @@ local function take_idle(self, host, deadline)
   return nil
 end
 
+--- Whether all connections there may be are in use.
+function Pool:is_exhausted()
+  return self.size >= self.max_size and #self.idle == 0
+end
+
 --- Who has the connections, for those who wait for one: nil where one of them may come back all the same.
 ---@return table?  tasks and coroutines, as task.me gives them
 function Pool:holders_who_wait()
@@ -220,6 +229,7 @@ end
 --- closed: nobody ever reads what belongs to somebody else.
 ---@return boolean  whether a transaction was open that fastpg did not begin
 function Pool:checkin(conn)
+  conn:tell_later()
   if conn.discarded then return false end
   local clean, left_open = conn:is_clean() and not conn.in_transaction, false
   if not clean and not conn.in_transaction then
@@ -288,6 +298,10 @@ local function close_lent(self, host)
   local list, ends = {}, core.clock() + LAST_WORDS
   for conn in pairs(self.lent) do list[#list + 1] = conn end
   for _, conn in ipairs(list) do self:discard(conn) end
+  for place in pairs(self.places) do
+    if place.waiter and place.wake then place.wake(place.waiter) end
+  end
+  while next(self.places) and host.wake and core.clock() < ends do host.wait(nil, nil, 0.001) end
   for _, conn in ipairs(list) do -- those that wait for one close it themselves
     while conn.c:usable() and host.wake and core.clock() < ends do host.wait(nil, nil, 0.001) end
     conn.c:close() -- its loop is over
@@ -305,8 +319,9 @@ function Pool:close(timeout)
   if not timeout then return end
   local host = wait.pick(self.config.loop)
   if host.wake and (next(self.places) or next(self.lent)) then -- else nobody can run to give one back
-    self.closer = task.entry(host, "close")
-    task.park(self.closer, timeout)
+    local entry = task.entry(host, "close")
+    self.closers[#self.closers + 1] = entry
+    task.park(entry, timeout)
   end
   close_lent(self, host)
 end

@@ -45,7 +45,8 @@ function prepare(self, name, sql)
   if drop then self.dead = {} end
   self:drive()
   local err = self:outcome()
-  if not err and not self.overdue then
+  local late = not err and (self.take_cancel() or self.overdue and self.timeout_error()) -- what it is for has not begun
+  if not err and not late then
     local st = c:make_statement(name)
     if st:has_record() then
       self.records = self.records or setmetatable({}, { __mode = "k" })
@@ -56,7 +57,10 @@ function prepare(self, name, sql)
     return look_up_types(self, st, name, sql, unknown)
   end
   self:settle()
-  err = err or self.timeout_error() -- it is late already, and has not begun
+  if late then
+    if name ~= "" then self.dead[#self.dead + 1] = name end
+    error(errors.annotate(late, sql), 0)
+  end
   if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
     -- what was to be deallocated is gone already, and the rest with it
     self:forget_all(false)

@@ -30,6 +30,12 @@ function Queue:length()
   return #self.entries
 end
 
+-- In nginx: the request is over, or the light thread was killed.
+local function is_gone(entry)
+  local host = entry.host
+  return entry.group and host.is_lost(-1, entry.group) or host.is_gone and host.is_gone(entry.co)
+end
+
 --- Tells as many of those who wait that it is their turn as there are connections for them.
 function Queue:serve()
   local entries, pool = self.entries, self.pool
@@ -37,8 +43,8 @@ function Queue:serve()
   local free, now, i = #pool.idle + pool.max_size - pool.size, core.clock(), 1
   while i <= #entries and (free > 0 or pool.closed) do
     local entry = entries[i]
-    if entry.turn and now - entry.turn > TURN then
-      table.remove(entries, i) -- killed: its coroutine will not take the turn
+    if is_gone(entry) or entry.turn and now - entry.turn > TURN then
+      table.remove(entries, i) -- its coroutine will not take the turn
     else
       if not entry.turn then
         entry.turn = now
@@ -117,6 +123,7 @@ function Queue:wait(host, deadline)
   if deadline and deadline < limit then limit = deadline end
   pool.counts.waited = pool.counts.waited + 1
   local waiting = setmetatable({ queue = self, entry = task.entry(host, "the pool") }, Waiting)
+  waiting.entry.group = host.group and host.group()
   closing(waiting, wait_beside_others, waiting, host, limit)
 end
 

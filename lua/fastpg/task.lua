@@ -49,9 +49,10 @@ function task.enclosing()
   if not co or is_main then return nil, false end
   local own = task.of(co)
   if own then return own, false end
-  local found, several
+  local group, found, several = wait.group(), nil, nil
   for thread, t in pairs(by_thread) do
-    if not t.done and coroutine.status(thread) == "normal" then found, several = t, found ~= nil end
+    -- of a coroutine whose request is over ngx_lua would read what it has freed
+    if t.group == group and not t.done and coroutine.status(thread) == "normal" then found, several = t, found ~= nil end
   end
   return found, several or false
 end
@@ -72,8 +73,10 @@ function task.take_cancel()
 end
 
 --- Undoes take_cancel: the next call raises.
-function task.put_cancel_back()
-  local t = task.of(coroutine.running())
+---@param co thread?  whose it was; of the running one
+function task.put_cancel_back(co)
+  local t
+  if co then t = by_thread[co] else t = task.of(coroutine.running()) end
   if t then t.canceled = true end
 end
 
@@ -303,10 +306,10 @@ end
 -- can't yield (as on PUC Lua 5.1), the stepper is run from here.
 local function until_over(tasks, what, is_over)
   local here = wait.pick(nil)
-  if tasks[1].host == step and not here.wake and not (stepper.is_running() and core.is_yieldable()) then
-    return stepper.run_until(is_over)
-  end
   local function left() return not is_over() and tasks or nil end
+  if tasks[1].host == step and not here.wake and not (stepper.is_running() and core.is_yieldable()) then
+    return task.waiting_for(left, false, what, stepper.run_until, is_over)
+  end
   task.waiting_for(left, false, what, function()
     while not is_over() do
       local entry = task.entry(here, what)

@@ -8,6 +8,7 @@
 --
 -- PostgreSQL manual: BEGIN, SET TRANSACTION, SAVEPOINT.
 
+local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local options = require "fastpg.options"
@@ -59,12 +60,13 @@ end
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
 local function commit_now(conn)
   if conn.c:transaction_status() == "idle" then
-    errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own")
+    errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own",
+      { sqlstate = "25P01" })
   end
   conn:arm()
   if conn:simple("COMMIT") == "ROLLBACK" then
     errors.raise("in_failed_sql_transaction",
-      "the transaction was rolled back at its end, because a statement in it had failed")
+      "the transaction was rolled back at its end, because a statement in it had failed", { sqlstate = "25P02" })
   end
   conn.in_transaction = false
 end
@@ -181,13 +183,25 @@ end
 
 -- ---- db:begin -------------------------------------------------------------------------------
 
+-- Lua 5.4 closes it with a coroutine that was waiting for BEGIN.
+local Beginning = { __close = function(beginning)
+  if not beginning.over then beginning.conn.pool:abandon(beginning.conn) end
+end }
+
+local function begin_on(beginning, conn, command)
+  local ok, err = pcall(start, conn, command)
+  beginning.over = true
+  return ok, err
+end
+
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
 function transaction.begin(db, opts)
   local command = begin_command(check_options(opts, "begin"), "begin")
   local conn = db:bound_connection()
   if conn then
     if conn.in_transaction then
-      errors.raise("active_sql_transaction", "begin: a transaction is open here: db:transaction nests")
+      errors.raise("active_sql_transaction", "begin: a transaction is open here: db:transaction nests",
+        { sqlstate = "25001" })
     end
     turn.run(conn, function()
       conn:arm()
@@ -198,7 +212,8 @@ function transaction.begin(db, opts)
     return tx
   end
   conn = db:checkout()
-  local ok, err = pcall(start, conn, command)
+  local beginning = setmetatable({ conn = conn }, Beginning)
+  local ok, err = closing(beginning, begin_on, beginning, conn, command)
   if not ok then
     conn.pool:checkin(conn)
     error(err, 0)

@@ -17,7 +17,6 @@ for phase in ("rewrite access content timer server_rewrite ssl_cert ssl_session_
 end
 
 local watchers, notifying = setmetatable({}, { __mode = "k" }), false
-
 local function notify()
   notifying = true
   for object, fn in pairs(watchers) do
@@ -29,7 +28,6 @@ end
 
 local events, why
 if os.getenv "FASTPG_NGINX" == "polling" then why = "FASTPG_NGINX=polling" else events, why = core.nginx_events(notify) end
-
 -- can_wait() · group(): which request this is · for pools hold() -> group: it holds one connection more,
 -- release(group): one less, is_lost(fd, group): that request is over, or who waited for fd was killed
 for _, name in ipairs{ "can_wait", "group", "hold", "release", "is_lost" } do host[name] = (events or poll)[name] end
@@ -46,7 +44,6 @@ function host.refuse()
 end
 
 local waits = setmetatable({}, { __mode = "k" }) -- of each coroutine, used again and again
-
 --- Suspends the calling light thread.
 ---@param idle boolean?  nginx need not wait for this one when the worker is to end: it raises then
 function host.wait(fd, mode, timeout, idle)
@@ -66,6 +63,9 @@ function host.wake(co)
   if events and waits[co] then events.wake(waits[co]) end
   poll.wake(co)
 end
+
+--- Whether that coroutine was killed in its wait.
+function host.is_gone(co) return events and waits[co] and events.is_gone(waits[co]) end
 
 function host.spawn(fn, background)
   if background or not host.can_wait() then return assert(ngx.timer.at(0, fn)) end
