@@ -150,7 +150,7 @@ struct waiter;
 /* Descriptors are the process's, whatever Lua state uses them; a worker of nginx has one thread. */
 static struct {
   struct socket {
-    struct waiter *wait;
+    struct waiter *wait, *told; /* who waits; whom the last event was told, until it was heard */
     int lost;
   } *at;
   int n;
@@ -228,8 +228,7 @@ static int attach(waiter *w, int fd, int mode, int idle) {
   c->read->log = c->write->log = log;
   w->c = c;
   w->fd = fd;
-  sockets.at[fd].wait = w;
-  sockets.at[fd].lost = 0;
+  sockets.at[fd] = (struct socket){.wait = w};
   if (add_events(c, mode) == NGX_OK) return 1;
   detach(w);
   return 0;
@@ -264,14 +263,20 @@ static void lose(waiter *w) {
   notify(w->vm);
 }
 
-/* A light thread that was killed left the semaphore's queue, and told nobody. */
-static int is_killed(const waiter *w) { return w->state == PARKED && ng.sema_count(w->sem) >= 0; }
+/* A light thread that was killed left the semaphore's queue, and told nobody; a post that was on its
+ * way to it stays there. */
+static int is_killed(const waiter *w) {
+  int count = ng.sema_count(w->sem);
+  return w->state == PARKED ? count >= 0 : count > 0;
+}
 
 static void resume(waiter *w, int why) {
   if (is_killed(w)) lose(w);
+  int watched = w->c != NULL;
   detach(w);
   if (w->state != PARKED) return;
   leave(w, why);
+  if (watched) sockets.at[w->fd].told = w;
   ng.sema_post(w->sem, 1);
 }
 
@@ -290,13 +295,23 @@ void fpg_nginx_closing(int fd) {
   struct socket *s = socket_of(fd);
   if (!s) return;
   if (s->wait) resume(s->wait, READ);
+  s->told = NULL;
   s->lost = 0;
+}
+
+/* It was resumed, or never will be. */
+static int has_heard(waiter *w) {
+  struct socket *s = socket_of(w->fd);
+  if (!s || s->told != w) return 0;
+  s->told = NULL;
+  return 1;
 }
 
 static int wait_gc(lua_State *L) {
   waiter *w = lua_touserdata(L, 1);
   if (!w->sem) return 0;
   lose(w);
+  if (has_heard(w)) sockets.at[w->fd].lost = 1;
   ng.sema_gc(w->sem);
   w->sem = NULL;
   return 0;
@@ -356,6 +371,12 @@ static void take_over(lua_vm *vm, fpg_request *req) {
   req->ended = request_ended;
 }
 
+static void take_posts_back(waiter *w, fpg_request *req) {
+  u_char error[128];
+  size_t len = sizeof error;
+  while (req && ng.sema_count(w->sem) > 0 && ng.sema_wait(req->r, w->sem, 0, error, &len) == NGX_OK) {}
+}
+
 /* park(wait, fd or nil, mode, seconds or nil, idle) yields until an event comes -> true or false
  * (then `settle` tells what it was); or nil and "place" where nobody can wait, "connections" when
  * nginx has none left.  idle: nginx need not wait for this one when the worker is to end. */
@@ -363,9 +384,11 @@ static int events_park(lua_State *L) {
   waiter *w = luaL_checkudata(L, 1, WAIT_MT);
   int fd = lua_isnil(L, 2) ? -1 : (int)luaL_checkinteger(L, 2);
   int mode = fd >= 0 ? check_mode(L, 3) : 0, ms = check_timeout(L, 4);
-  lose(w); /* a thread that is used again after it was killed */
   fpg_request *req = fpg_nginx_request(L);
   if (!req) return refuse(L, "place");
+  lose(w); /* a thread that is used again after it was killed */
+  take_posts_back(w, req);
+  if (has_heard(w)) sockets.at[w->fd].lost = 1;
   take_over(w->vm, req);
   if (fd >= 0 && ms == 0) {
     w->state = poll_now(fd, mode);
@@ -392,14 +415,12 @@ static int events_park(lua_State *L) {
 static int events_settle(lua_State *L) {
   waiter *w = luaL_checkudata(L, 1, WAIT_MT);
   int state = w->state;
+  has_heard(w);
   if (state == PARKED) {
     detach(w);
     leave(w, 0);
-  } else if (ng.sema_count(w->sem) > 0) { /* the time was over in the same round: take the post back */
-    u_char error[128];
-    size_t len = sizeof error;
-    fpg_request *req = fpg_nginx_request(L);
-    if (req) ng.sema_wait(req->r, w->sem, 0, error, &len);
+  } else {
+    take_posts_back(w, fpg_nginx_request(L)); /* the time was over in the same round */
   }
   w->state = 0;
   switch (state) {
@@ -440,7 +461,7 @@ static int events_hold(lua_State *L) {
 static int events_is_lost(lua_State *L) {
   const struct socket *s = socket_of((int)lua_tointeger(L, 1));
   int over = !fpg_nginx_request_of((double)lua_tonumber(L, 2));
-  lua_pushboolean(L, over || (s && (s->lost || (s->wait && is_killed(s->wait)))));
+  lua_pushboolean(L, over || (s && (s->lost || (s->wait && is_killed(s->wait)) || (s->told && is_killed(s->told)))));
   return 1;
 }
 

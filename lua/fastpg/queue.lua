@@ -33,7 +33,7 @@ end
 -- In nginx: the request is over, or the light thread was killed.
 local function is_gone(entry)
   local host = entry.host
-  return entry.group and host.is_lost(-1, entry.group) or host.is_gone and host.is_gone(entry.co)
+  return entry.group and host.is_lost(-1, entry.group) or entry.parked and host.is_gone and host.is_gone(entry.co)
 end
 
 --- Tells as many of those who wait that it is their turn as there are connections for them.

@@ -98,10 +98,12 @@ end
 ---@return boolean  false: the time is over first
 function task.park(entry, seconds)
   local deadline = seconds and core.clock() + seconds
+  entry.parked = false
   while not entry.ready do
     task.check()
     local left = deadline and deadline - core.clock()
     if left and left <= 0 then return false end
+    entry.parked = true
     entry.host.wait(nil, nil, left)
   end
   return true
