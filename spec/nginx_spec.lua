@@ -149,6 +149,25 @@ function page.kill()
   ngx.say(small:stats().in_use, " ", ngx.thread.kill(t), " ", small:stats().in_use)
 end
 
+-- Killed in all sorts of moments: while it opens, in the queue, in a statement, between its event and going on.
+local two = fastpg.create_pool(options{ application_name = "held" }, { max_size = 2 })
+function page.kill_many()
+  for i = 1, 40 do
+    local t = ngx.thread.spawn(function() two:transaction(function() two:item("select 1") end) end)
+    ngx.sleep(0)
+    if i % 2 == 0 then ngx.sleep(0.001) end
+    ngx.thread.kill(t)
+  end
+  local started = require("fastpg.core").clock()
+  local answer = two:item "select 42"
+  local stats = two:stats()
+  ngx.say(answer, " ", stats.in_use, " ", stats.waiting, " ", require("fastpg.core").clock() - started < 10)
+end
+
+function page.hold_task()
+  ngx.say(fastpg.spawn(function() return small:item("select length(pg_sleep(20)::text)") end):wait())
+end
+
 function page.exit()
   ngx.thread.spawn(page.hold_query)
   ngx.sleep(0.2)
@@ -326,6 +345,17 @@ for _, way in ipairs(built and { "events", "polling" } or { "polling" }) do
       assert.equal("done\n", (server:get "/abort/hold_nothing"))
     end)
 
+    it("asks nothing of tasks whose request is over", function()
+      local paths = {}
+      for i = 1, 40 do paths[i] = "/abort/" .. (i % 2 == 0 and "hold_task" or "hold_transaction") end
+      for _ = 1, 3 do
+        page "hold_nothing"
+        server:get_all(paths, "--max-time 1")
+        eventually(function() return page "in_use" end, "0\n")
+      end
+      assert.equal("", server:alerts())
+    end)
+
     if way == "events" then
       it("sees light threads that were killed", function()
         assert.equal("1 1 0\n", page "kill")
@@ -333,6 +363,10 @@ for _, way in ipairs(built and { "events", "polling" } or { "polling" }) do
         eventually(function() return page "in_use" end, "0\n")
         eventually(function() return backends "query like '%pg_sleep%' and state = 'active'" end, 0)
         assert.equal("collected\n", page "gc")
+      end)
+
+      it("sees them whenever they were killed", function()
+        for _ = 1, 3 do assert.equal("42 0 0 true\n", page "kill_many") end
       end)
 
       it("ends a wait when the connection is closed under it", function()
