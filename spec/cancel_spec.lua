@@ -129,6 +129,32 @@ describe("a server that does not answer", function()
     own:close()
   end)
 
+  it("is told a task that is canceled while its statement is prepared, once", function()
+    local db = fastpg.create_pool(own.conninfo, { max_size = 1, loop = "step" })
+    local pid, second = fastpg.run(function() return db.pid end), nil
+    os.execute("kill -STOP " .. pid)
+    local t = fastpg.spawn(function()
+      local _, err = pcall(db.q, db, "SELECT pg_sleep(3)")
+      second = { pcall(db.item, db, "SELECT 1") }
+      error(err, 0)
+    end)
+    for _ = 1, 5 do fastpg.step(0.01) end
+    t:cancel()
+    for _ = 1, 5 do fastpg.step(0.01) end
+    os.execute("kill -CONT " .. pid)
+    assert.equal("canceled", failure(t.wait, t).name)
+    assert.same({ true, 1 }, second)
+    assert.equal(pid, fastpg.run(function() return db.pid end))
+    -- and where the server never answers
+    os.execute("kill -STOP " .. pid)
+    t = fastpg.spawn(function() db:q "SELECT 1" end)
+    for _ = 1, 5 do fastpg.step(0.01) end
+    t:cancel()
+    assert.equal("canceled", failure(t.wait, t).name)
+    os.execute("kill -CONT " .. pid)
+    db:close()
+  end)
+
   it("is left when its time of grace is over", function()
     local db = own:connect()
     local pid = db.pid

@@ -811,6 +811,26 @@ describe("the stepper and the server:", function()
       assert.are.equal(0, watch:item("select count(*) from entry"))
     end)
 
+    it("a coroutine closed while it waits for the first row or for BEGIN", function()
+      db = pg.pool(nil, { max_size = 2 })
+      for _, fn in ipairs{
+        function() for _ in db:each("select pg_sleep(60)") do end end, -- luacheck: ignore 542
+        function() db:begin() end,
+      } do
+        local co
+        fastpg.spawn(function()
+          co = coroutine.running()
+          fn()
+        end)
+        step_until(function() return db:stats().in_use == 1 and #db.root.pool.idle == 0 end)
+        for _ = 1, 3 do fastpg.step(0.01) end
+        coroutine.close(co)
+        assert.are.equal(0, db:stats().in_use)
+        becomes(0, "state = 'active'")
+      end
+      assert.are.equal(0, db.root.streams)
+    end)
+
     it("a coroutine closed while it opens the connection", function()
       db = pg.pool(nil, { max_size = 1 })
       for _ = 1, 6 do
@@ -872,6 +892,18 @@ describe("the stepper and the server:", function()
     assert.are.equal(1, db:item("select 1"))
     becomes(0, "state <> 'idle'")
     assert.is_true(activity("true") <= 2)
+  end)
+end)
+
+describe("in a script", function()
+  it("a wait that would never end is an error at once", function()
+    local db = pg.pool(nil, { max_size = 1 })
+    is(error_of(db.acquire, db, function()
+      return fastpg.spawn(function() return db:item("select 1") end):wait()
+    end), "deadlock")
+    fastpg.run()
+    assert.are.equal(1, db:item("select 1"))
+    db:close()
   end)
 end)
 

@@ -491,6 +491,34 @@ add("a task is canceled while it reads a stream", function(t)
   t:eq(1, db:item "select 1")
 end)
 
+add("a task is canceled in a batch, a pipeline, a stream, a copy, and told so once", function(t)
+  local db = t:pool(2)
+  t:admin():execute "drop table if exists b_batch; create table b_batch (n int)"
+  local list = {}
+  for i = 1, 300 do list[i] = { i } end
+  local rows = "select g, pg_sleep(0.002) as s from generate_series(1, 100000) g"
+  for name, fn in pairs{
+    executemany = function() db:executemany("insert into b_batch select $1 from pg_sleep(0.02)", list) end,
+    pipeline = function() db:pipeline(function(p) for _ = 1, 300 do p:q "select pg_sleep(0.02)" end end) end,
+    each = function() for _ in db:each(rows) do end end, -- luacheck: ignore 542
+    copy = function() db:copy_to("copy (" .. rows .. ") to stdout", function() end) end,
+  } do
+    local after
+    local task = t.fastpg.spawn(function()
+      local ok, err = pcall(fn)
+      after = db:item "select 7"
+      if not ok then error(err, 0) end
+    end)
+    t:wait_until_busy()
+    t.fastpg.sleep(0.1)
+    task:cancel()
+    local ok, err = pcall(task.wait, task)
+    t:eq({ name, false, "canceled", 7 }, { name, ok, ok or err.name, after })
+  end
+  t:eq(0, t:backends "active")
+  t:eq(0, t:admin():item "select count(*) from b_batch")
+end)
+
 add("tasks canceled at any moment leave neither a wrong result nor a connection", function(t)
   local fastpg = t.fastpg
   local db = t:pool(4)
@@ -712,6 +740,24 @@ add("close waits for those in use as long as it is told", function(t)
   t:ok(t.clock() - started < 3)
   local ok, err = task:wait()
   t:ok(not ok and (t.fastpg.is(err, "closed") or t.fastpg.is(err, "connection")), ok, err)
+end)
+
+add("close ends what is being opened, and whoever else closes", { silent = true }, function(t)
+  local db = t.fastpg.create_pool(t.env.silent, { max_size = 2 })
+  local task = t.fastpg.spawn(function() return db:item "select 1" end)
+  t:wait_for(function() return db:stats().size == 1 end, "it connects")
+  local started = t.clock()
+  db:close(0.1)
+  t:ok(t.clock() - started < 3)
+  t:eq(0, db:stats().size)
+  t:fails("closed", task.wait, task)
+  local other = t:pool(2)
+  task = t.fastpg.spawn(function() return other:item "select 1 from pg_sleep(0.2)" end)
+  t:wait_until_busy()
+  started = t.clock()
+  t:together(2, function() other:close(20) end)
+  t:ok(t.clock() - started < 5, "closing took", t.clock() - started)
+  t:eq(1, task:wait())
 end)
 
 add("close wakes those who wait for a connection", function(t)
