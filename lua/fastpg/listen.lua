@@ -29,7 +29,7 @@ local FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5 -- seconds between attempts to connect
 local COMMAND_TIMEOUT = 30
 local LONGEST_NAME = 63
 
-local function no_limit() return nil end
+local function nothing() return nil end
 
 -- ---- the inbox ------------------------------------------------------------------------------
 
@@ -94,6 +94,11 @@ local function each_channel(self, fn)
   return next(seen) ~= nil
 end
 
+-- Whether anybody listens to anything.
+local function is_used(self)
+  return each_channel(self, nothing)
+end
+
 local function post_gap(self)
   each_channel(self, function(channel) post(self, { channel = channel, gap = true }) end)
 end
@@ -111,7 +116,7 @@ end
 local function connect(self)
   local config, host = self.db.config, self.host
   local conn = Connection.open(config, host.wait, core.clock() + COMMAND_TIMEOUT)
-  conn.pick, conn.deadline_of = function() return self.host end, no_limit
+  conn.pick, conn.deadline_of = function() return self.host end, nothing
   self.conn = conn
   listen_again(self, conn)
   conn.deadline = nil
@@ -263,10 +268,11 @@ local function move(self)
   return new
 end
 
-local function is_heard(self, channel)
-  local heard = self.channels[channel] ~= nil
-  for subscription in pairs(self.subscriptions) do heard = heard or subscription.channel == channel end
-  return heard
+-- Whether anybody listens to this channel; `heard` is what the server was told.
+local function is_wanted(self, channel)
+  local wanted = self.channels[channel] ~= nil
+  for subscription in pairs(self.subscriptions) do wanted = wanted or subscription.channel == channel end
+  return wanted
 end
 
 -- The listener, and whether the server is to be told of this channel.
@@ -284,14 +290,28 @@ local function listener_for(db, channel, what)
   return self, not self.heard[channel]
 end
 
+-- Tells the server, unless it knows.
+---@param undo fun()?  when it could not be told
+local function hear(self, channel, new, undo)
+  if new then
+    local ok, err = pcall(run, self, "LISTEN " .. core.quote_ident(channel))
+    if not ok then
+      if undo then undo() end
+      if not is_used(self) then stop(self) end
+      error(err, 0)
+    end
+  end
+  self.heard[channel] = true
+end
+
 local function leave(self, channel)
-  if is_heard(self, channel) then return end
+  if is_wanted(self, channel) then return end
   self.heard[channel] = nil
-  if self.shared or each_channel(self, function() end) then
+  if self.shared or is_used(self) then
     run(self, "UNLISTEN " .. core.quote_ident(channel))
   end
   local others = self.commands[1] or self.command -- who is about to listen
-  if not others and not each_channel(self, function() end) then stop(self) end
+  if not others and not is_used(self) then stop(self) end
 end
 
 -- ---- without a reader -----------------------------------------------------------------------
@@ -359,14 +379,7 @@ local methods = {}
 function methods.listen(db, channel, fn)
   if type(fn) ~= "function" then errors.argument("listen: a function expected, got %s", type(fn)) end
   local self, new = listener_for(db, channel, "listen")
-  if new then
-    local ok, err = pcall(run, self, "LISTEN " .. core.quote_ident(channel))
-    if not ok then
-      if not each_channel(self, function() end) then stop(self) end
-      error(err, 0)
-    end
-  end
-  self.heard[channel] = true
+  hear(self, channel, new)
   local list = self.channels[channel] or {}
   list[#list + 1] = fn
   self.channels[channel] = list
@@ -484,15 +497,7 @@ function methods.notifications(db, channel, timeout)
     listener = self, channel = channel, timeout = timeout or false, first = 1, last = 0, entry = nil,
   }, Subscription)
   self.subscriptions[subscription] = true
-  if new then
-    local ok, err = pcall(run, self, "LISTEN " .. core.quote_ident(channel))
-    if not ok then
-      self.subscriptions[subscription] = nil
-      if not each_channel(self, function() end) then stop(self) end
-      error(err, 0)
-    end
-  end
-  self.heard[channel] = true
+  hear(self, channel, new, function() self.subscriptions[subscription] = nil end)
   return subscription, nil, nil, subscription
 end
 
