@@ -14,16 +14,7 @@ local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or require "luv"
 
 local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable }
 local waiting = {} -- coroutine -> its wait
-
--- A timer that is due in the turn it was started in would run before libuv looks at any descriptor, again and
--- again: the loop's clock, which stands still while Lua runs, is left so, and no seconds are an idle handle's.
-local function after(seconds, fn)
-  local handle, late = assert((seconds > 0 and uv.new_timer or uv.new_idle)()), uv.hrtime() / 1e6 - uv.now()
-  local function go() fn(handle) end
-  if seconds <= 0 then handle:start(go) return handle end
-  handle:start(math.ceil(math.min(seconds, 1e6) * 1000 + late), 0, go) -- a wait may end early
-  return handle
-end
+local after = require "fastpg.wait.luv_timer"(uv)
 
 local function release(w)
   if w.poll then w.poll:close() end

@@ -1,0 +1,41 @@
+-- SPDX-License-Identifier: MIT
+--
+-- wait.luv_timer: what wait.luv has called later.
+--
+-- A timer that is due in the turn it was started in would run before libuv looks at any descriptor, again
+-- and again: the loop's clock, which stands still while Lua runs, is left so.  What is due at once is an
+-- idle handle's, in the order it came; of several handles libuv runs the last one first.
+
+--- after(seconds, fn) -> a handle with close(); fn is called with it.
+---@param uv table
+return function(uv)
+  local queue, idle = {}, nil
+  local Entry = { __index = { close = function(entry) entry.fn = nil end } }
+
+  local function run_queue()
+    local list = queue
+    queue = {}
+    for _, entry in ipairs(list) do
+      if entry.fn then entry.fn(entry) end
+    end
+    if #queue == 0 then
+      idle:close()
+      idle = nil
+    end
+  end
+
+  return function(seconds, fn)
+    if seconds > 0 then
+      local timer, late = assert(uv.new_timer()), uv.hrtime() / 1e6 - uv.now()
+      timer:start(math.ceil(math.min(seconds, 1e6) * 1000 + late), 0, function() fn(timer) end) -- a wait may end early
+      return timer
+    end
+    local entry = setmetatable({ fn = fn }, Entry)
+    queue[#queue + 1] = entry
+    if not idle then
+      idle = assert(uv.new_idle())
+      idle:start(run_queue)
+    end
+    return entry
+  end
+end
