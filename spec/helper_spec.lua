@@ -232,6 +232,10 @@ describe("after fork", function()
       end
       local old = {}
       for i = 1, 100 do old[i] = core.resolve_job "localhost" end
+      -- glibc's own locks in getaddrinfo do not survive a fork in the middle of one: they end before
+      for i = 1, 100 do
+        while not old[i]:done() do core.poll(old[i]:fd(), "r", 10) end
+      end
       local id = ffi.C.fork()
       if id == 0 then
         for i = 1, 100 do assert(old[i]:done()) old[i]:result() end
