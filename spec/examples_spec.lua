@@ -17,7 +17,7 @@ local function run(command)
 end
 
 local function example(args)
-  local out, ok = run(lua .. " examples/" .. args)
+  local out, ok = run("timeout 120 " .. lua .. " examples/" .. args)
   assert.is_true(ok, out)
   return out
 end
@@ -44,9 +44,12 @@ describe("the example", function()
     assert.truthy(out:find("nil\t2\nnil\tNotFoundError: note[2]", 1, true))
   end)
 
-  -- Loops that are not there for every Lua.
+  -- Loops that are not there for every Lua.  On PUC 5.1 no call can yield to them.
+  local yields = _VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil
   local function with(name, fn)
-    if select(2, run(("%s -e 'require \"%s\"'"):format(lua, name))) then -- elsewhere: luv is not to be loaded twice
+    if not yields then
+      pending(name .. ".lua: a call blocks on PUC Lua 5.1")
+    elseif select(2, run(("%s -e 'require \"%s\"'"):format(lua, name))) then -- elsewhere: luv is not to be loaded twice
       it(name .. ".lua waits in that loop", fn)
     else
       pending(name .. ".lua: no " .. name .. " for this Lua")
