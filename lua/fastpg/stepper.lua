@@ -12,7 +12,7 @@ local errors = require "fastpg.errors"
 local host = { name = "step", method = "poll", exact = true } -- see fastpg.wait
 local stepper = { host = host }
 
-local SLICE = 0.0005 -- seconds of a step after which what is ready waits for the next one
+local SLICE = 0.0003 -- seconds of a step after which what is ready waits for the next one
 local ROWS = 1000
 
 local poller = core.poller()
