@@ -254,8 +254,17 @@ static void leave(waiter *w, int why) {
   w->req = NULL;
 }
 
+/* Whether there was an event that it was told and has not heard of yet. */
+static int take_told(const waiter *w) {
+  struct socket *s = socket_of(w->fd);
+  if (!s || s->told != w) return 0;
+  s->told = NULL;
+  return 1;
+}
+
 /* Its light thread is gone: nobody will read what comes on the socket. */
 static void lose(waiter *w) {
+  if (take_told(w)) sockets.at[w->fd].lost = 1;
   if (w->state != PARKED) return;
   if (w->c) sockets.at[w->fd].lost = 1;
   detach(w);
@@ -299,19 +308,10 @@ void fpg_nginx_closing(int fd) {
   s->lost = 0;
 }
 
-/* It was resumed, or never will be. */
-static int has_heard(waiter *w) {
-  struct socket *s = socket_of(w->fd);
-  if (!s || s->told != w) return 0;
-  s->told = NULL;
-  return 1;
-}
-
 static int wait_gc(lua_State *L) {
   waiter *w = lua_touserdata(L, 1);
   if (!w->sem) return 0;
   lose(w);
-  if (has_heard(w)) sockets.at[w->fd].lost = 1;
   ng.sema_gc(w->sem);
   w->sem = NULL;
   return 0;
@@ -388,7 +388,6 @@ static int events_park(lua_State *L) {
   if (!req) return refuse(L, "place");
   lose(w); /* a thread that is used again after it was killed */
   take_posts_back(w, req);
-  if (has_heard(w)) sockets.at[w->fd].lost = 1;
   take_over(w->vm, req);
   if (fd >= 0 && ms == 0) {
     w->state = poll_now(fd, mode);
@@ -415,7 +414,7 @@ static int events_park(lua_State *L) {
 static int events_settle(lua_State *L) {
   waiter *w = luaL_checkudata(L, 1, WAIT_MT);
   int state = w->state;
-  has_heard(w);
+  take_told(w);
   if (state == PARKED) {
     detach(w);
     leave(w, 0);

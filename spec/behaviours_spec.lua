@@ -9,6 +9,7 @@ local fastpg = require "fastpg"
 local nginx = require "spec.support.nginx"
 local pg = require "spec.support.pg"
 local proxy = require "spec.support.proxy"
+local yields = require "spec.support.yields"
 
 local SHARE = {
   ["Lua 5.4"] = "block step luv cqueues", ["Lua 5.3"] = "step", ["Lua 5.1"] = "block",
@@ -177,9 +178,6 @@ local function behave(driver, env, behaviour)
   if not ok then error(err, 0) end
   if not finished then error(problem, 0) end
 end
-
--- Whether coroutines here can wait at all: not where pcall stands in the way.
-local yields = select(2, coroutine.resume(coroutine.create(function() return pcall(coroutine.yield, 1) end))) == 1
 
 local silent
 

@@ -3,6 +3,7 @@
 -- The examples run as they stand, in a process of their own each, against the server of the specs.
 
 local pg = require "spec.support.pg"
+local yields = require "spec.support.yields"
 
 local lua = os.getenv "FPG_TEST_LUA"
 
@@ -45,7 +46,6 @@ describe("the example", function()
   end)
 
   -- Loops that are not there for every Lua.  On PUC 5.1 no call can yield to them.
-  local yields = _VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil
   local function with(name, fn)
     if not yields then
       pending(name .. ".lua: a call blocks on PUC Lua 5.1")

@@ -5,8 +5,7 @@
 local core = require "fastpg.core"
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
-
-local yields = _VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil -- tasks block on PUC Lua 5.1
+local yields = require "spec.support.yields"
 
 local function error_of(fn, ...)
   local ok, err = pcall(fn, ...)

@@ -9,10 +9,9 @@
 local core = require "fastpg.core"
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
+local yields = require "spec.support.yields" -- else a task blocks, and they run one after the other
 
 local closes = coroutine.close ~= nil -- Lua 5.4
--- PUC Lua 5.1 can't yield across pcall: there a task blocks, and they run one after the other.
-local yields = _VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil
 
 local function error_of(fn, ...)
   local ok, err = pcall(fn, ...)

@@ -22,6 +22,7 @@ local suggest = require "fastpg.suggest"
 local transaction = require "fastpg.transaction"
 local turn = require "fastpg.turn"
 local types = require "fastpg.types"
+local undoing = require "fastpg.undoing"
 local wait = require "fastpg.wait"
 
 local fetch = statement.fetch
@@ -378,17 +379,6 @@ end
 
 -- ---- streams and pipelines ------------------------------------------------------------------
 
--- Lua 5.4 closes it with a coroutine that was waiting for the first row.
-local Opening = { __close = function(start)
-  if not start.over then start.release(true) end
-end }
-
-local function open_one(start, conn, ...)
-  local s = stream.open(conn, nil, start.release, ...)
-  start.over = true
-  return s
-end
-
 --- A stream of statement.run's arguments with rows made for `target`.
 function methods.open_stream(self, target, sql, list, n)
   local root = self.root
@@ -396,13 +386,11 @@ function methods.open_stream(self, target, sql, list, n)
   if conn then return turn.run(conn, in_turn, owner, stream.open, owner, nil, target, sql, list, n) end
   conn = self:checkout()
   root.streams = root.streams + 1
-  local start = setmetatable({ over = false }, Opening)
-  function start.release(lost)
-    start.over = true
+  local function give_back(lost)
     root.streams = root.streams - 1
     if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
   end
-  return closing(start, open_one, start, conn, target, sql, list, n)
+  return undoing(give_back, stream.open, conn, nil, give_back, target, sql, list, n)
 end
 
 -- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.

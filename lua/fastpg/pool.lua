@@ -9,13 +9,13 @@
 -- A single connection is a pool of one.  The queue is in fastpg.queue; what becomes of connections whose
 -- users are gone, in fastpg.forgotten.  No timer runs: an idle pool keeps no loop alive.
 
-local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local Connection = require "fastpg.connection"
 local errors = require "fastpg.errors"
 local forgotten = require "fastpg.forgotten"
 local Queue = require "fastpg.queue"
 local task = require "fastpg.task"
+local undoing = require "fastpg.undoing"
 local wait = require "fastpg.wait"
 
 local Pool = {}
@@ -83,26 +83,16 @@ local function leave_place(self, place, ok)
   tell_closers(self)
 end
 
--- Lua 5.4 closes it with a coroutine that was opening a connection.
-local Place = { __close = function(place)
-  if not place.pool.places[place] then return end
-  if place.c then place.c:close() end
-  leave_place(place.pool, place, false)
-end }
-
-local function connect(self, place, host, deadline)
-  local ok, conn = pcall(Connection.open, self.config, interruptible(self, host, place), deadline, place)
-  leave_place(self, place, ok)
-  if not ok then error(conn, 0) end
-  return conn
-end
-
 local function open(self, deadline)
-  local host, place = wait.pick(self.config.loop), setmetatable({ pool = self }, Place)
+  local host, place = wait.pick(self.config.loop), {}
   self.size = self.size + 1
   self.places[place] = true
   forgotten.hold(self, place, host)
-  local conn = closing(place, connect, self, place, host, deadline)
+  local conn = undoing(function(closed)
+    if closed and place.c then place.c:close() end
+    leave_place(self, place, false)
+  end, Connection.open, self.config, interruptible(self, host, place), deadline, place)
+  leave_place(self, place, true)
   if self.over then
     self.size = self.size - 1
     conn:close()
@@ -322,6 +312,7 @@ function Pool:close(timeout)
     local entry = task.entry(host, "close")
     self.closers[#self.closers + 1] = entry
     task.park(entry, timeout)
+    task.remove(self.closers, entry)
   end
   close_lent(self, host)
 end

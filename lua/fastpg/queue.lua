@@ -7,11 +7,11 @@
 --
 -- The first of the queue looks for connections whose users are gone (fastpg.forgotten) for all of it.
 
-local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local forgotten = require "fastpg.forgotten"
 local task = require "fastpg.task"
+local undoing = require "fastpg.undoing"
 
 local Queue = {}
 Queue.__index = Queue
@@ -94,23 +94,6 @@ local function leave(self, entry, took_turn)
   if entry.turn and not took_turn then self:serve() end
 end
 
--- Lua 5.4 closes it with a coroutine that waits here.
-local Waiting = { __close = function(waiting)
-  if not waiting.over then leave(waiting.queue, waiting.entry, false) end
-end }
-
-local function wait_beside_others(waiting, host, limit)
-  local self, entry = waiting.queue, waiting.entry
-  -- a short wait is an error soon enough, and of the kind that whoever set the time expects
-  local long = limit - core.clock() > PATIENCE
-  local function others() return long and not entry.turn and self.pool:holders_who_wait() or nil end
-  local ok, err = pcall(task.waiting_for, others, true, exhausted(self.pool) .. ": waiting for one",
-    wait_for_turn, self, host, entry, limit)
-  waiting.over = true
-  leave(self, entry, ok)
-  if not ok then error(err, 0) end
-end
-
 --- Waits until it is this coroutine's turn to take a connection, or the pool was closed.
 ---@param deadline number?  when it must be there
 function Queue:wait(host, deadline)
@@ -122,9 +105,14 @@ function Queue:wait(host, deadline)
   local limit = core.clock() + (pool.config.acquire_timeout or ACQUIRE_TIMEOUT)
   if deadline and deadline < limit then limit = deadline end
   pool.counts.waited = pool.counts.waited + 1
-  local waiting = setmetatable({ queue = self, entry = task.entry(host, "the pool") }, Waiting)
-  waiting.entry.group = host.group and host.group()
-  closing(waiting, wait_beside_others, waiting, host, limit)
+  local entry = task.entry(host, "the pool")
+  entry.group = host.group and host.group()
+  -- a short wait is an error soon enough, and of the kind that whoever set the time expects
+  local long = limit - core.clock() > PATIENCE
+  local function others() return long and not entry.turn and pool:holders_who_wait() or nil end
+  undoing(function() leave(self, entry, false) end, task.waiting_for, others, true,
+    exhausted(pool) .. ": waiting for one", wait_for_turn, self, host, entry, limit)
+  leave(self, entry, true)
 end
 
 return Queue

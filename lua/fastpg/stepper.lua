@@ -108,11 +108,10 @@ local function run_ready()
   end
 end
 
--- Also inside of another turn, whose rest it takes over.  Who waits for more than time says when it is over.
+-- Who waits for more than time says when it is over.
 local function turn(timeout, is_over)
   local found
   repeat
-    run_ready()
     run_queue()
     if alive == 0 or is_over and is_over() then break end
     if queued > 0 or timeout == nil and alive == in_background then timeout = 0 end
@@ -139,6 +138,7 @@ end
 function stepper.run_until(is_over)
   while not is_over() do
     rows_left, ends = ROWS, core.clock() + SLICE
+    run_ready() -- of a turn that this one is inside of
     turn(nil, is_over)
   end
 end

@@ -209,15 +209,12 @@ Stream.__gc = abandon
 --- Opens a stream on a connection: in a transaction a cursor, else in single-row mode.
 ---@param conn table
 ---@param owner table?  the bound database whose connection this is
----@param release fun(lost: boolean?)?  gives back a connection that is the stream's own
+---@param release fun(lost: boolean?)?  gives back a connection that is the stream's own, when it ends
 ---@param target table  what rows become (statement.fetch)
 function stream.open(conn, owner, release, target, sql, list, n)
   if conn.abandoned then conn:clear() end
-  local ok, source = pcall(conn.in_transaction and open_cursor or open_single, conn, target, sql, list, n, owner)
-  if not ok then
-    if release then release() end
-    error(source, 0)
-  end
+  local open = conn.in_transaction and open_cursor or open_single
+  local source = open(conn, target, sql, list, n, owner)
   local self = { source = source, owner = owner, release = release }
   stream.on_collect(self, function() abandon(self) end)
   return setmetatable(self, Stream)

@@ -98,7 +98,6 @@ end
 ---@return boolean  false: the time is over first
 function task.park(entry, seconds)
   local deadline = seconds and core.clock() + seconds
-  entry.parked = false
   while not entry.ready do
     task.check()
     local left = deadline and deadline - core.clock()

@@ -8,12 +8,12 @@
 --
 -- PostgreSQL manual: BEGIN, SET TRANSACTION, SAVEPOINT.
 
-local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local options = require "fastpg.options"
 local statement = require "fastpg.statement"
 local turn = require "fastpg.turn"
+local undoing = require "fastpg.undoing"
 
 local transaction = {}
 
@@ -183,17 +183,6 @@ end
 
 -- ---- db:begin -------------------------------------------------------------------------------
 
--- Lua 5.4 closes it with a coroutine that was waiting for BEGIN.
-local Beginning = { __close = function(beginning)
-  if not beginning.over then beginning.conn.pool:abandon(beginning.conn) end
-end }
-
-local function begin_on(beginning, conn, command)
-  local ok, err = pcall(start, conn, command)
-  beginning.over = true
-  return ok, err
-end
-
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
 function transaction.begin(db, opts)
   local command = begin_command(check_options(opts, "begin"), "begin")
@@ -212,12 +201,9 @@ function transaction.begin(db, opts)
     return tx
   end
   conn = db:checkout()
-  local beginning = setmetatable({ conn = conn }, Beginning)
-  local ok, err = closing(beginning, begin_on, beginning, conn, command)
-  if not ok then
-    conn.pool:checkin(conn)
-    error(err, 0)
-  end
+  undoing(function(closed)
+    if closed then conn.pool:abandon(conn) else conn.pool:checkin(conn) end
+  end, start, conn, command)
   local tx = db:bind(conn, "transaction")
   tx:own("connection")
   return tx
