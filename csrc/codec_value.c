@@ -9,6 +9,9 @@
  * A parameter may be a value of another type where the conversion is what the server's assignment
  * does and no part of the time is lost: a date for a timestamp, a timestamp for a timestamptz and
  * the reverse (in the session's time zone), a time for an interval.
+ *
+ * Where the session's zone can't be loaded, what is read shows UTC, and a local time goes as text, for the
+ * server to convert: it knows its zones.
  */
 #include "codec_value.h"
 
@@ -73,6 +76,14 @@ static const struct {
     [FPG_V_TIMESTAMP] = {"8", 8}, [FPG_V_TIMESTAMPTZ] = {"8", 8}, [FPG_V_INTERVAL] = {"16", 16},
 };
 
+/* The session's zone, NULL where it can't be loaded. */
+static const fpg_tz *session_zone(lua_State *L, const fpg_ctx *cx) {
+  if (cx->no_zone && *cx->no_zone) return NULL;
+  const fpg_tz *zone = fpg_zone(L, cx->timezone);
+  if (!zone && cx->no_zone) *cx->no_zone = 1;
+  return zone;
+}
+
 static int time_ok(int64_t usec) { return usec >= 0 && usec <= FPG_DAY; }
 
 static int read_binary(lua_State *L, const fpg_ctx *cx, int kind, const char *p, fpg_any *v) {
@@ -97,7 +108,7 @@ static int read_binary(lua_State *L, const fpg_ctx *cx, int kind, const char *p,
     return 1;
   default:
     v->tstz.usec = be_i64(p);
-    v->tstz.zone = kind == FPG_V_TIMESTAMPTZ ? fpg_zone(L, cx->timezone) : NULL;
+    v->tstz.zone = kind == FPG_V_TIMESTAMPTZ ? session_zone(L, cx) : NULL;
     v->tstz.offset = 0;
     return fpg_ts_ok(v->tstz.usec) || !fpg_ts_finite(v->tstz.usec);
   }
@@ -114,7 +125,7 @@ static void decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
 static void decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                         size_t len, int kind) {
   fpg_any v;
-  const fpg_tz *zone = kind == FPG_V_TIMESTAMPTZ ? fpg_zone(L, cx->timezone) : NULL;
+  const fpg_tz *zone = kind == FPG_V_TIMESTAMPTZ ? session_zone(L, cx) : NULL;
   if (fpg_time_of_text(p, len, kind, zone, &v) != 1) fpg_bad_text(L, type);
   fpg_push_any(L, kind, &v);
 }
@@ -134,11 +145,29 @@ static int bad_table(lua_State *L, const fpg_ctx *cx, int idx, int kind, int why
                                                : lua_pushfstring(L, "%s (%s)", type, fields));
 }
 
-static void value_for(lua_State *L, const fpg_ctx *cx, int idx, int kind, fpg_any *v) {
+/* Whether the value at idx is what a clock shows, wherever it hangs. */
+static int is_local(lua_State *L, int idx, int from) {
+  if (lua_type(L, idx) != LUA_TTABLE) return from == FPG_V_DATE || from == FPG_V_TIMESTAMP;
+  lua_pushliteral(L, "offset");
+  lua_rawget(L, idx);
+  int local = lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return local;
+}
+
+/* The value of that kind, or, which is returned, of another one whose text the server reads as it. */
+static int value_for(lua_State *L, const fpg_ctx *cx, int idx, int kind, fpg_any *v) {
   int from = fpg_value_kind(L, idx), ok = 0;
-  const fpg_tz *zone = kind == FPG_V_TIMESTAMP || kind == FPG_V_TIMESTAMPTZ
-                           ? fpg_zone(L, cx->timezone)
-                           : NULL;
+  const fpg_tz *zone = NULL;
+  if (kind == FPG_V_TIMESTAMPTZ && is_local(L, idx, from)) {
+    zone = session_zone(L, cx);
+    if (!zone) kind = FPG_V_TIMESTAMP;
+  } else if (kind == FPG_V_TIMESTAMP && from == FPG_V_TIMESTAMPTZ) {
+    zone = session_zone(L, cx);
+    if (!zone)
+      fpg_refuse(L, cx, "timestamp expected, got fastpg.timestamptz, and the session's time zone can't be "
+                        "loaded here (is tzdata installed?): cast to timestamptz in the SQL");
+  }
   if (from && fpg_time_cast_safe(from, kind)) {
     ok = fpg_time_of_value(from, lua_touserdata(L, idx), kind, zone, v);
     if (ok < 0) bad_table(L, cx, idx, kind, ok);
@@ -147,6 +176,7 @@ static void value_for(lua_State *L, const fpg_ctx *cx, int idx, int kind, fpg_an
     if (ok < 0) bad_table(L, cx, idx, kind, ok);
   }
   if (ok != 1) fpg_bad_value(L, cx, idx, fpg_value_name(kind) + 7);
+  return kind;
 }
 
 static void write_binary(int kind, const fpg_any *v, char *p) {
@@ -165,9 +195,16 @@ static void write_binary(int kind, const fpg_any *v, char *p) {
   }
 }
 
+static int put_text(lua_State *L, int kind, const fpg_any *v, fpg_buf *out) {
+  char text[FPG_DT_TEXT];
+  fpg_buf_put(L, out, text, fpg_time_value_text(kind, v, text));
+  return FPG_TEXT;
+}
+
 static int encode(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, int kind) {
   fpg_any v;
-  value_for(L, cx, idx, kind, &v);
+  int got = value_for(L, cx, idx, kind, &v);
+  if (got != kind) return put_text(L, got, &v, out);
   write_binary(kind, &v, fpg_buf_grow(L, out, wire[kind].len));
   return FPG_BINARY;
 }
@@ -175,10 +212,8 @@ static int encode(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, int ki
 static int encode_text(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, int kind) {
   fpg_any v;
   if (append_string(L, idx, out)) return FPG_TEXT;
-  value_for(L, cx, idx, kind, &v);
-  char text[FPG_DT_TEXT];
-  fpg_buf_put(L, out, text, fpg_time_value_text(kind, &v, text));
-  return FPG_TEXT;
+  int got = value_for(L, cx, idx, kind, &v);
+  return put_text(L, got, &v, out);
 }
 
 /* ---- one set of functions per type -------------------------------------------------------- */

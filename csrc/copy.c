@@ -24,6 +24,7 @@
 #include "conn.h"
 #include "error.h"
 #include "relation.h"
+#include "value.h"
 
 #define WRITER_MT "fastpg.copywriter"
 
@@ -139,6 +140,13 @@ static void push_value(lua_State *L, int record, int names, int filters, int col
     fpg_raise(L, "invalid_argument", "COPY takes values, not fastpg.sql (use inserts)");
 }
 
+/* conn:zone_loads() -> whether local times can be turned into instants here: else they have no binary
+ * form */
+static int conn_zone_loads(lua_State *L) {
+  lua_pushboolean(L, fpg_zone(L, fpg_push_timezone(L, fpg_check_conn(L, 1))) != NULL);
+  return 1;
+}
+
 /* conn:copy_row(writer, record) -> true when enough is there for a piece.  After an error
  * writer:column() says where it was. */
 static int conn_copy_row(lua_State *L) {
@@ -150,7 +158,8 @@ static int conn_copy_row(lua_State *L) {
   fpg_getuservalue(L, 2);
   lua_getfield(L, 4, "filters");
   int filters = lua_istable(L, 5) ? 5 : 0;
-  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .types = w->st->types};
+  int no_zone = 0;
+  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .no_zone = &no_zone, .types = w->st->types};
   int n = w->st->nparams;
   if (w->binary) be_put16(fpg_buf_grow(L, w->buf, 2), (uint16_t)n);
   for (int i = 0; i < n; i++) {
@@ -322,6 +331,7 @@ static const luaL_Reg conn_methods[] = {
     {"send_copy", conn_send_copy},
     {"copying", conn_copying},
     {"copy_writer", conn_copy_writer},
+    {"zone_loads", conn_zone_loads},
     {"copy_row", conn_copy_row},
     {"copy_put", conn_copy_put},
     {"copy_flush", conn_copy_flush},

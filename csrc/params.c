@@ -55,7 +55,8 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   fpg_buf_grow(L, argv, (size_t)n * (sizeof(char *) + 2 * sizeof(int)) + 1);
   const char **values = (const char **)(void *)argv->data;
   int *lengths = (int *)(void *)(values + n), *formats = lengths + n;
-  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .types = st->types};
+  int no_zone = 0;
+  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .no_zone = &no_zone, .types = st->types};
   for (int i = 0; i < n; i++) {
     int idx = first + i;
     if (list) {

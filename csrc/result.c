@@ -78,9 +78,10 @@ static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
               st->ncols, PQnfields(res));
 }
 
-/* Pushes what the context refers to. */
-static fpg_ctx context(lua_State *L, const fpg_conn *c, const fpg_stmt *st) {
-  return (fpg_ctx){.timezone = fpg_push_timezone(L, c), .types = st->types};
+/* Pushes what the context refers to; no_zone lives as long as it. */
+static fpg_ctx context(lua_State *L, const fpg_conn *c, const fpg_stmt *st, int *no_zone) {
+  *no_zone = 0;
+  return (fpg_ctx){.timezone = fpg_push_timezone(L, c), .no_zone = no_zone, .types = st->types};
 }
 
 /* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
@@ -162,7 +163,8 @@ static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, cons
  * rest is what is left, or nil; without row_metatable the rows are positional. */
 static int fill_list(lua_State *L, fetch f, int list, int holder) {
   int named = lua_toboolean(L, 3), most = lua_toboolean(L, 4) ? (int)lua_tointeger(L, 4) : f.nrows;
-  fpg_ctx cx = context(L, f.c, f.st);
+  int no_zone;
+  fpg_ctx cx = context(L, f.c, f.st, &no_zone);
   int names = named ? push_names(L, 2, f.st->ncols) : 0;
   for (; f.h->next < f.nrows && most > 0; most--) {
     if (named)
@@ -204,7 +206,8 @@ static int conn_fetch_row(lua_State *L) {
   if (f.nrows == 0) {
     lua_pushnil(L);
   } else {
-    fpg_ctx cx = context(L, f.c, f.st);
+    int no_zone;
+    fpg_ctx cx = context(L, f.c, f.st, &no_zone);
     push_row(L, &cx, f.st, f.h->res, 0, push_names(L, 2, f.st->ncols), 3);
   }
   lua_pushinteger(L, f.nrows);
@@ -215,7 +218,8 @@ static int conn_fetch_row(lua_State *L) {
 /* conn:fetch_item(stmt) -> the first field of the first row (nil for NULL), rows, columns */
 static int conn_fetch_item(lua_State *L) {
   fetch f = begin_fetch(L, 2);
-  fpg_ctx cx = context(L, f.c, f.st);
+  int no_zone;
+  fpg_ctx cx = context(L, f.c, f.st, &no_zone);
   if (!f.nrows || !f.st->ncols || !push_cell(L, &cx, f.st, f.h->res, 0, 0)) lua_pushnil(L);
   lua_pushinteger(L, f.nrows);
   lua_pushinteger(L, f.st->ncols);

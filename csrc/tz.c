@@ -53,12 +53,11 @@ static size_t read_path(const char *path, unsigned char *buf) {
 size_t fpg_tz_read_file(const char *name, unsigned char *buf) {
   if (!name_ok(name)) return 0;
   char path[512];
-  const char *own = getenv("TZDIR");
-  size_t len = 0;
-  if (own && snprintf(path, sizeof path, "%s/%s", own, name) < (int)sizeof path)
-    len = read_path(path, buf);
-  for (size_t i = 0; !len && i < sizeof zone_dirs / sizeof zone_dirs[0]; i++)
-    if (snprintf(path, sizeof path, "%s/%s", zone_dirs[i], name) < (int)sizeof path)
+  const char *own = getenv("TZDIR"); /* where it is set, it is the only place, as in the C library */
+  const char *const *dirs = own ? &own : zone_dirs;
+  size_t len = 0, ndirs = own ? 1 : sizeof zone_dirs / sizeof zone_dirs[0];
+  for (size_t i = 0; !len && i < ndirs; i++)
+    if (snprintf(path, sizeof path, "%s/%s", dirs[i], name) < (int)sizeof path)
       len = read_path(path, buf);
   return len;
 }
@@ -228,8 +227,17 @@ static int is_utc_name(const char *s) {
   return 0;
 }
 
+/* Zones of a name that is a rule, too, but that have a history in their files. */
+static int has_history(const char *name) {
+  static const char *const names[] = {"EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (strcmp(name, names[i]) == 0) return 1;
+  return 0;
+}
+
 int fpg_tz_form(fpg_tz *tz, const char *name) {
   memset(tz, 0, sizeof *tz);
+  if (has_history(name)) return 0;
   if (is_utc_name(name)) {
     tz->rule.kind = 1;
     return 1;

@@ -72,10 +72,8 @@ fpg_num *fpg_new_numeric(lua_State *L, size_t ndigits);
  * when it is none. */
 int fpg_push_numeric_of(lua_State *L, int idx);
 
-/* The zone of that name; UTC when there is none.  It lives as long as the Lua state. */
+/* The zone of that name, NULL when it can't be loaded (now).  It lives as long as the Lua state. */
 const fpg_tz *fpg_zone(lua_State *L, const char *name);
-/* The same, NULL when there is none. */
-const fpg_tz *fpg_zone_find(lua_State *L, const char *name);
 
 /* Seconds east of UTC at that value's instant. */
 int32_t fpg_tstz_offset(const fpg_tstz *v);

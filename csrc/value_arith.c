@@ -228,7 +228,7 @@ int fpg_now(lua_State *L) {
     if (lua_type(L, 1) != LUA_TSTRING)
       return fpg_value_raise(L, "invalid_argument", "now: the name of a time zone expected, got %s",
                              fpg_describe(L, 1));
-    zone = fpg_zone_find(L, lua_tostring(L, 1));
+    zone = fpg_zone(L, lua_tostring(L, 1));
     if (!zone) return fpg_value_raise(L, "invalid_argument", "now: no such time zone");
   }
   struct timespec t;

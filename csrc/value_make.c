@@ -332,7 +332,7 @@ int fpg_make_timestamptz(lua_State *L) {
   const fpg_tz *zone = NULL;
   while (n > 1 && lua_isnil(L, n)) n--;
   if (n > 1 && lua_type(L, n) == LUA_TSTRING) {
-    zone = fpg_zone_find(L, lua_tostring(L, n));
+    zone = fpg_zone(L, lua_tostring(L, n));
     if (!zone) return fpg_value_raise(L, "invalid_argument", "timestamptz: no such time zone");
     n--;
   }

@@ -3,8 +3,8 @@
  * zone.c: the time zones of a Lua state.
  *
  * Each zone is read once and kept in a table of the registry, so that a timestamptz may hold a
- * plain pointer to it.  A session's zone that is not found is kept too, as UTC, lest every value
- * look for its file again.  The last one asked for is remembered beside: a session has one zone.
+ * plain pointer to it.  A zone that can't be loaded is never kept: the file may be there later, or
+ * a descriptor to open it by.  The last one asked for is remembered beside: a session has one zone.
  */
 #include "value.h"
 
@@ -59,8 +59,7 @@ static const fpg_tz *remember(lua_State *L, cache *c, const char *name) {
   return zone;
 }
 
-/* The zone of that name, or NULL; with `always` UTC takes the place of a missing one. */
-static const fpg_tz *find(lua_State *L, const char *name, int always) {
+const fpg_tz *fpg_zone(lua_State *L, const char *name) {
   cache *c = push_cache(L);
   const fpg_tz *zone = c->zone;
   if (!c->name || strcmp(c->name, name) != 0) {
@@ -68,10 +67,6 @@ static const fpg_tz *find(lua_State *L, const char *name, int always) {
     if (lua_isnil(L, -1)) {
       lua_pop(L, 1);
       push_zone(L, name);
-      if (always && !lua_isuserdata(L, -1)) {
-        lua_pop(L, 1);
-        push_zone(L, "UTC");
-      }
       if (lua_isuserdata(L, -1)) {
         lua_pushvalue(L, -1);
         lua_setfield(L, -3, name);
@@ -82,6 +77,3 @@ static const fpg_tz *find(lua_State *L, const char *name, int always) {
   lua_pop(L, 1);
   return zone;
 }
-
-const fpg_tz *fpg_zone_find(lua_State *L, const char *name) { return find(L, name, 0); }
-const fpg_tz *fpg_zone(lua_State *L, const char *name) { return find(L, name, 1); }

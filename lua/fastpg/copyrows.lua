@@ -146,8 +146,8 @@ local function is_binary(scan, described, names, all_seen)
   return certain
 end
 
-local function choose_format(scan, described, names, all_seen, wanted)
-  if wanted == "text" then return false end
+local function choose_format(conn, scan, described, names, all_seen, wanted)
+  if wanted == "text" or wanted == nil and not conn.c:zone_loads() then return false end
   local certain, without = is_binary(scan, described, names, all_seen)
   if wanted == nil then return certain end
   if without then
@@ -198,7 +198,7 @@ end
 -- `rest` goes on behind what was looked at already, where that is not all.
 local function run(conn, scan, names, next_row, rest, wanted)
   local described = describe(conn, scan.rel, names)
-  local binary = choose_format(scan, described, names, not rest, wanted)
+  local binary = choose_format(conn, scan, described, names, not rest, wanted)
   local writer = conn.c:copy_writer(described, names, scan.st.filters or nil, binary)
   local fill = filler(conn, writer, next_row, rest and scan)
   local first = fill(rest) -- what is wrong here is an error before anything is sent

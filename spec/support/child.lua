@@ -5,7 +5,7 @@
 local lua = os.getenv "FPG_TEST_LUA"
 
 --- What it prints, with these environment variables and arguments.
----@param variables table<string, string>
+---@param variables table<string, string>  [1]: a command of the shell before it ("ulimit -n 100")
 ---@param script string
 ---@param ... string
 return function(variables, script, ...)
@@ -14,7 +14,10 @@ return function(variables, script, ...)
   f:write(script)
   f:close()
   local words = {}
-  for k, v in pairs(variables) do words[#words + 1] = ("%s='%s'"):format(k, v) end
+  if variables[1] then words[1] = variables[1] .. ";" end
+  for k, v in pairs(variables) do
+    if k ~= 1 then words[#words + 1] = ("%s='%s'"):format(k, v) end
+  end
   words[#words + 1] = lua .. " " .. path
   for i = 1, select("#", ...) do words[#words + 1] = "'" .. (select(i, ...)) .. "'" end
   local pipe = io.popen(table.concat(words, " ") .. " 2>&1")
