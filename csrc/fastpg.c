@@ -38,6 +38,7 @@ int luaopen_fastpg_core(lua_State *L) {
   fpg_open_loop(L);
   fpg_open_gate(L);
   fpg_open_sqltext(L);
+  fpg_open_statements(L);
   fpg_open_value(L);
   fpg_open_json(L);
   fpg_open_error(L);

@@ -93,8 +93,10 @@ enum { FPG_ASKS = 1, FPG_CLAUSE = 2 };
   X(CONDITIONAL, "conditional", 0)                                                                \
   X(CONSTRAINT, "constraint", FPG_ASKS)                                                           \
   X(CONTENT, "content", 0)                                                                        \
+  X(COPY, "copy", 0)                                                                              \
   X(CREATE, "create", FPG_ASKS)                                                                   \
   X(CROSS, "cross", FPG_ASKS)                                                                     \
+  X(DECLARE, "declare", 0)                                                                        \
   X(DEFAULT, "default", FPG_ASKS)                                                                 \
   X(DELETE, "delete", 0)                                                                          \
   X(DISTINCT, "distinct", FPG_ASKS)                                                               \
@@ -104,6 +106,7 @@ enum { FPG_ASKS = 1, FPG_CLAUSE = 2 };
   X(END, "end", 0)                                                                                \
   X(ESCAPE, "escape", 0)                                                                          \
   X(EXCEPT, "except", FPG_ASKS | FPG_CLAUSE)                                                      \
+  X(EXPLAIN, "explain", 0)                                                                        \
   X(FETCH, "fetch", FPG_ASKS | FPG_CLAUSE)                                                        \
   X(FIRST, "first", 0)                                                                            \
   X(FOR, "for", FPG_ASKS | FPG_CLAUSE)                                                            \
@@ -130,6 +133,7 @@ enum { FPG_ASKS = 1, FPG_CLAUSE = 2 };
   X(LEFT, "left", FPG_ASKS)                                                                       \
   X(LIKE, "like", FPG_ASKS)                                                                       \
   X(LIMIT, "limit", FPG_ASKS | FPG_CLAUSE)                                                        \
+  X(MATERIALIZED, "materialized", 0)                                                              \
   X(MERGE, "merge", 0)                                                                            \
   X(NATURAL, "natural", FPG_ASKS)                                                                 \
   X(NEXT, "next", 0)                                                                              \
@@ -145,8 +149,10 @@ enum { FPG_ASKS = 1, FPG_CLAUSE = 2 };
   X(OVERLAPS, "overlaps", FPG_ASKS)                                                               \
   X(PASSING, "passing", 0)                                                                        \
   X(PLACING, "placing", FPG_ASKS)                                                                 \
+  X(PREPARE, "prepare", 0)                                                                        \
   X(PRIMARY, "primary", FPG_ASKS)                                                                 \
   X(RANGE, "range", 0)                                                                            \
+  X(RECURSIVE, "recursive", 0)                                                                    \
   X(REFERENCES, "references", FPG_ASKS)                                                           \
   X(RETURNING, "returning", FPG_ASKS | FPG_CLAUSE)                                                \
   X(RIGHT, "right", FPG_ASKS)                                                                     \

@@ -4,7 +4,6 @@
  *
  *   convert(sql, offset, standard_strings) -> text, npos, names
  *   check_fragment(sql, standard_strings) -> nil, or why it may not be used
- *   statement_kind(sql, standard_strings) -> first keyword, modifies, several
  *   quote_ident(s), quote_literal(s)
  *
  * Conversion reads the text twice: names are numbered behind the positional parameters, so these
@@ -280,90 +279,6 @@ static int text_check_fragment(lua_State *L) {
   return 1;
 }
 
-/* ---- statements --------------------------------------------------------------------------- */
-
-/* What statement_kind keeps between tokens. */
-typedef struct scan {
-  int with, modifies, several, ended;
-  int verb;   /* INSERT, UPDATE, DELETE or MERGE: decided by the token behind it */
-  int last;   /* the code of the token before */
-  int atomic; /* inside BEGIN ATOMIC: how many END are due */
-} scan;
-
-/* INSERT INTO, DELETE FROM, MERGE INTO, UPDATE name: else it is only a column of that name. */
-static int verb_confirmed(int verb, const fpg_token *t) {
-  if (verb == FPG_W_UPDATE) {
-    int name = t->code == FPG_W_ONLY || !(fpg_word_flags(t->code) & FPG_ASKS);
-    return t->kind == FPG_QUOTED || (t->kind == FPG_WORD && name);
-  }
-  return t->code == (verb == FPG_W_DELETE ? FPG_W_FROM : FPG_W_INTO);
-}
-
-static void scan_verb(scan *st, const fpg_token *t) {
-  if (st->verb && verb_confirmed(st->verb, t)) st->modifies = 1;
-  st->verb = 0;
-  if (t->code == FPG_W_WITH) st->with = 1;
-  if (!st->with || st->last == FPG_W_FOR || st->last == FPG_W_KEY) return; /* FOR NO KEY UPDATE */
-  if (t->code == FPG_W_INSERT || t->code == FPG_W_UPDATE || t->code == FPG_W_DELETE ||
-      t->code == FPG_W_MERGE)
-    st->verb = t->code;
-}
-
-/* A ; ends a statement, but for those in brackets (CREATE RULE) and in a BEGIN ATOMIC body. */
-static void scan_end(scan *st, const fpg_token *t, size_t depth) {
-  if (t->code == ';') {
-    if (depth == 0 && !st->atomic) st->ended = 1;
-    return;
-  }
-  if (st->ended) st->several = 1;
-  if (t->code == FPG_W_ATOMIC && st->last == FPG_W_BEGIN)
-    st->atomic = 1;
-  else if (st->atomic && t->code == FPG_W_CASE)
-    st->atomic++;
-  else if (st->atomic && t->code == FPG_W_END)
-    st->atomic--;
-}
-
-static void push_lower(lua_State *L, const char *p, size_t len) {
-  fpg_buf *b = fpg_buf_new(L);
-  char *at = fpg_buf_grow(L, b, len);
-  for (size_t i = 0; i < len; i++)
-    at[i] = (char)(p[i] >= 'A' && p[i] <= 'Z' ? p[i] - 'A' + 'a' : p[i]);
-  lua_pushlstring(L, b->data, len);
-  fpg_buf_free(L, b);
-  lua_remove(L, -2);
-}
-
-/* statement_kind(sql, standard_strings) -> kind, modifies, several
- *
- * kind: the first word in lower case ("select", also of "(select"), or nil.  modifies: the text
- * holds an INSERT, UPDATE, DELETE or MERGE behind a WITH.  several: more than one statement. */
-static int text_statement_kind(lua_State *L) {
-  size_t len;
-  const char *s = check_text(L, 1, "statement_kind", &len);
-  int standard = opt_standard(L, 2), begun = 0;
-  scan st = {0};
-  fpg_lex lx;
-  fpg_token t;
-  lua_settop(L, 1);
-  lua_pushnil(L);
-  fpg_lex_init(&lx, s, len, standard);
-  while (fpg_lex_next(&lx, &t)) {
-    if (t.kind == FPG_COMMENT || (!begun && (t.code == ';' || t.code == '('))) continue;
-    if (!begun && t.kind == FPG_WORD) {
-      push_lower(L, t.p, t.len);
-      lua_replace(L, 2);
-    }
-    begun = 1;
-    scan_verb(&st, &t);
-    scan_end(&st, &t, lx.depth);
-    st.last = t.code;
-  }
-  lua_pushboolean(L, st.modifies);
-  lua_pushboolean(L, st.several);
-  return 3;
-}
-
 /* ---- quoting ------------------------------------------------------------------------------ */
 
 /* Appends s with every `quote`, and every backslash when asked, doubled. */
@@ -414,7 +329,6 @@ static int text_quote_literal(lua_State *L) { return quote(L, "quote_literal", f
 static const luaL_Reg functions[] = {
     {"convert", text_convert},
     {"check_fragment", text_check_fragment},
-    {"statement_kind", text_statement_kind},
     {"quote_ident", text_quote_ident},
     {"quote_literal", text_quote_literal},
     {NULL, NULL},

@@ -17,5 +17,6 @@ void fpg_put_ident(lua_State *L, fpg_buf *b, const char *s, size_t len);
 void fpg_put_literal(lua_State *L, fpg_buf *b, const char *s, size_t len);
 
 void fpg_open_sqltext(lua_State *L);
+void fpg_open_statements(lua_State *L);
 
 #endif

@@ -467,7 +467,7 @@ describe("random bytes", function()
         local _, again = core.convert(text, 0, standard)
         if again >= npos then count = count + 1 end -- what was converted reads back as $n
         core.check_fragment(sql, standard)
-        core.statement_kind(sql, standard)
+        core.statements(sql, standard)
       end
     end
     assert.equal(10000, count)
@@ -516,48 +516,6 @@ describe("the server", function()
     script[#script + 1] = "select name, cardinality(parameter_types) from pg_prepared_statements"
       .. " order by substr(name, 2)::int;"
     assert.equal(table.concat(want, "\n"), pg.psql(table.concat(script, "\n")))
-  end)
-end)
-
-describe("statement_kind", function()
-  local kinds = {
-    { "select 1", "select" }, { " -- x\n SELECT 1", "select" },
-    { "(select 1) union select 2", "select" }, { "((table a))", "table" }, { "", nil },
-    { " /* x */ ", nil }, { ";", nil }, { ";;select 1", "select" },
-    { "\"select\" 1", nil }, { "1", nil }, { "selectx", "selectx" }, { "Values (1)", "values" },
-    { "select 1;", "select" }, { "select 1;; -- x", "select" },
-    { "select 1; select 2", "select", false, true }, { "select ';'", "select" },
-    { "select 1; ;2", "select", false, true }, { ";;select 1; x", "select", false, true },
-    { "with x as (select 1) select * from x", "with" },
-    { "with x as (insert into t values (1) returning *) select * from x", "with", true },
-    { "with x as (update t set a = 1) table x", "with", true },
-    { "with x as materialized (delete from t) table x", "with", true },
-    { "WITH x AS (MERGE INTO t USING s ON a = b WHEN MATCHED THEN DELETE) SELECT 1", "with", true },
-    { "with x as (select 1) update t set a = 1", "with", true },
-    { "with x as (select 1) delete from t", "with", true },
-    { "with x as (select 1) update \"t\" set a = 1", "with", true },
-    { "with x as (select 1) update only t set a = 1", "with", true },
-    { "with x as (with y as (delete from t returning *) select * from y) select 1", "with", true },
-    { "with x as (select 1) select * from x for update", "with" },
-    { "with x as (select 1) select * from x for no key update of t", "with" },
-    { "with x as (select update, delete, \"insert\" from t) select insert + 1, t.update u from x", "with" },
-    { "with x as (select 'insert into') select 1 -- delete from t", "with" },
-    { "insert into t values (1)", "insert" },
-    { "explain with x as (delete from t) select 1", "explain", true },
-    { "create rule r as on insert to t do also (delete from a; delete from b)", "create" },
-    { "create function f() returns int begin atomic select case when true then 1 end; select 2; end", "create" },
-    { "create function f() returns int begin atomic select 1; end; select 2", "create", false, true },
-    { "begin; select 1", "begin", false, true }, { "do $$ begin; end $$", "do" },
-  }
-  it("gives the first word, whether it modifies, whether there are several", function()
-    for _, case in ipairs(kinds) do
-      local kind, modifies, several = core.statement_kind(case[1])
-      assert.equal(case[2], kind, case[1])
-      assert.equal(case[3] or false, modifies, case[1])
-      assert.equal(case[4] or false, several, case[1])
-    end
-    assert.is_true(select(3, core.statement_kind([[select '\'; select 1 --']], true)))
-    assert.is_false(select(3, core.statement_kind([[select '\'; select 1 --']], false)))
   end)
 end)
 

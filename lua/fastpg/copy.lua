@@ -154,8 +154,8 @@ end
 
 local function check_sql(self, what, sql, word)
   if type(sql) ~= "string" then errors.argument("%s: SQL text expected, got %s", what, type(sql)) end
-  local kind = core.statement_kind(sql, self.root.standard_strings)
-  if kind ~= "copy" or not sql:lower():find("%f[%w]" .. word .. "%f[%W]") then
+  local first = core.statements(sql, self.root.standard_strings)[1]
+  if not first or first.verb ~= "COPY" or not sql:lower():find("%f[%w]" .. word .. "%f[%W]") then
     errors.argument("%s: the statement is no COPY … %s %s", what, word == "stdin" and "FROM" or "TO", word:upper())
   end
 end

@@ -25,7 +25,7 @@ local function check_text(sql)
   errors.argument("SQL text expected, got %s%s", type(sql), text ~= "" and " (write tostring(…) to use it as SQL)" or "")
 end
 
---- The converted text: { text =, npos = number of positional arguments, names = list or nil }.
+--- The converted text: { text =, npos = number of positional arguments, names = list or nil, standard = }.
 ---@param sql string
 ---@param standard boolean  standard_conforming_strings
 function statement.parse(sql, standard)
@@ -34,7 +34,7 @@ function statement.parse(sql, standard)
   if parsed then return parsed end
   check_text(sql)
   local text, npos, names = core.convert(sql, 0, standard)
-  parsed = { text = text, npos = npos, names = names }
+  parsed = { text = text, npos = npos, names = names, standard = standard }
   if counts[standard] >= CACHE_LIMIT then
     texts, counts[standard] = {}, 0
     cached[standard] = texts
@@ -42,6 +42,18 @@ function statement.parse(sql, standard)
   texts[sql] = parsed
   counts[standard] = counts[standard] + 1
   return parsed
+end
+
+--- What the text's statements are, as core.statements says (csrc/statements.c); looked at when first asked for.
+---@param parsed table  what parse gave
+---@return table
+function statement.list(parsed)
+  local list = parsed.statements
+  if not list then
+    list = core.statements(parsed.text, parsed.standard)
+    parsed.statements = list
+  end
+  return list
 end
 
 -- ---- arguments ------------------------------------------------------------------------------

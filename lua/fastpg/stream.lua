@@ -117,11 +117,16 @@ function Cursor:finish()
   if self.name then turn.run_by(self.conn, core.clock() + self.conn.GRACE, close_cursor, self) end
 end
 
-local cursor_kinds = { select = true, with = true, values = true, table = true }
+local cursor_verbs = { SELECT = true, VALUES = true, TABLE = true }
+
+-- One statement that only reads: INSERT … RETURNING, and a CTE that writes, have no cursor.
+local function takes_cursor(sql, standard_strings)
+  local list = core.statements(sql, standard_strings)
+  return #list == 1 and #list[1].verbs == 1 and cursor_verbs[list[1].verb]
+end
 
 local function open_cursor(conn, target, sql, list, n, owner)
-  local kind, modifies, several = core.statement_kind(sql, conn.standard_strings)
-  if not cursor_kinds[kind] or modifies or several then -- e.g. INSERT … RETURNING has no cursor
+  if not takes_cursor(sql, conn.standard_strings) then
     local all = conn:run_list(sql, statement.fetch.rows, target, list, n)
     return setmetatable({ conn = conn, batch = all, position = 0, over = true }, Cursor)
   end

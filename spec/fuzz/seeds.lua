@@ -178,7 +178,10 @@ add_text("sql", "values", nil, "SELECT ? FROM t WHERE a = :name AND b = $1", "SE
   "SELECT 'a\\' ? ''", "x = ANY(?) AND y BETWEEN :a AND :b")
 add_text("sql", "statements", nil, "WITH x AS (INSERT INTO t VALUES (?) RETURNING *) SELECT * FROM x; SELECT 1",
   "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 ELSE 2 END; END; SELECT 2", "(SELECT 1) UNION SELECT 2",
-  "WITH a AS (SELECT * FROM b FOR NO KEY UPDATE) UPDATE ONLY c SET d = e", "INSERT INTO t (a) VALUES (1) ON CONFLICT DO NOTHING")
+  "WITH a AS (SELECT * FROM b FOR NO KEY UPDATE) UPDATE ONLY c SET d = e", "INSERT INTO t (a) VALUES (1) ON CONFLICT DO NOTHING",
+  "EXPLAIN (ANALYZE, VERBOSE off) WITH a AS NOT MATERIALIZED (DELETE FROM t) TABLE a", "PREPARE p (int) AS (VALUES ($1)); COMMIT AND CHAIN",
+  "DECLARE c CURSOR WITH HOLD FOR SELECT 1; COPY (UPDATE t SET a = 1 RETURNING *) TO STDOUT; COPY a.\"b\" (c) FROM STDIN",
+  "CREATE RULE r AS ON INSERT TO t DO ALSO (DELETE FROM a; DELETE FROM b); ROLLBACK TO \"a\"\"b\"")
 add_text("sql", "fragments", nil, "a = 1 AND (b = 2 OR c)", "name LIKE 'x%' ORDER BY a", "count(*) FILTER (WHERE a) OVER (PARTITION BY b)",
   "id IN (SELECT id FROM t LIMIT 1)", "a = 1) OR (1 = 1", "a; DROP TABLE b", "JSON_OBJECT('a' VALUE 1 NULL ON NULL)", "extract(year FROM d) > 2000",
   "CASE a WHEN 1 THEN 'x' END = 'x'", "a OPERATOR(pg_catalog.+) b", "CAST(a AS int)")
