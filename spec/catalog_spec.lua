@@ -3,6 +3,7 @@
 -- Tables, views and columns by name: what the catalog says, when it is asked, when it is stale.
 
 local fastpg = require "fastpg"
+local route_of = require("fastpg.route").of
 local core = require "fastpg.core"
 local pg = require "spec.support.pg"
 

@@ -3,6 +3,7 @@
 -- COPY: t:copy, db:copy_from, db:copy_to.
 
 local core = require "fastpg.core"
+local route_of = require("fastpg.route").of
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
 
@@ -29,7 +30,7 @@ end
 local function works(count)
   assert.equal(1, db:item "select 1")
   assert.equal(count or 0, db:item "select count(*)::int from cat")
-  assert.equal("idle", db.pool.idle[1].c:transaction_status())
+  assert.equal("idle", route_of(db).pool.idle[1].c:transaction_status())
 end
 
 local function iterator(list)
@@ -182,8 +183,8 @@ describe("t:copy", function()
 
   it("is binary where all values have a binary form", function()
     local sent = {}
-    local real = db.pool.idle[1].c.send_copy
-    local methods = getmetatable(db.pool.idle[1].c).__index
+    local real = route_of(db).pool.idle[1].c.send_copy
+    local methods = getmetatable(route_of(db).pool.idle[1].c).__index
     methods.send_copy = function(c, sql)
       sent[#sent + 1] = sql:find("binary", 1, true) and "binary" or "text"
       return real(c, sql)
@@ -651,7 +652,7 @@ describe("COPY in a transaction", function()
 
   it("fails it as any failed statement does, unless nothing was sent", function()
     db:transaction(function(tx)
-      local conn = tx:connection().c
+      local conn = route_of(tx):connection().c
       fails("invalid_argument", "row 2", db.t.cat.copy, db.t.cat, { { id = 1 }, { id = 1.5 } })
       fails("undefined_column", "row 1", db.t.cat.copy, db.t.cat, { { idd = 1 } })
       fails("invalid_argument", "is no COPY", db.copy_from, db, "select 1", "")
@@ -738,7 +739,7 @@ end)
 
 describe("an abandoned copy", function()
   it("is ended by whoever uses the connection next", function()
-    local conn = db.pool:checkout()
+    local conn = route_of(db).pool:checkout()
     conn.c:send_copy "copy doc from stdin"
     conn:drive()
     assert.equal("in", conn.c:copying())
@@ -748,7 +749,7 @@ describe("an abandoned copy", function()
     conn.c:send_copy "copy (select generate_series(1, 1000000)) to stdout"
     conn:drive()
     assert.equal("out", conn.c:copying())
-    db.pool:checkin(conn)
+    route_of(db).pool:checkin(conn)
     assert.equal(0, db:item "select count(*)::int from doc")
     fails("feature_not_supported", "can't run as a plain statement", db.execute, db, "copy doc from stdin")
     works()

@@ -7,6 +7,7 @@
 -- FUZZ=20000 changes each value that often (default 60).
 
 local core = require "fastpg.core"
+local route_of = require("fastpg.route").of
 local pg = require "spec.support.pg"
 local groups = require "spec.types.values"
 
@@ -36,7 +37,7 @@ describe("the decoders", function()
 
   local decoded, refused = 0, 0
   local function decode(oid, binary, bytes)
-    local ok, err = pcall(core.test_decode, oid, binary, bytes, "Europe/Dublin", db.types.map)
+    local ok, err = pcall(core.test_decode, oid, binary, bytes, "Europe/Dublin", route_of(db).types.map)
     if ok then
       decoded = decoded + 1
     else
@@ -60,7 +61,7 @@ describe("the decoders", function()
   end
 
   local function torment(oid, binary, bytes)
-    local value, none = core.test_decode(oid, binary, bytes, "Europe/Dublin", db.types.map)
+    local value, none = core.test_decode(oid, binary, bytes, "Europe/Dublin", route_of(db).types.map)
     if value == nil and none then return end
     if #bytes > LONGEST then bytes = bytes:sub(1, LONGEST) end
     for n = 0, #bytes, math.max(1, math.floor(#bytes / 200)) do decode(oid, binary, bytes:sub(1, n)) end
@@ -131,7 +132,7 @@ describe("the decoders", function()
 
   it("of an array without elements give an empty one, whatever its dimensions", function()
     local bytes = be32(3) .. be32(0) .. be32(23) .. be32(3) .. be32(1) .. be32(0) .. be32(8) .. be32(5) .. be32(1)
-    assert.is_nil(next(core.test_decode(1007, true, bytes, "UTC", db.types.map)))
+    assert.is_nil(next(core.test_decode(1007, true, bytes, "UTC", route_of(db).types.map)))
   end)
 
   it("of records end, however deep they are", function()

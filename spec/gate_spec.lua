@@ -3,6 +3,7 @@
 -- Gates (csrc/gate.c): what ends a wait, that a gate can be used again, and what is left open.
 
 local core = require "fastpg.core"
+local route_of = require("fastpg.route").of
 local pg = require "spec.support.pg"
 
 -- What a gate says within the time given.
@@ -14,7 +15,7 @@ end
 -- A connected socket: it can be written, and not be read.
 local function with_socket(fn)
   local db = pg.db()
-  db:acquire(function(tx) fn(tx:connection().fd) end)
+  db:acquire(function(tx) fn(route_of(tx):connection().fd) end)
   db:close()
 end
 

@@ -4,6 +4,7 @@
 -- of a connection that is idle.
 
 local core = require "fastpg.core"
+local route_of = require("fastpg.route").of
 local custom = require "fastpg.wait.custom"
 local pg = require "spec.support.pg"
 
@@ -237,7 +238,7 @@ local function behaviours(get)
   it("ends a wait for a descriptor in time", function()
     local db, result, took = pool(1), "none", nil
     run(loop, { function()
-      db:acquire(function(tx) took, result = seconds(host.wait, tx:connection().fd, "r", 0.1) end)
+      db:acquire(function(tx) took, result = seconds(host.wait, route_of(tx):connection().fd, "r", 0.1) end)
       assert.equal(1, first(db, "select 1 as n").n)
     end })
     assert.is_nil(result)
@@ -250,7 +251,7 @@ local function behaviours(get)
     local db = pool(1)
     run(loop, { function()
       db:acquire(function(tx)
-        local fd = tx:connection().fd
+        local fd = route_of(tx):connection().fd
         assert.equal("w", host.wait(fd, "w", 5))
         assert.equal("w", host.wait(fd, "rw", 5))
         assert.equal("w", host.wait(fd, "w", nil))
@@ -271,7 +272,7 @@ local function behaviours(get)
     run(loop, {
       function()
         db:acquire(function(tx)
-          local conn = tx:connection()
+          local conn = route_of(tx):connection()
           parked[#parked + 1] = coroutine.running()
           results.fd = host.wait(conn.fd, "r", 9)
           results.after = host.wait(conn.fd, "r", 0.05)
@@ -370,7 +371,7 @@ describe("the host luv", function()
     if not coroutine.close then return end
     local db = pg.db{ loop = "block" }
     db:acquire(function(tx)
-      local fd = tx:connection().fd
+      local fd = route_of(tx):connection().fd
       local co = coroutine.create(function() host.wait(fd, "r", 60) end)
       assert(coroutine.resume(co))
       assert.is_true(uv.loop_alive())
@@ -446,7 +447,7 @@ describe("the host of a table", function()
     assert.equal(1, first(db, "select 1 as n").n)
     db:acquire(function(tx)
       asked = {}
-      local fd = tx:connection().fd
+      local fd = route_of(tx):connection().fd
       host.wait(fd, "w", 1)
       assert.same({ { fd = fd, mode = "w" } }, asked)
       assert.is_nil(host.wait(nil, nil, 0.01))

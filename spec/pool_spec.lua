@@ -3,6 +3,7 @@
 -- Pools: what is opened and when, what comes back and in which state, who gets it next.
 
 local fastpg = require "fastpg"
+local route_of = require("fastpg.route").of
 local pg = require "spec.support.pg"
 
 local function error_of(fn, ...)
@@ -236,7 +237,7 @@ describe("a pool", function()
     end
     assert.are.equal(10, (function()
       db = pg.pool()
-      return db.pool.max_size
+      return route_of(db).pool.max_size
     end)())
   end)
 end)

@@ -7,6 +7,7 @@
 -- holds, never a length of time.
 
 local core = require "fastpg.core"
+local route_of = require("fastpg.route").of
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
 local yields = require "spec.support.yields" -- else a task blocks, and they run one after the other
@@ -821,13 +822,13 @@ describe("the stepper and the server:", function()
           co = coroutine.running()
           fn()
         end)
-        step_until(function() return db:stats().in_use == 1 and #db.root.pool.idle == 0 end)
+        step_until(function() return db:stats().in_use == 1 and #route_of(db).root.pool.idle == 0 end)
         for _ = 1, 3 do fastpg.step(0.01) end
         coroutine.close(co)
         assert.are.equal(0, db:stats().in_use)
         becomes(0, "state = 'active'")
       end
-      assert.are.equal(0, db.root.streams)
+      assert.are.equal(0, route_of(db).root.streams)
     end)
 
     it("a coroutine closed while it opens the connection", function()

@@ -14,6 +14,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local statement = require "fastpg.statement"
 local tableplan = require "fastpg.tableplan"
 
 local quote_ident = core.quote_ident
@@ -50,7 +51,7 @@ end
 -- The columns of a table, by name.
 local function columns_of(tx, target)
   local columns = {}
-  for _, f in ipairs(tx:arrays(COLUMNS, target)) do
+  for _, f in ipairs(tx:query(statement.fetch.arrays, COLUMNS, target)) do
     columns[f[1]] = { type = f[2], not_null = f[3], default = or_nil(f[4]), automatic = f[5], serial = f[6] }
   end
   return columns
@@ -60,9 +61,9 @@ end
 local function wanted_types(tx, plan)
   local parts = {}
   for i, field in ipairs(plan.fields) do parts[i] = quote_ident(field.name) .. " " .. field.sql end
-  tx:execute(("CREATE TEMPORARY TABLE fastpg_transform (%s)"):format(table.concat(parts, ", ")))
+  tx:simple(("CREATE TEMPORARY TABLE fastpg_transform (%s)"):format(table.concat(parts, ", ")))
   local columns = columns_of(tx, TEMPORARY)
-  tx:execute("DROP TABLE " .. TEMPORARY)
+  tx:simple("DROP TABLE " .. TEMPORARY)
   return columns
 end
 
@@ -117,7 +118,7 @@ end
 -- is new and the whole key says so itself (it counts).
 local function change_key(tx, actions, plan, rel, have)
   if #plan.pks == 0 or #rel.pks > 0 and (not plan.pk_given or same_list(plan.pks, rel.pks)) then return false end
-  if #rel.pks > 0 then add(actions, 1, "DROP CONSTRAINT %s", quote_ident(tx:item(KEY, rel.qualified))) end
+  if #rel.pks > 0 then add(actions, 1, "DROP CONSTRAINT %s", quote_ident(tx:query(statement.fetch.item, KEY, rel.qualified))) end
   if #plan.pks == 1 and not have[plan.pks[1]] then return true end
   add(actions, 3, "ADD PRIMARY KEY (%s)", tableplan.quoted_list(plan.pks))
   return false
@@ -140,7 +141,7 @@ end
 local function add_foreign_keys(tx, actions, plan, rel)
   for _, fk in ipairs(plan.foreign_keys) do
     local sql, target = tableplan.foreign_key_sql(tx, plan, fk)
-    if not tx:item(HAS_FOREIGN_KEY, rel.qualified, fk.column, target, fk.key) then add(actions, 3, "ADD %s", sql) end
+    if not tx:query(statement.fetch.item, HAS_FOREIGN_KEY, rel.qualified, fk.column, target, fk.key) then add(actions, 3, "ADD %s", sql) end
   end
 end
 
@@ -165,7 +166,7 @@ function alter.transform(tx, plan)
   change_columns(actions, plan, rel, have, want, inline_key)
   add_foreign_keys(tx, actions, plan, rel)
   for _, list in ipairs(actions) do
-    if #list > 0 then tx:execute(("ALTER TABLE %s %s"):format(rel.qualified, table.concat(list, ", "))) end
+    if #list > 0 then tx:simple(("ALTER TABLE %s %s"):format(rel.qualified, table.concat(list, ", "))) end
   end
   return true
 end

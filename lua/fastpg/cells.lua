@@ -40,9 +40,8 @@ end
 ---@return userdata?
 function cells.map_of(mt)
   if mt.shape.typemap then return mt.shape.typemap end
-  local db = rawget(mt, "db")
-  local types = type(db) == "table" and rawget(db, "types")
-  return type(types) == "table" and rawget(types, "map") or nil
+  local types = mt.types
+  return types and types.map or nil
 end
 
 -- ---- json ---------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ local query = require "fastpg.query"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
 local Table = require "fastpg.table"
+local transaction = require "fastpg.transaction"
 
 local fetch = statement.fetch
 local check_self = Table.check_self
@@ -87,8 +88,8 @@ local function work(tx, p, fn)
     p.error, p.traceback = err, debug.traceback(tostring(err), 2)
     return err
   end
-  local ok, err = pcall(tx.transaction, tx, function(inner)
-    p.db = inner
+  local ok, err = pcall(transaction.run, tx, nil, function(inner)
+    p.db = inner:user()
     local done, problem = xpcall(function() fn(p) end, handler)
     if not done then error(problem, 0) end
   end)
@@ -106,10 +107,10 @@ function claim.claim_one(self, opts, fn)
   if fn == nil and type(opts) == "function" then opts, fn = nil, opts end
   if type(fn) ~= "function" then errors.argument("claim_one: a function expected, got %s", type(fn)) end
   local job, sel = check_jobs(st, opts)
-  return st.db:transaction(function(tx)
+  return transaction.run(st.db, nil, function(tx)
     local row = claim_rows(st, sel, 1)
     if row == nil then return nil end
-    local p = { row = row, db = tx, failed = false, retry = false }
+    local p = { row = row, db = tx:user(), failed = false, retry = false }
     local key = {} -- now: the function may change p.row
     for i, name in ipairs(handle.resolve(st).pks) do key[i] = rawget(row, name) end
     work(tx, p, fn)

@@ -150,7 +150,7 @@ local function copy_row(cls, info, row, mt)
     check_field(info, name)
     copy[name] = rawget(row, name)
   end
-  return setmetatable(copy, rows.of(mt.shape, mt.db or { strict = mt.strict }, cls, info.name))
+  return setmetatable(copy, rows.of(mt.shape, rows.origin_of(mt), cls, info.name))
 end
 
 local function construct(cls, info, instance_mt, n, values)

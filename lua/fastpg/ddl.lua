@@ -12,9 +12,11 @@ local class = require "fastpg.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
+local names = require "fastpg.names"
 local options = require "fastpg.options"
 local statement = require "fastpg.statement"
 local tableplan = require "fastpg.tableplan"
+local transaction = require "fastpg.transaction"
 
 local ddl = {}
 
@@ -30,12 +32,12 @@ local function create_sql(db, plan)
 end
 
 local function drop_first(tx, plan)
-  if plan.replace then tx:execute(("DROP TABLE IF EXISTS %s CASCADE"):format(plan.target)) end
+  if plan.replace then tx:simple(("DROP TABLE IF EXISTS %s CASCADE"):format(plan.target)) end
 end
 
 -- The Table, with rows of that class.
 local function finish(db, plan)
-  local t = db:table(plan.name, plan.asked_schema)
+  local t = names.table_of(db, plan.name, plan.asked_schema)
   local st = core.table_state(t)
   if plan.class then
     class.link(st, plan.class)
@@ -56,10 +58,10 @@ end
 function ddl.create(db, cls, opts)
   connected(db)
   local plan = tableplan.read(db, cls, opts)
-  db:transaction(function(tx)
+  transaction.run(db, nil, function(tx)
     if opts and opts.transform and alter.transform(tx, plan) then return end
     drop_first(tx, plan)
-    tx:execute(create_sql(tx, plan))
+    tx:simple(create_sql(tx, plan))
   end)
   return finish(db, plan)
 end
@@ -83,7 +85,7 @@ function ddl.create_from_schema(db, name, schema, opts)
   end
   if opts.cls ~= nil then class.check(what, opts.cls) end
   local plan = tableplan.place(db, { class = opts.cls, replace = opts.replace }, tableplan.check_ident(what, name))
-  db:transaction(function(tx)
+  transaction.run(db, nil, function(tx)
     drop_first(tx, plan)
     -- one statement at a time: what is meant for the brackets can't bring another one along
     tx:on_connection(run_once, ("CREATE TABLE %s%s (\n%s\n)"):format(opts.if_not_exists and "IF NOT EXISTS " or "",

@@ -76,7 +76,7 @@ local fastpg = {
 ---@param extra table?  more options
 ---@return fastpg.database
 function fastpg.connect(target, extra)
-  return Database.new():connect(target, extra)
+  return Database.connect(target, extra)
 end
 
 --- Makes a pool of connections.

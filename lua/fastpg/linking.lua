@@ -7,7 +7,9 @@ local class = require "fastpg.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
+local names = require "fastpg.names"
 local options = require "fastpg.options"
+local Route = require "fastpg.route"
 
 local linking = {}
 
@@ -17,21 +19,21 @@ local ALL_OPTIONS = options.set("with_views", "store", "suf")
 
 --- Every table of the search_path, then every view.
 local function each_table(db, with_views, fn)
-  for _, t in ipairs(db:tables()) do fn(core.table_state(t)) end
-  for _, t in ipairs(with_views and db:views() or {}) do fn(core.table_state(t)) end
+  for _, t in ipairs(names.list(db, false)) do fn(core.table_state(t)) end
+  for _, t in ipairs(with_views and names.list(db, true) or {}) do fn(core.table_state(t)) end
 end
 
 -- Their columns in one round trip, not in one each.
 local function load_all(db, states)
-  local names = {}
-  for i, st in ipairs(states) do names[i] = st.name end
-  if #names > 0 then db.catalog:load(db, names) end
+  local wanted = {}
+  for i, st in ipairs(states) do wanted[i] = st.name end
+  if #wanted > 0 then db.catalog:load(db, wanted) end
 end
 
 -- A name for the class of each table: those that would share one ("a_b" and "a b") are numbered in
 -- the order of their tables, past what another table has by right.
 local function distinct_names(states, suf)
-  local natural, counts, names, taken = {}, {}, {}, {}
+  local natural, counts, distinct, taken = {}, {}, {}, {}
   for i, st in ipairs(states) do
     local info = not suf and class.info(st.link.class)
     natural[i] = info and info.name or class.camel(st.name) .. (suf or "")
@@ -43,17 +45,14 @@ local function distinct_names(states, suf)
       n = n + 1
       name = natural[i] .. n
     end
-    names[i], taken[name] = name, true
+    distinct[i], taken[name] = name, true
   end
-  return names
+  return distinct
 end
 
 -- What all_classes makes, with the tables: a list of { name =, class =, state = }.
 local function collect(what, db, opts)
   opts = class.check_options(what, opts, ALL_OPTIONS)
-  if type(db) ~= "table" or type(db.tables) ~= "function" then
-    errors.argument("%s: a database expected, got %s", what, type(db))
-  end
   local states, list = {}, {}
   each_table(db, opts.with_views, function(st) states[#states + 1] = st end)
   load_all(db, states)
@@ -73,7 +72,8 @@ linking.collect = collect
 ---@return table<string, table>  class name -> class
 function linking.all_classes(db, opts)
   local classes = {}
-  for _, item in ipairs(collect("all_classes", db, opts)) do classes[item.name] = item.class end
+  local route = Route.of(db) or errors.argument("all_classes: a database expected, got %s", type(db))
+  for _, item in ipairs(collect("all_classes", route, opts)) do classes[item.name] = item.class end
   return classes
 end
 
@@ -138,7 +138,7 @@ local function link_classes(db, module)
   end)
   for cls, relation in pairs(elsewhere) do
     if db.catalog:relation(db, relation.name, relation.schema) then
-      class.link(core.table_state(db:table(relation.name, relation.schema)), cls)
+      class.link(core.table_state(names.table_of(db, relation.name, relation.schema)), cls)
       linked[class.info(cls).name] = cls
     end
   end
@@ -165,7 +165,7 @@ function linking.extend(methods)
   function methods.get_tables(self, ns)
     check_namespace("get_tables", ns)
     local written = {}
-    for _, t in ipairs(self:tables()) do
+    for _, t in ipairs(names.list(self, false)) do
       write_name(ns, core.table_state(t).name:lower() .. "s", t, written)
     end
     return written
@@ -175,8 +175,8 @@ function linking.extend(methods)
   function methods.table2glb(self, name, ns)
     if type(name) ~= "string" then errors.argument("table2glb: a table's name expected, got %s", type(name)) end
     check_namespace("table2glb", ns)
-    self:refresh()
-    local t = self:table(name)
+    methods.refresh(self)
+    local t = names.table_of(self, name)
     local cls = t:class()
     local written = {}
     write_name(ns, handle.resolve(core.table_state(t)).name:lower() .. "s", t, written)

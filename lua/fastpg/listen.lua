@@ -17,6 +17,7 @@
 local core = require "fastpg.core"
 local Connection = require "fastpg.connection"
 local errors = require "fastpg.errors"
+local statement = require "fastpg.statement"
 local task = require "fastpg.task"
 local wait = require "fastpg.wait"
 
@@ -417,7 +418,7 @@ function methods.notify(db, channel, payload)
   if payload ~= nil and type(payload) ~= "string" and type(payload) ~= "number" then
     errors.argument("notify: the payload is a string, got %s", type(payload))
   end
-  db:execute("SELECT pg_catalog.pg_notify($1, $2)", channel, payload or "")
+  db:query(statement.fetch.status, "SELECT pg_catalog.pg_notify($1, $2)", channel, payload or "")
 end
 
 --- Runs the functions of notifications that came; waits at most that many seconds for one.

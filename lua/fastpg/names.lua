@@ -29,7 +29,7 @@ end
 
 local function make(db, key, name, schema, view)
   if db.root == db then
-    return Table.new(handle.new_state(db, name, schema, view, { db = db, class = nil, class_name = nil }))
+    return Table.new(handle.new_state(db, name, schema, view, { origin = db, class = nil, class_name = nil }))
   end
   -- the class is shared with the root's handle, the filters are that one's
   local base = state_of_root(db, key)
@@ -56,9 +56,10 @@ local function handle_of(db, name, schema, view)
   return t
 end
 
--- Where names can be looked up they are checked now; elsewhere (a database that is not connected yet,
--- the top of a module in nginx) it is a handle that is resolved at its first use.
-local function table_handle(db, name, schema, view)
+--- Where names can be looked up they are checked now; elsewhere (a database that is not connected yet,
+--- the top of a module in nginx) it is a handle that is resolved at its first use.
+---@param db table  a route
+function names.table_of(db, name, schema, view)
   if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("the name of a schema expected, got %s", type(schema))
@@ -95,9 +96,15 @@ local function list(getter)
   return tables
 end
 
+--- All tables, or all views.
+---@param db table  a route
+function names.list(db, views)
+  return list{ [DB] = db, [VIEWS] = views }
+end
+
 local function several(getter, keys, n)
   local tables = {}
-  for i = 1, n do tables[i] = table_handle(getter[DB], keys[i], nil, getter[VIEWS]) end
+  for i = 1, n do tables[i] = names.table_of(getter[DB], keys[i], nil, getter[VIEWS]) end
   return tables
 end
 
@@ -106,7 +113,7 @@ Getter.__index = function(getter, key)
     if key == DB or key == VIEWS then return nil end
     return several(getter, key, #key)
   end
-  return table_handle(getter[DB], key, nil, getter[VIEWS])
+  return names.table_of(getter[DB], key, nil, getter[VIEWS])
 end
 Getter.__call = function(getter, ...)
   local n = select("#", ...)
@@ -162,12 +169,12 @@ function names.extend(methods, properties)
   properties.v = getter(true)
 
   --- A table by name, in the search_path or a schema.
-  function methods.table(self, name, schema) return table_handle(self, name, schema, false) end
+  function methods.table(self, name, schema) return names.table_of(self, name, schema, false) end
 
   --- The tables (partitioned and foreign ones too), as a list sorted by name.
-  function methods.tables(self) return self.t() end
+  function methods.tables(self) return names.list(self, false) end
   --- The views (materialized ones too).
-  function methods.views(self) return self.v() end
+  function methods.views(self) return names.list(self, true) end
 
   for name, views in pairs{ table_names = false, view_names = true } do
     methods[name] = function(self, schema)
@@ -200,7 +207,7 @@ function names.extend(methods, properties)
   --- Forgets what is known of tables; it is read again when needed.
   function methods.refresh(self)
     connected(self):stale()
-    return self
+    return self:user()
   end
 end
 

@@ -53,7 +53,7 @@ local function fetch_pairs(conn, st, target)
   local shape = st:shape()
   local key_names = target.key_names
   local nkeys = #key_names
-  local mt = rows.of(shape_without_key(shape, nkeys), target.to.db, target.to.class, target.to.class_name)
+  local mt = rows.of(shape_without_key(shape, nkeys), target.to.origin, target.to.class, target.to.class_name)
   local list = conn.c:fetch_rows(st, {}, nil, {})
   for i, row in ipairs(list) do
     setmetatable(row, nil)
@@ -98,7 +98,9 @@ function query.fetch_one(st, sel)
   local sql, args, n = selection.sql(st, sel, { limit = limit })
   local to = target_of(st, sel)
   local name = handle.resolve(st).name
-  local target = { db = to.db, class = to.class, class_name = to.class_name, missing = name .. ": no such row", many = "several" }
+  local target = {
+    origin = to.origin, class = to.class, class_name = to.class_name, missing = name .. ": no such row", many = "several",
+  }
   return st.db:run_list(sql, fetch.one, target, args, n)
 end
 

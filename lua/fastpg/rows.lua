@@ -7,7 +7,10 @@
 --
 --   mt.shape       { columns = {names}, types = {oids}, index = {name -> position}, typemap = map? }
 --   mt.class       the class, or nil          mt.class_name   its name, for printing
---   mt.db          the database it came from  mt.partial      true for an instance made by hand
+--   mt.db          the database it came from  mt.types        its types (fastpg.types)
+--   mt.strict      reading an unknown name is an error          mt.partial      true for an instance made by hand
+--
+-- The last four come from the row's origin: { facade = the database, types =, strict = }.
 
 local errors = require "fastpg.errors"
 local pretty = require "fastpg.pretty"
@@ -42,11 +45,14 @@ local function ordered_pairs(row)
   end
 end
 
+local NOWHERE = {}
+
 --- Makes the metatable of rows.
 ---@param shape table  { columns, types, index }
----@param options { class: table?, class_name: string?, db: table?, strict: boolean?, partial: boolean? }
+---@param options { class: table?, class_name: string?, origin: table?, partial: boolean? }
 function rows.metatable(shape, options)
-  local class, strict, index = options.class, options.strict ~= false, shape.index
+  local class, origin, index = options.class, options.origin or NOWHERE, shape.index
+  local strict = origin.strict ~= false
   return {
     __name = "fastpg.row",
     __tostring = pretty.row,
@@ -64,7 +70,8 @@ function rows.metatable(shape, options)
     shape = shape,
     class = class,
     class_name = options.class_name,
-    db = options.db,
+    db = origin.facade,
+    types = origin.types,
     partial = options.partial,
     strict = strict,
   }
@@ -90,14 +97,14 @@ end
 
 --- The metatable of the rows of a statement: without a class, or as a class.
 ---@param shape table     kept with the statement; the metatables are kept in it
----@param db table        the database
+---@param origin table    where it came from
 ---@param class table?    the class the rows get
 ---@param class_name string?
-function rows.of(shape, db, class, class_name)
+function rows.of(shape, origin, class, class_name)
   if class == nil then
     local mt = shape.row_metatable
     if not mt then
-      mt = rows.metatable(shape, { db = db, strict = db.strict })
+      mt = rows.metatable(shape, { origin = origin })
       shape.row_metatable = mt
     end
     return mt
@@ -109,7 +116,7 @@ function rows.of(shape, db, class, class_name)
   end
   local mt = by_class[class]
   if not mt then
-    mt = rows.metatable(shape, { db = db, strict = db.strict, class = class, class_name = class_name })
+    mt = rows.metatable(shape, { origin = origin, class = class, class_name = class_name })
     by_class[class] = mt
   end
   return mt
@@ -136,6 +143,11 @@ end
 function rows.is_fetched(value)
   local mt = getmetatable(value)
   return type(mt) == "table" and mt.shape ~= nil and not mt.partial
+end
+
+--- The origin of a row with this metatable.
+function rows.origin_of(mt)
+  return { facade = mt.db, types = mt.types, strict = mt.strict }
 end
 
 --- The database of a table's row, or nil.

@@ -124,7 +124,7 @@ statement.fetch = fetch
 
 local function row_metatable(st, target)
   local shape = st:shape()
-  return rows.of(shape, target.db, target.class, target.class_name), shape
+  return rows.of(shape, target.origin, target.class, target.class_name), shape
 end
 
 -- Under a loop a long list is decoded piece by piece, and others go on in between.

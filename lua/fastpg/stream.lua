@@ -77,7 +77,7 @@ local function open_single(conn, target, sql, list, n)
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
     conn = conn, st = st, sql = sql, ready = true, untimed = 0,
-    metatable = rows.of(st:shape(), target.db, target.class, target.class_name),
+    metatable = rows.of(st:shape(), target.origin, target.class, target.class_name),
   }, Single)
 end
 

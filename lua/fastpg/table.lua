@@ -170,7 +170,7 @@ end
 function properties.cols(st) return require("fastpg.catalog").columns_of(handle.resolve(st)) end
 function properties.c(st) return handle.columns(st) end
 function properties.cls(st) return st.link.class end
-function properties.db(st) return st.db end
+function properties.db(st) return st.db:user() end
 
 local function text(self)
   local st = state_of(self)
@@ -349,7 +349,7 @@ function methods.drop(self, opts)
   opts = require("fastpg.options").check(opts, { cascade = true }, "drop")
   if st.filters then errors.argument("drop: not allowed on a filtered Table") end
   local rel = handle.resolve(st)
-  st.db:execute(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
+  st.db:simple(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
 end
 
 return Table

@@ -108,10 +108,10 @@ local unpack = table.unpack or unpack
 
 -- Runs fn(tx), then finish or undo.  The connection may be in other hands by then, when a coroutine
 -- left this transaction half-way and came back after the one around it had ended.
-local function run_inside(db, conn, fn, finish, undo)
+local function run_inside(db, conn, fn, is_users, finish, undo)
   local lease = conn.lease
   local tx = db:bind(conn, "transaction")
-  local results = pack(pcall(tx.lend, tx, fn))
+  local results = pack(pcall(tx.lend, tx, fn, is_users))
   if lease ~= conn.lease then
     if results[1] then errors.raise("closed", "the transaction around this one is over") end
     error(results[2], 0)
@@ -127,7 +127,7 @@ end
 
 local savepoints = 0
 
-local function nested(db, conn, fn)
+local function nested(db, conn, fn, is_users)
   savepoints = savepoints + 1
   local name = "fastpg_" .. savepoints
   local function run(command)
@@ -147,18 +147,19 @@ local function nested(db, conn, fn)
     if not undo_by(conn, undo_work) then conn:close() end -- it can't be brought back to a known state
   end
   run "SAVEPOINT "
-  return run_inside(db, conn, fn, release, undo)
+  return run_inside(db, conn, fn, is_users, release, undo)
 end
 
-local function outermost(conn, db, command, fn)
+local function outermost(conn, db, command, fn, is_users)
   start(conn, command)
-  return run_inside(db, conn, fn, commit, roll_back)
+  return run_inside(db, conn, fn, is_users, commit, roll_back)
 end
 
 --- db:transaction([opts,] fn): commits when fn(tx) returns, rolls back when it raises; inside
 --- another one it is a savepoint.
 ---@param opts { isolation: string?, readonly: boolean?, deferrable: boolean?, retries: integer?, settings: table? }?
-function transaction.run(db, opts, fn)
+---@param is_users boolean?  fn is given a database, not a route
+function transaction.run(db, opts, fn, is_users)
   if fn == nil and type(opts) == "function" then opts, fn = nil, opts end
   local what = "transaction"
   opts = check_options(opts, what)
@@ -168,17 +169,17 @@ function transaction.run(db, opts, fn)
     for name in pairs(opts) do
       errors.argument("%s: %s can only be set by the outermost transaction", what, name)
     end
-    return nested(db, conn, fn)
+    return nested(db, conn, fn, is_users)
   end
   local command = begin_command(opts, what)
   local retries = opts.retries or 0
   while retries > 0 do
-    local results = pack(pcall(db.on_connection, db, outermost, db, command, fn))
+    local results = pack(pcall(db.on_connection, db, outermost, db, command, fn, is_users))
     if results[1] then return unpack(results, 2, results.n) end
     if not is_retryable(results[2]) then error(results[2], 0) end
     retries = retries - 1
   end
-  return db:on_connection(outermost, db, command, fn)
+  return db:on_connection(outermost, db, command, fn, is_users)
 end
 
 -- ---- db:begin -------------------------------------------------------------------------------
@@ -230,7 +231,13 @@ function transaction.rollback(tx)
   finish_own(tx, roll_back)
 end
 
--- ---- db:advisory_lock -----------------------------------------------------------------------
+-- ---- db:acquire, db:advisory_lock -----------------------------------------------------------------------
+
+--- Runs fn with one connection of its own, ambient, without a transaction.
+---@param is_users boolean?  fn is given a database, not a route
+function transaction.acquire(db, fn, is_users)
+  return db:on_connection(function(conn) return db:bind(conn, "connection"):lend(fn, is_users) end)
+end
 
 local LOCK = {
   number = "SELECT pg_catalog.%s($1)",
@@ -245,14 +252,14 @@ function transaction.advisory_lock(db, key, fn)
   local sql = LOCK[type(key) == "cdata" and "number" or type(key)]
   if not sql then errors.argument("advisory_lock: the key is a whole number or a string, got %s", type(key)) end
   if type(fn) ~= "function" then errors.argument("advisory_lock: a function expected, got %s", type(fn)) end
-  return db:acquire(function(bound)
+  return transaction.acquire(db, function(bound)
     local conn = bound:connection()
     if conn.in_transaction then
-      bound:execute(sql:format("pg_advisory_xact_lock"), key)
-      return fn(bound)
+      bound:query(statement.fetch.status, sql:format("pg_advisory_xact_lock"), key)
+      return fn(bound:user())
     end
-    bound:execute(sql:format("pg_advisory_lock"), key)
-    local results = pack(pcall(fn, bound))
+    bound:query(statement.fetch.status, sql:format("pg_advisory_lock"), key)
+    local results = pack(pcall(fn, bound:user()))
     conn:arm_recovery()
     if not pcall(conn.run, conn, sql:format("pg_advisory_unlock"), statement.fetch.status, nil, key) then
       conn:close() -- which releases it

@@ -124,7 +124,7 @@ end
 local function row_data(names, oids, db)
   local shape = { columns = names, types = oids, index = {} }
   for i, name in ipairs(names) do shape.index[name] = i end
-  return { names = names, metatable = rows.metatable(shape, { db = db, strict = db and db.strict }) }
+  return { names = names, metatable = rows.metatable(shape, { origin = db }) }
 end
 
 -- Anonymous records have columns f1, f2, …: one pair for each number of them.

@@ -15,6 +15,7 @@ local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
 local Table = require "fastpg.table"
+local transaction = require "fastpg.transaction"
 
 local fetch = statement.fetch
 local methods = Table.methods
@@ -250,7 +251,7 @@ local function bulk(self, what, list, make)
   end
   handle.resolve(st)
   local function attempt()
-    return st.db:transaction(function(tx)
+    return transaction.run(st.db, nil, function(tx)
       return run_bulk(tx:connection(), st, what, list, function(item, record) make(st, item, record) end)
     end)
   end
