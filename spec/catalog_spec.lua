@@ -451,15 +451,15 @@ describe("the catalog:", function()
   describe("time:", function()
     it("connecting reads nothing, a handle is kept", function()
       local other = pg.db()
-      assert.is_nil(next(other.catalog.relations))
-      assert.is_nil(next(other.catalog.names))
+      assert.is_nil(next(route_of(other).catalog.relations))
+      assert.is_nil(next(route_of(other).catalog.names))
       db:execute "create table once (id int primary key)"
       local t = other.t.once
       assert.equal(t, other.t.once)
       assert.is_true(t == other.t.once and t ~= other.t["public.once"])
-      local generation = other.catalog.generation
+      local generation = route_of(other).catalog.generation
       assert.equal(0, #t())
-      assert.equal(generation, other.catalog.generation)
+      assert.equal(generation, route_of(other).catalog.generation)
       other:close()
       db.t.once:drop()
     end)
@@ -575,7 +575,7 @@ describe("the catalog:", function()
         from pg_class c, generate_series(1, 9999) i where relname = 't0'; analyze pg_class]], many)
       local started = core.clock()
       local other = pg.cluster():connect{ database = many }
-      assert.is_nil(next(other.catalog.relations))
+      assert.is_nil(next(route_of(other).catalog.relations))
       assert.equal('"t5000"', tostring(other.t.t5000))
       local first = core.clock() - started
       started = core.clock()

@@ -205,7 +205,7 @@ describe("a server that is silent", function()
       local db = fastpg.connect(arg[1])
       local jobs = {}
       db:acquire(function(conn)
-        local c = route_of(conn):connection().c
+        local c = require("fastpg.route").of(conn):connection().c
         os.execute("kill -STOP " .. arg[2])
         for i = 1, 10 do jobs[i] = core.cancel_job(c) end
         core.poll(-1, "r", 0.1)
