@@ -141,7 +141,8 @@ end
 local function add_foreign_keys(tx, actions, plan, rel)
   for _, fk in ipairs(plan.foreign_keys) do
     local sql, target = tableplan.foreign_key_sql(tx, plan, fk)
-    if not tx:query(statement.fetch.item, HAS_FOREIGN_KEY, rel.qualified, fk.column, target, fk.key) then add(actions, 3, "ADD %s", sql) end
+    local there = tx:query(statement.fetch.item, HAS_FOREIGN_KEY, rel.qualified, fk.column, target, fk.key)
+    if not there then add(actions, 3, "ADD %s", sql) end
   end
 end
 
