@@ -115,10 +115,10 @@ describe_both("transaction", function(db)
   it("checks its arguments at the caller's line", function()
     for _, case in ipairs{
       { { isolaton = "serializable" }, 'unknown option "isolaton" (did you mean "isolation"' },
-      { { isolation = "snapshot" }, "isolation is" },
-      { { isolation = 1 }, "isolation is" },
-      { { retries = -1 }, "retries is a whole number" },
-      { { settings = "x" }, "settings is a table" },
+      { { isolation = "snapshot" }, "isolation must be" },
+      { { isolation = 1 }, "isolation must be" },
+      { { retries = -1 }, "retries must be a whole number" },
+      { { settings = "x" }, "settings must be a table" },
       { 5, "a table of options expected, got number" },
     } do
       local line = debug.getinfo(1, "l").currentline + 1

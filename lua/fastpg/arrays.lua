@@ -9,26 +9,37 @@ local options = require "fastpg.options"
 
 local arrays = {}
 
-local OPTIONS = options.set("lower", "dims")
-
 local MAX_DIMENSIONS = 6
 
-local function check_dims(dims)
-  if dims == nil then return end
-  if type(dims) ~= "number" or dims < 1 or dims > MAX_DIMENSIONS or dims % 1 ~= 0 then
-    errors.argument("fastpg.array: dims is a whole number from 1 to 6, got %s", type(dims))
-  end
+local OPTIONS = options.declare("fastpg.array", {
+  lower = options.list_of(options.whole(-2 ^ 31, 2 ^ 31 - 1), "a list of whole numbers, one for each dimension"),
+  dims = options.whole(1, MAX_DIMENSIONS),
+})
+
+local function is_plain(list)
+  local mt = getmetatable(list)
+  return mt == nil or mt == core.array_mt
 end
 
-local function check_lower(lower)
-  if lower == nil then return end
-  if type(lower) ~= "table" or #lower == 0 then
-    errors.argument("fastpg.array: lower is a list of whole numbers, got %s", type(lower))
+-- How many dimensions a list can have by what is in it: a table may always be an element itself (json[]),
+-- anything else can't be a dimension.
+local function depth_of(list)
+  local depth = 1
+  while type(list[1]) == "table" and is_plain(list[1]) and depth < MAX_DIMENSIONS do
+    list, depth = list[1], depth + 1
   end
-  for _, bound in ipairs(lower) do
-    if type(bound) ~= "number" or bound % 1 ~= 0 then
-      errors.argument("fastpg.array: lower is a list of whole numbers, got a %s in it", type(bound))
-    end
+  return depth
+end
+
+local function check_dimensions(list, opts)
+  local lower = opts.lower
+  if not lower then return end
+  if opts.dims and #lower ~= opts.dims then
+    errors.argument("fastpg.array: lower has %d bounds, dims is %d: one for each dimension", #lower, opts.dims)
+  end
+  if list[1] ~= nil and #lower > depth_of(list) then
+    errors.argument("fastpg.array: lower has %d bounds, the list has %d dimension%s: one for each", #lower, depth_of(list),
+      depth_of(list) == 1 and "" or "s")
   end
 end
 
@@ -39,8 +50,7 @@ end
 function arrays.array(list, opts)
   if type(list) ~= "table" then errors.argument("fastpg.array: a list expected, got %s", type(list)) end
   opts = options.check(opts, OPTIONS, "fastpg.array")
-  check_dims(opts.dims)
-  check_lower(opts.lower)
+  check_dimensions(list, opts)
   if getmetatable(list) == nil then setmetatable(list, core.array_mt) end
   if opts.lower or opts.dims then
     core.set_array_info(list, { lower = opts.lower, dims = opts.dims or #opts.lower })

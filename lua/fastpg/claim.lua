@@ -27,8 +27,14 @@ local check_self = Table.check_self
 local claim = {}
 
 local LOCK = "FOR UPDATE SKIP LOCKED"
-local CLAIM_OPTIONS = options.set("where", "args", "order_by", "limit", "select", "as_cls", "debug")
-local JOB_OPTIONS = options.set("status_col", "pending", "completed", "failed", "order_by", "where", "args", "debug")
+local CLAIM_OPTIONS = options.declare("t:claim", {
+  where = options.condition, args = options.arguments, order_by = options.columns, limit = options.whole(1),
+  select = options.columns, as_cls = options.boolean, debug = options.boolean,
+})
+local JOB_OPTIONS = options.declare("t:claim_one", {
+  status_col = options.name, pending = options.any, completed = options.any, failed = options.any,
+  order_by = options.columns, where = options.condition, args = options.arguments, debug = options.boolean,
+})
 
 -- ---- claim ----------------------------------------------------------------------------------
 
@@ -49,9 +55,7 @@ function claim.claim(self, ...)
     errors.raise("no_active_sql_transaction",
       "claim: a claimed row is yours until the transaction ends, and there is none: use db:transaction, or claim_one")
   end
-  local limit = sel.limit or 1
-  if limit < 1 then errors.argument("claim: limit is a whole number from 1, got %d", limit) end
-  return claim_rows(st, sel, limit)
+  return claim_rows(st, sel, sel.limit or 1)
 end
 
 -- ---- claim_one ------------------------------------------------------------------------------

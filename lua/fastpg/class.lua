@@ -83,6 +83,8 @@ local function set_fields(info, fields)
   end
 end
 
+local FIELD_OPTIONS = options.declare("fastpg.class: a field", { name = options.name, type = options.name })
+
 -- "name type", or { name =, type = }.
 local function read_item(what, i, item)
   local name, pg_type
@@ -92,7 +94,7 @@ local function read_item(what, i, item)
       errors.argument('%s: field %d: "name type" expected, got %q', what, i, item)
     end
   elseif type(item) == "table" then
-    options.check(item, { name = true, type = true }, what .. ": field " .. i)
+    options.check(item, FIELD_OPTIONS, what .. ": field " .. i)
     name, pg_type = item.name, item.type
   end
   if type(name) ~= "string" or name == "" or type(pg_type) ~= "string" then
@@ -192,7 +194,7 @@ local function make(name, fields, relation, generated)
   })
 end
 
-local CLASS_OPTIONS = options.set("table", "schema")
+local CLASS_OPTIONS = options.declare("fastpg.class", { table = options.name, schema = options.name })
 
 --- fastpg.class: a class made by hand.
 ---@param name string   "Dog"
@@ -205,11 +207,6 @@ function class.new(name, fields, opts)
     errors.argument("%s: a name expected, got %s", what, type(name) == "string" and ("%q"):format(name) or type(name))
   end
   opts = options.check(opts, CLASS_OPTIONS, what)
-  for key in pairs(CLASS_OPTIONS) do
-    if opts[key] ~= nil and type(opts[key]) ~= "string" then
-      errors.argument("%s: %s is a name, got %s", what, key, type(opts[key]))
-    end
-  end
   local relation = opts.table and { name = opts.table, schema = opts.schema }
   return make(name, read_fields(('%s "%s"'):format(what, name), fields), relation, false)
 end
@@ -256,16 +253,11 @@ function class.of_table(st, opts)
   return cls
 end
 
-local TABLE_OPTIONS = options.set("store", "suf")
+local TABLE_OPTIONS = options.declare("t:class", { store = options.boolean, suf = options.text })
 
 --- Raises unless `suf` can end a class's name.
 function class.check_options(what, opts, allowed)
   opts = options.check(opts, allowed, what)
-  for name in pairs(opts) do
-    local wanted = name == "suf" and "string" or "boolean"
-    local got = type(opts[name])
-    if got ~= wanted then errors.argument("%s: %s is a %s, got %s", what, name, wanted, got) end
-  end
   if opts.suf and opts.suf:find("[^%w_]") then
     errors.argument("%s: suf is made of letters, digits and _, got %q", what, opts.suf)
   end

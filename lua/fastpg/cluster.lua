@@ -185,8 +185,11 @@ local BASE = {
   logging_collector = "off",
 }
 
-local START_OPTIONS = { bindir = true, superuser = true, settings = true, durable = true }
-local STOP_OPTIONS = { mode = true }
+local START_OPTIONS = options.declare("fastpg.cluster", {
+  bindir = options.name, superuser = options.name, durable = options.boolean,
+  settings = options.kinds("a table of names and values", "table"),
+})
+local STOP_OPTIONS = options.declare("pg:stop", { mode = options.one_of("smart", "fast", "immediate") })
 
 local function quote_setting(name, value)
   if type(value) == "boolean" then value = value and "on" or "off" end
@@ -286,9 +289,6 @@ end
 ---@param opts { mode: "smart"|"fast"|"immediate" }? default fast; smart waits for clients to leave
 function methods.stop(pg, opts)
   local mode = options.check(opts, STOP_OPTIONS, "stop").mode or "fast"
-  if not SIGNALS[mode] then
-    errors.argument("stop: mode is smart, fast or immediate, not %s", tostring(mode))
-  end
   order(pg, SIGNALS[mode])
   pg.pid = nil
 end

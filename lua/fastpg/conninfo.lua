@@ -4,41 +4,30 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local options = require "fastpg.options"
 local suggest = require "fastpg.suggest"
 local wait = require "fastpg.wait"
 
 local conninfo = {}
 
-local function number(min)
-  return function(value) return type(value) == "number" and value >= min, "a number of at least " .. min end
-end
-local function whole(min)
-  return function(value)
-    return type(value) == "number" and value >= min and value % 1 == 0, "a whole number of at least " .. min
-  end
-end
-local function of_type(name)
-  return function(value) return type(value) == name, "a " .. name end
-end
-
--- fastpg's own options beside libpq's keywords: what each must be.
-local connection_options = {
-  loop = function() return true end, -- wait.check says more
-  statement_cache_size = whole(0),
-  command_timeout = number(0),
-  connect_timeout = number(0),
-  init = of_type "function",
-  schema = of_type "string",
-  strict = of_type "boolean",
-}
-local pool_options = {
-  min_size = whole(0),
-  max_size = whole(1),
-  acquire_timeout = number(0),
-  max_inactive_connection_lifetime = number(0),
-  max_lifetime = number(0),
-  reset = function(value) return value == true or type(value) == "string", "true or SQL text" end,
-}
+-- fastpg's own options beside libpq's keywords.
+local connection_options = options.declare("fastpg.connect", {
+  loop = options.any, -- wait.check says more
+  statement_cache_size = options.whole(0),
+  command_timeout = options.number(0),
+  connect_timeout = options.number(0),
+  init = options.fn,
+  schema = options.text,
+  strict = options.boolean,
+})
+local pool_options = options.declare("fastpg.create_pool", {
+  min_size = options.whole(0),
+  max_size = options.whole(1),
+  acquire_timeout = options.number(0),
+  max_inactive_connection_lifetime = options.number(0),
+  max_lifetime = options.number(0),
+  reset = options.either("true or SQL text", true, options.text),
+})
 
 -- connect_timeout is ours (libpq's own is not heeded by its non-blocking calls); opening.lua reads the
 -- environment's.
@@ -53,8 +42,7 @@ local function libpq_keywords()
 end
 
 local function take(config, what, allowed, name, value)
-  local ok, wanted = allowed[name](value)
-  if not ok then errors.argument("%s: %s must be %s, got %s", what, name, wanted, type(value)) end
+  options.check_value(what, name, allowed[name], value)
   config[name] = value
 end
 
@@ -93,6 +81,17 @@ local function read_table(config, what, given, allowed)
       unknown(what, name, allowed)
     end
   end
+end
+
+--- The seconds of a connect_timeout in a connection string, the environment or a service file, as libpq
+--- reads it: none or fewer are no limit.
+---@param what string
+---@param text string
+---@return number
+function conninfo.seconds(what, text)
+  local seconds = text:find("^%s*[+-]?%d+%s*$") and tonumber(text)
+  if not seconds then errors.argument("%s: connect_timeout must be a whole number of seconds", what) end
+  return seconds > 0 and seconds or 0
 end
 
 -- libpq's messages quote the text, and with it pieces of a password: what is wrong with one is said
@@ -134,7 +133,7 @@ local function read_text(config, what, text)
   if not keywords_given then explain(what, text) end
   for name, value in pairs(keywords_given) do
     if name == "connect_timeout" then
-      take(config, what, connection_options, name, tonumber(value) or 0)
+      take(config, what, connection_options, name, conninfo.seconds(what, value))
     else
       config.params[name] = value
     end

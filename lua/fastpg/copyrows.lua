@@ -21,8 +21,9 @@ local Table = require "fastpg.table"
 
 -- ---- which columns, which format ------------------------------------------------------------
 
-local OPTIONS = options.set("columns", "format")
-local FORMATS = { text = true, binary = true }
+local OPTIONS = options.declare("t:copy", {
+  columns = options.kinds("a list of column names", "table"), format = options.one_of("text", "binary"),
+})
 
 -- What is known of the rows: { rel =, chosen = { name -> true }, strings =, objects = (columns that got
 -- some: { name -> true }), given = the columns of the options or nil, closed = no column is added }.
@@ -45,9 +46,7 @@ local function new_scan(st, opts)
   local self = setmetatable({ st = st, rel = handle.resolve(st), chosen = {}, strings = {}, objects = {} }, Scan)
   local columns = opts.columns
   if columns ~= nil then
-    if type(columns) ~= "table" or handle.column_of(columns) or #columns == 0 then
-      errors.argument("copy: columns is a list of names, got %s", type(columns) == "table" and "none" or type(columns))
-    end
+    if handle.column_of(columns) or #columns == 0 then errors.argument("copy: columns is a list of names, got none") end
     self.given, self.closed = {}, true
     for _, name in ipairs(columns) do choose(self, name) end
   end
@@ -252,9 +251,6 @@ end
 function Table.methods.copy(self, source, opts)
   local st = Table.check_self(self, "copy")
   opts = options.check(opts, OPTIONS, "copy")
-  if opts.format ~= nil and not FORMATS[opts.format] then
-    errors.argument('copy: format is "text" or "binary", got %s', tostring(opts.format))
-  end
   local callable = copy.is_callable(source)
   if not callable and type(source) ~= "table" then
     errors.argument("copy: a list of records or an iterator expected, got %s", type(source))

@@ -245,7 +245,9 @@ end
 
 -- ---- types ----------------------------------------------------------------------------------
 
-local CODEC = { encode = "function", decode = "function", schema = "string" }
+local CODEC = options.declare("db:set_type_codec", {
+  encode = options.fn, decode = options.fn, schema = options.name,
+})
 
 local function set_codec(conn, types_of_root, name, codec) return types_of_root:set_codec(conn, name, codec) end
 
@@ -257,11 +259,6 @@ function methods.set_type_codec(self, name, codec)
   if type(name) ~= "string" then errors.argument("set_type_codec: the name of a type expected, got %s", type(name)) end
   if type(codec) ~= "table" then errors.argument("set_type_codec: a table of functions expected, got %s", type(codec)) end
   options.check(codec, CODEC, "set_type_codec")
-  for field, kind in pairs(CODEC) do
-    if codec[field] ~= nil and type(codec[field]) ~= kind then
-      errors.argument("set_type_codec: %s is a %s, got %s", field, kind, type(codec[field]))
-    end
-  end
   local root = self.root
   if not self:on_connection(set_codec, root.types, name, codec) then
     errors.raise("undefined_object", ('set_type_codec: there is no type "%s"'):format(name))

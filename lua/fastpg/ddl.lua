@@ -66,7 +66,9 @@ function ddl.create(db, cls, opts)
   return finish(db, plan)
 end
 
-local SCHEMA_OPTIONS = options.set("cls", "if_not_exists", "replace")
+local SCHEMA_OPTIONS = options.declare("db:create_from_schema", {
+  cls = options.table, if_not_exists = options.boolean, replace = options.boolean,
+})
 
 local function run_once(conn, sql) return conn:run_once(sql, statement.fetch.status, nil, {}, 0) end
 
@@ -79,7 +81,6 @@ function ddl.create_from_schema(db, name, schema, opts)
   local what = "create_from_schema"
   connected(db)
   opts = options.check(opts, SCHEMA_OPTIONS, what)
-  tableplan.check_flags(what, opts)
   if type(schema) ~= "string" then
     errors.argument("%s: SQL text (columns and constraints) expected, got %s", what, type(schema))
   end

@@ -15,7 +15,9 @@ local linking = {}
 
 -- ---- all classes ----------------------------------------------------------------------------
 
-local ALL_OPTIONS = options.set("with_views", "store", "suf")
+local ALL_OPTIONS = options.declare("fastpg.all_classes", {
+  with_views = options.boolean, store = options.boolean, suf = options.text,
+})
 
 --- Every table of the search_path, then every view.
 local function each_table(db, with_views, fn)

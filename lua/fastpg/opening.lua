@@ -10,6 +10,7 @@
 --
 -- PostgreSQL manual: "Specifying Multiple Hosts" and "Parameter Key Words" of libpq.
 
+local conninfo = require "fastpg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 
@@ -301,8 +302,12 @@ end
 
 -- Seconds, of an option or of what libpq knows; 0 is no limit, as there.
 local function time_limit(config, known)
-  local seconds = config.connect_timeout or tonumber((known or core.conninfo_defaults()).connect_timeout)
-  return seconds and seconds > 0 and seconds or nil
+  local seconds = config.connect_timeout
+  if not seconds then
+    local text = (known or core.conninfo_defaults()).connect_timeout or ""
+    seconds = text:find("%S") and conninfo.seconds("connect", text) or 0
+  end
+  return seconds > 0 and seconds or nil
 end
 
 local function drop(search)

@@ -17,8 +17,14 @@ local statement = require "fastpg.statement"
 
 local selection = {}
 
-local OPTIONS = options.set("where", "args", "order_by", "limit", "offset", "select", "with_pk", "as_cls", "debug")
-local COUNT_OPTIONS = options.set("where", "args", "debug")
+local NATURAL = options.whole(0)
+local OPTIONS = options.declare("t{…}", {
+  where = options.condition, args = options.arguments, order_by = options.columns, limit = NATURAL, offset = NATURAL,
+  select = options.columns, with_pk = options.boolean, as_cls = options.boolean, debug = options.boolean,
+})
+local COUNT_OPTIONS = options.declare("t:count", {
+  where = options.condition, args = options.arguments, debug = options.boolean,
+})
 selection.OPTIONS, selection.COUNT_OPTIONS = OPTIONS, COUNT_OPTIONS
 
 -- ---- conditions -----------------------------------------------------------------------------
@@ -53,14 +59,10 @@ function selection.condition(what, n, first, ...)
     "nil; no argument at all means every row" or type(first))
 end
 
-local function check_natural(what, name, value)
-  if value == nil then return end
-  if type(value) ~= "number" or value < 0 or value % 1 ~= 0 then
-    errors.argument("%s: %s is a whole number from 0, got %s", what, name,
-      type(value) == "number" and tostring(value) or type(value))
-  end
+--- Raises unless value is nil or a whole number from 0.
+function selection.check_natural(what, name, value)
+  if value ~= nil then options.check_value(what, name, NATURAL, value) end
 end
-selection.check_natural = check_natural
 
 -- The option form: `where` is a fragment with `args`, or a map.
 local function condition_of_options(what, opts)
@@ -89,8 +91,6 @@ end
 function selection.from_options(st, what, opts, allowed)
   local rel = handle.resolve(st)
   options.check(opts, allowed or OPTIONS, what, rel.index)
-  check_natural(what, "limit", opts.limit)
-  check_natural(what, "offset", opts.offset)
   local cond = condition_of_options(what, opts)
   return {
     conds = cond and { cond } or {}, select = opts.select, order_by = opts.order_by, limit = opts.limit,

@@ -10,6 +10,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
+local options = require "fastpg.options"
 local pretty = require "fastpg.pretty"
 local query = require "fastpg.query"
 local selection = require "fastpg.selection"
@@ -343,10 +344,12 @@ end
 
 local KINDS = { v = "VIEW", m = "MATERIALIZED VIEW", f = "FOREIGN TABLE" }
 
+local DROP_OPTIONS = options.declare("t:drop", { cascade = options.boolean })
+
 --- Drops the table; `cascade = true` drops what depends on it too.
 function methods.drop(self, opts)
   local st = check_self(self, "drop")
-  opts = require("fastpg.options").check(opts, { cascade = true }, "drop")
+  opts = options.check(opts, DROP_OPTIONS, "drop")
   if st.filters then errors.argument("drop: not allowed on a filtered Table") end
   local rel = handle.resolve(st)
   st.db:simple(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))

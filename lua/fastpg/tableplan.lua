@@ -179,9 +179,6 @@ end
 
 local function read_foreign_keys(info, given)
   if given == nil then return {} end
-  if type(given) ~= "table" then
-    errors.argument("create: foreign_keys is a table of { table, column } by column, got %s", type(given))
-  end
   for name in pairs(given) do
     if not info.index[name] then class.unknown_field("create: foreign_keys", info, name) end
   end
@@ -192,17 +189,12 @@ local function read_foreign_keys(info, given)
   return list
 end
 
-local CREATE_OPTIONS = options.set("pk", "foreign_keys", "defaults", "not_null", "column_order", "name", "schema",
-  "if_not_exists", "replace", "transform")
-local FLAGS = { "if_not_exists", "replace", "transform" }
-
-function tableplan.check_flags(what, opts)
-  for _, name in ipairs(FLAGS) do
-    if opts[name] ~= nil and type(opts[name]) ~= "boolean" then
-      errors.argument("%s: %s is a boolean, got %s", what, name, type(opts[name]))
-    end
-  end
-end
+local CREATE_OPTIONS = options.declare("db:create", {
+  pk = options.names, foreign_keys = options.kinds("a table of { table, column } by column", "table"),
+  defaults = options.kinds("a table of values by column", "table"), not_null = options.names, column_order = options.names,
+  name = options.name, schema = options.name, if_not_exists = options.boolean,
+  replace = options.boolean, transform = options.boolean,
+})
 
 -- Where the table is: in the schema that was asked for, or the database's own, or the search_path.
 function tableplan.place(db, plan, name, schema)
@@ -216,7 +208,6 @@ end
 function tableplan.read(db, cls, opts)
   local info = class.check("create", cls)
   opts = options.check(opts, CREATE_OPTIONS, "create")
-  tableplan.check_flags("create", opts)
   if opts.transform and (opts.replace or opts.if_not_exists) then
     errors.argument("create: transform goes with neither replace nor if_not_exists")
   end

@@ -17,23 +17,38 @@ local undoing = require "fastpg.undoing"
 
 local transaction = {}
 
-local OPTIONS = options.set("isolation", "readonly", "deferrable", "retries", "settings")
-
 local ISOLATION = {
   ["serializable"] = true, ["repeatable read"] = true, ["read committed"] = true, ["read uncommitted"] = true,
 }
 
+-- "repeatable_read" is one, in any case of letters.
+local function level_of(isolation)
+  local level = type(isolation) == "string" and isolation:lower():gsub("_", " ")
+  return ISOLATION[level] and level or nil
+end
+
+local isolation = {
+  wanted = '"serializable", "repeatable read", "read committed" or "read uncommitted"',
+  test = function(value) return level_of(value) ~= nil end,
+  values = ISOLATION,
+}
+
+local settings = options.kinds("a table of names and values", "table")
+
+local OPTIONS = options.declare("db:transaction", {
+  isolation = isolation, readonly = options.boolean, deferrable = options.boolean, retries = options.whole(0),
+  settings = settings,
+})
+local BEGIN_OPTIONS = options.declare("db:begin", {
+  isolation = isolation, readonly = options.boolean, deferrable = options.boolean, settings = settings,
+  retries = options.refused "what ran since BEGIN can only be run again where it is a function: db:transaction",
+})
+
 -- ---- the commands ---------------------------------------------------------------------------
 
-local function begin_command(opts, what)
+local function begin_command(opts)
   local parts = { "BEGIN" }
-  if opts.isolation ~= nil then
-    local level = type(opts.isolation) == "string" and opts.isolation:lower():gsub("_", " ")
-    if not ISOLATION[level] then
-      errors.argument('%s: isolation is "serializable", "repeatable read", "read committed" or "read uncommitted"', what)
-    end
-    parts[#parts + 1] = "ISOLATION LEVEL " .. level:upper()
-  end
+  if opts.isolation ~= nil then parts[#parts + 1] = "ISOLATION LEVEL " .. level_of(opts.isolation):upper() end
   if opts.readonly ~= nil then parts[#parts + 1] = opts.readonly and "READ ONLY" or "READ WRITE" end
   if opts.deferrable ~= nil then parts[#parts + 1] = opts.deferrable and "DEFERRABLE" or "NOT DEFERRABLE" end
   local command = parts[1] .. " " .. table.concat(parts, ", ", 2)
@@ -43,18 +58,6 @@ local function begin_command(opts, what)
       core.quote_literal(tostring(value)))
   end
   return command
-end
-
-local function check_options(opts, what)
-  opts = options.check(opts, OPTIONS, what)
-  local retries = opts.retries
-  if retries ~= nil and (type(retries) ~= "number" or retries < 0 or retries % 1 ~= 0) then
-    errors.argument("%s: retries is a whole number, got %s", what, type(retries))
-  end
-  if opts.settings ~= nil and type(opts.settings) ~= "table" then
-    errors.argument("%s: settings is a table of names and values, got %s", what, type(opts.settings))
-  end
-  return opts
 end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
@@ -162,7 +165,7 @@ end
 function transaction.run(db, opts, fn, is_users)
   if fn == nil and type(opts) == "function" then opts, fn = nil, opts end
   local what = "transaction"
-  opts = check_options(opts, what)
+  opts = options.check(opts, OPTIONS, what)
   if type(fn) ~= "function" then errors.argument("%s: a function expected, got %s", what, type(fn)) end
   local conn = db:bound_connection()
   if conn and conn.in_transaction then
@@ -171,7 +174,7 @@ function transaction.run(db, opts, fn, is_users)
     end
     return nested(db, conn, fn, is_users)
   end
-  local command = begin_command(opts, what)
+  local command = begin_command(opts)
   local retries = opts.retries or 0
   while retries > 0 do
     local results = pack(pcall(db.on_connection, db, outermost, db, command, fn, is_users))
@@ -186,7 +189,7 @@ end
 
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
 function transaction.begin(db, opts)
-  local command = begin_command(check_options(opts, "begin"), "begin")
+  local command = begin_command(options.check(opts, BEGIN_OPTIONS, "begin"))
   local conn = db:bound_connection()
   if conn then
     if conn.in_transaction then

@@ -39,7 +39,8 @@ local function check_overrides(what, overrides)
   end
 end
 
-local INSERT_OPTIONS, UPSERT_OPTIONS = options.set("on_conflict"), options.set("on")
+local INSERT_OPTIONS = options.declare("t:insert", { on_conflict = options.one_of "nothing" })
+local UPSERT_OPTIONS = options.declare("t:upsert", { on = options.names })
 
 -- ---- insert ---------------------------------------------------------------------------------
 
@@ -48,14 +49,7 @@ local INSERT_OPTIONS, UPSERT_OPTIONS = options.set("on_conflict"), options.set("
 local function build_insert(st, args, record, overrides, opts)
   check_record("insert", record)
   check_overrides("insert", overrides)
-  local nothing = false
-  if opts and opts.on_conflict ~= nil then
-    if opts.on_conflict ~= "nothing" then
-      errors.argument('insert: on_conflict is "nothing" (upsert updates), got %s', tostring(opts.on_conflict))
-    end
-    nothing = true
-  end
-  return handle.build(st, "insert", args, record, overrides, st.filters, nothing)
+  return handle.build(st, "insert", args, record, overrides, st.filters, opts ~= nil and opts.on_conflict == "nothing")
 end
 
 --- Inserts one row: the row as stored.
@@ -120,7 +114,7 @@ local function conflict_columns(rel, opts)
     return rel.pks
   end
   if type(on) == "string" then on = { on } end
-  if type(on) ~= "table" or #on == 0 then errors.argument("upsert: on is a list of columns, got %s", type(on)) end
+  if #on == 0 then errors.argument("upsert: on is a list of columns, got none") end
   return on
 end
 
