@@ -346,7 +346,7 @@ describe("ddl", function()
     end)
     it("says what is wrong", function()
       has(fails(db.create_from_schema, db, "x", nil), "got nil")
-      has(fails(db.create_from_schema, db, 5, "id int"), "name must be a name, got number 5")
+      has(fails(db.create_from_schema, db, 5, "id int"), "a name expected, got number")
       has(fails(db.create_from_schema, db, "x", "id int", { if_not_exist = true }),
         '(did you mean "if_not_exists"?)')
       has(fails(db.create_from_schema, db, "x", "id int", { cls = {} }), "a class expected")
