@@ -20,6 +20,7 @@ typedef struct fpg_typemap fpg_typemap;
 typedef struct fpg_ctx {
   const char *timezone; /* the session's TimeZone, never NULL */
   int *no_zone;         /* set where it can't be loaded: it is not looked for again meanwhile */
+  int server;           /* its version, as 150004 */
   int param;            /* the number of the parameter being encoded, 0 otherwise */
   const int *path;      /* of an element of an array: its position, one number per dimension */
   int depth;            /* how many */

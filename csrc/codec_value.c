@@ -84,6 +84,9 @@ static const fpg_tz *session_zone(lua_State *L, const fpg_ctx *cx) {
   return zone;
 }
 
+/* The first server to which an interval with all of its fields at their ends is infinite. */
+enum { INFINITE_INTERVALS = 170000 };
+
 static int time_ok(int64_t usec) { return usec >= 0 && usec <= FPG_DAY; }
 
 static int read_binary(lua_State *L, const fpg_ctx *cx, int kind, const char *p, fpg_any *v) {
@@ -105,6 +108,7 @@ static int read_binary(lua_State *L, const fpg_ctx *cx, int kind, const char *p,
     v->interval.usec = be_i64(p);
     v->interval.days = be_i32(p + 8);
     v->interval.months = be_i32(p + 12);
+    v->interval.number = cx->server < INFINITE_INTERVALS && fpg_interval_ends(&v->interval);
     return 1;
   default:
     v->tstz.usec = be_i64(p);
@@ -176,6 +180,10 @@ static int value_for(lua_State *L, const fpg_ctx *cx, int idx, int kind, fpg_any
     if (ok < 0) bad_table(L, cx, idx, kind, ok);
   }
   if (ok != 1) fpg_bad_value(L, cx, idx, fpg_value_name(kind) + 7);
+  if (kind == FPG_V_INTERVAL && fpg_interval_ends(&v->interval) &&
+      v->interval.number != (cx->server < INFINITE_INTERVALS))
+    fpg_bad_value(L, cx, idx, v->interval.number ? "interval in range"
+                                                 : "interval that is finite (servers before 17 have no infinite ones)");
   return kind;
 }
 

@@ -7,8 +7,8 @@
  * inside quotes a quote or backslash is doubled (or escaped by a backslash).
  *
  * The data of a composite type is { names =, metatable = } of its rows.  An anonymous record's
- * binary form names its own types (as text they are text); its columns are f1, f2, …, and its data
- * a table that makes such a pair for each number of columns.
+ * binary form names its own types (as text they are text); its columns are f1, f2, …, and the data of
+ * `record` is { make = function }, which makes such a pair for each list of types: its rows print by them.
  */
 #include "be.h"
 #include "typemap.h"
@@ -17,16 +17,54 @@ enum { MAX_NESTING = 200 }; /* a record may hold records; what no table has is n
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-/* Pushes the new row and the names of its n columns: two values. */
-static int begin_row(lua_State *L, const fpg_type *type, int n) {
-  luaL_checkstack(L, 8, "composite");
+/* Pushes the oids of a record's n columns as four bytes each: zeros where p, the first of them in its
+ * binary form, is NULL, or where that ends too soon (which is told where it is read). */
+static void push_oids(lua_State *L, const char *p, const char *end, int n) {
+  fpg_buf *key = fpg_buf_new(L);
+  for (int i = 0; i < n; i++) {
+    int there = p && end - p >= 8, size = there ? be_i32(p + 4) : 0;
+    be_put32(fpg_buf_grow(L, key, 4), there ? be_u32(p) : 0);
+    if (there) p = size > end - p - 8 ? NULL : p + 8 + (size > 0 ? size : 0);
+  }
+  lua_pushlstring(L, key->data ? key->data : "", key->len);
+  fpg_buf_free(L, key);
+  lua_remove(L, -2);
+}
+
+/* Pushes the data of a record with the oids on top, which it replaces.  They are kept with the map of types
+ * that explains them (without one, with `record` itself), in its field `records`. */
+static void push_record_data(lua_State *L, const fpg_ctx *cx, const fpg_type *type) {
+  int oids = lua_gettop(L);
+  fpg_typemap_push(L, cx->types);
+  if (lua_isnil(L, -1)) fpg_type_push_data(L, type);
+  else fpg_getuservalue(L, -1);
+  lua_getfield(L, -1, "records");
+  if (lua_istable(L, -1)) {
+    lua_pushvalue(L, oids);
+    lua_rawget(L, -2);
+  }
+  if (!lua_istable(L, -1) || lua_gettop(L) == oids + 3) {
+    fpg_type_push_data(L, type);
+    lua_getfield(L, -1, "make");
+    lua_pushvalue(L, oids + 2);
+    lua_pushvalue(L, oids + 1);
+    lua_pushvalue(L, oids);
+    lua_call(L, 3, 1);
+  }
+  lua_replace(L, oids);
+  lua_settop(L, oids);
+}
+
+/* Pushes the new row and the names of its n columns: two values.  p is the first of them in binary, or NULL. */
+static int begin_row(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int n, const char *p, const char *end) {
+  luaL_checkstack(L, 14, "composite");
   lua_createtable(L, 0, n);
   int row = lua_gettop(L);
-  fpg_type_push_data(L, type);
-  if (!type->nfields) { /* of a record: one for each number of columns, made when needed */
-    lua_pushinteger(L, n);
-    lua_gettable(L, -2);
-    lua_remove(L, -2);
+  if (type->nfields) {
+    fpg_type_push_data(L, type);
+  } else {
+    push_oids(L, p, end, n);
+    push_record_data(L, cx, type);
   }
   lua_getfield(L, -1, "metatable");
   lua_setmetatable(L, row);
@@ -83,7 +121,7 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
     fpg_raise(L, "protocol_violation", "%s: %d columns expected, got %d (was the type altered? db:refresh() forgets it)",
               type->name, type->nfields, n);
   fpg_ctx inner = inside(L, cx, type);
-  int row = begin_row(L, type, n);
+  int row = begin_row(L, cx, type, n, p, end);
   for (int i = 0; i < n; i++) {
     if (end - p < 8) fpg_bad_length(L, type, "more", len);
     uint32_t oid = be_u32(p);
@@ -109,7 +147,7 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   p++;
   fpg_ctx inner = inside(L, cx, type);
   int columns = type->nfields ? type->nfields : count_columns(p, end), n = 0;
-  int row = begin_row(L, type, columns);
+  int row = begin_row(L, cx, type, columns, NULL, NULL);
   fpg_buf *word = fpg_buf_new(L);
   int empty = p + 1 == end && *p == ')' && type->nfields == 0;
   while (!empty) {

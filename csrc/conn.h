@@ -80,6 +80,9 @@ typedef struct {
 } fpg_args;
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
 
+/* Pushes what the codecs of a value may know of the session; no_zone lives as long as that. */
+fpg_ctx fpg_context(lua_State *L, const fpg_conn *c, const fpg_typemap *types, int *no_zone);
+
 /* Pushes the session's TimeZone, "UTC" where it is not known. */
 const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
 

@@ -158,8 +158,8 @@ static int conn_copy_row(lua_State *L) {
   fpg_getuservalue(L, 2);
   lua_getfield(L, 4, "filters");
   int filters = lua_istable(L, 5) ? 5 : 0;
-  int no_zone = 0;
-  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .no_zone = &no_zone, .types = w->st->types};
+  int no_zone;
+  fpg_ctx cx = fpg_context(L, c, w->st->types, &no_zone);
   int n = w->st->nparams;
   if (w->binary) be_put16(fpg_buf_grow(L, w->buf, 2), (uint16_t)n);
   for (int i = 0; i < n; i++) {

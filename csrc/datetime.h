@@ -44,6 +44,7 @@ typedef struct fpg_fields {
 typedef struct fpg_interval {
   int64_t usec;
   int32_t days, months;
+  int32_t number; /* the bits of an infinity, which are a number to a server before 17 (fpg_interval_inf) */
 } fpg_interval;
 
 /* ---- calendar ----------------------------------------------------------------------------- */
@@ -108,7 +109,9 @@ int fpg_interval_parse(const char *s, size_t len, fpg_interval *out);
 
 /* ---- intervals ---------------------------------------------------------------------------- */
 
-/* The infinite intervals of PostgreSQL 17: all three fields at their ends. */
+/* The infinite intervals of PostgreSQL 17: all three fields at their ends, unless `number` says that they
+ * were counted; `ends` of any such fields. */
+int fpg_interval_ends(const fpg_interval *v); /* -1, 0, 1 */
 int fpg_interval_inf(const fpg_interval *v); /* -1, 0, 1 */
 int fpg_interval_cmp(const fpg_interval *a, const fpg_interval *b);
 

@@ -275,6 +275,7 @@ static int read_infinity(reader *r, fpg_interval *out) {
   if (!take_word(r, "infinity")) return 0;
   out->usec = negative ? INT64_MIN : INT64_MAX;
   out->days = out->months = negative ? INT32_MIN : INT32_MAX;
+  out->number = 0;
   return 1;
 }
 
@@ -303,21 +304,25 @@ int fpg_interval_parse(const char *s, size_t len, fpg_interval *out) {
   out->months = (int32_t)r.months;
   out->days = (int32_t)r.days;
   out->usec = r.usec;
+  out->number = fpg_interval_ends(out) != 0;
   return 1;
 }
 
 /* ---- order -------------------------------------------------------------------------------- */
 
-int fpg_interval_inf(const fpg_interval *v) {
+int fpg_interval_ends(const fpg_interval *v) {
   if (v->usec == INT64_MAX && v->days == INT32_MAX && v->months == INT32_MAX) return 1;
   if (v->usec == INT64_MIN && v->days == INT32_MIN && v->months == INT32_MIN) return -1;
   return 0;
 }
+
+int fpg_interval_inf(const fpg_interval *v) { return v->number ? 0 : fpg_interval_ends(v); }
 
 /* A month counts 30 days, a day 24 hours. */
 int fpg_interval_cmp(const fpg_interval *a, const fpg_interval *b) {
   int64_t qa = fpg_floor_div(a->usec, FPG_DAY), qb = fpg_floor_div(b->usec, FPG_DAY);
   int64_t da = (int64_t)a->months * 30 + a->days + qa, db = (int64_t)b->months * 30 + b->days + qb;
   int64_t ua = fpg_floor_mod(a->usec, FPG_DAY), ub = fpg_floor_mod(b->usec, FPG_DAY);
-  return da != db ? (da > db) - (da < db) : (ua > ub) - (ua < ub);
+  if (da != db || ua != ub) return da != db ? (da > db) - (da < db) : (ua > ub) - (ua < ub);
+  return fpg_interval_inf(a) - fpg_interval_inf(b);
 }

@@ -13,6 +13,7 @@ static int set(fpg_interval *out, int64_t months, int64_t days, int64_t usec) {
   out->months = (int32_t)months;
   out->days = (int32_t)days;
   out->usec = usec;
+  out->number = 0;
   return 1;
 }
 
@@ -63,6 +64,7 @@ static int infinite(const fpg_interval *v, double factor, fpg_interval *out) {
   if (!sign) return 0; /* infinity * 0 or * NaN */
   out->usec = sign > 0 ? INT64_MAX : INT64_MIN;
   out->days = out->months = sign > 0 ? INT32_MAX : INT32_MIN;
+  out->number = 0;
   return 1;
 }
 

@@ -4,7 +4,6 @@
  */
 #include "lx.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -195,28 +194,6 @@ int fpg_to_int64(lua_State *L, int idx, int64_t *out) {
   return 1;
 }
 
-/* A decimal right between two floats reads back as one of them by the rule for ties alone;
- * PostgreSQL does not print it. */
-static int is_between(float v, double decimal) {
-  return decimal == ((double)v + (double)nextafterf(v, INFINITY)) / 2 ||
-         decimal == ((double)v + (double)nextafterf(v, -INFINITY)) / 2;
-}
-
-/* The same for a float: 6 to 9 digits, fewer below the least normal one. */
-static void shortest_single(float v, uint64_t *m, int *e) {
-  for (int n = v < FLT_MIN ? 1 : FLT_DIG; n <= 9; n++) {
-    char text[40];
-    snprintf(text, sizeof text, "%.*e", n - 1, (double)v);
-    const char *p = text;
-    *m = 0;
-    for (; *p != 'e'; p++)
-      if (*p >= '0' && *p <= '9') *m = *m * 10 + (uint64_t)(*p - '0');
-    *e = atoi(p + 1) - (n - 1);
-    if (strtof(text, NULL) == v && !is_between(v, fpg_decimal_to_double(*m, *e))) break;
-  }
-  for (; *m % 10 == 0; ++*e) *m /= 10;
-}
-
 /* Digits d.ddd * 10^exp as PostgreSQL lays them out: plain from 1e-4 to below 1e15 (1e6 for a
  * float4), else with an exponent of two digits at least. */
 static size_t lay_out(char *out, const char *digits, int n, int exp, int limit) {
@@ -249,7 +226,7 @@ size_t fpg_float_text(char *buf, double v, int single) {
   uint64_t m;
   int e;
   if (single)
-    shortest_single((float)fabs(v), &m, &e);
+    fpg_shortest_single((float)fabs(v), &m, &e);
   else
     fpg_shortest(fabs(v), &m, &e);
   char digits[24];

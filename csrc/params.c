@@ -45,6 +45,12 @@ const char *fpg_push_timezone(lua_State *L, const fpg_conn *c) {
   return lua_tostring(L, -1);
 }
 
+fpg_ctx fpg_context(lua_State *L, const fpg_conn *c, const fpg_typemap *types, int *no_zone) {
+  *no_zone = 0;
+  return (fpg_ctx){
+      .timezone = fpg_push_timezone(L, c), .no_zone = no_zone, .server = PQserverVersion(c->pg), .types = types};
+}
+
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first,
                          int n) {
   check_count(L, st, n);
@@ -55,8 +61,8 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   fpg_buf_grow(L, argv, (size_t)n * (sizeof(char *) + 2 * sizeof(int)) + 1);
   const char **values = (const char **)(void *)argv->data;
   int *lengths = (int *)(void *)(values + n), *formats = lengths + n;
-  int no_zone = 0;
-  fpg_ctx cx = {.timezone = fpg_push_timezone(L, c), .no_zone = &no_zone, .types = st->types};
+  int no_zone;
+  fpg_ctx cx = fpg_context(L, c, st->types, &no_zone);
   for (int i = 0; i < n; i++) {
     int idx = first + i;
     if (list) {

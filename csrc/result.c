@@ -78,12 +78,6 @@ static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
               st->ncols, PQnfields(res));
 }
 
-/* Pushes what the context refers to; no_zone lives as long as it. */
-static fpg_ctx context(lua_State *L, const fpg_conn *c, const fpg_stmt *st, int *no_zone) {
-  *no_zone = 0;
-  return (fpg_ctx){.timezone = fpg_push_timezone(L, c), .no_zone = no_zone, .types = st->types};
-}
-
 /* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
  * the row and the column each time: a value with bytes is known not to be NULL.) */
 static int push_cell(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
@@ -164,7 +158,7 @@ static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, cons
 static int fill_list(lua_State *L, fetch f, int list, int holder) {
   int named = lua_toboolean(L, 3), most = lua_toboolean(L, 4) ? (int)lua_tointeger(L, 4) : f.nrows;
   int no_zone;
-  fpg_ctx cx = context(L, f.c, f.st, &no_zone);
+  fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
   int names = named ? push_names(L, 2, f.st->ncols) : 0;
   for (; f.h->next < f.nrows && most > 0; most--) {
     if (named)
@@ -207,7 +201,7 @@ static int conn_fetch_row(lua_State *L) {
     lua_pushnil(L);
   } else {
     int no_zone;
-    fpg_ctx cx = context(L, f.c, f.st, &no_zone);
+    fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
     push_row(L, &cx, f.st, f.h->res, 0, push_names(L, 2, f.st->ncols), 3);
   }
   lua_pushinteger(L, f.nrows);
@@ -219,7 +213,7 @@ static int conn_fetch_row(lua_State *L) {
 static int conn_fetch_item(lua_State *L) {
   fetch f = begin_fetch(L, 2);
   int no_zone;
-  fpg_ctx cx = context(L, f.c, f.st, &no_zone);
+  fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
   if (!f.nrows || !f.st->ncols || !push_cell(L, &cx, f.st, f.h->res, 0, 0)) lua_pushnil(L);
   lua_pushinteger(L, f.nrows);
   lua_pushinteger(L, f.st->ncols);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * shortest.c: the shortest decimal of a double.
+ * shortest.c: the shortest decimal of a double, and of a float.
  *
  * The shortest text has 15 to 17 digits or, without its trailing zeros, fewer.  In usual magnitudes
  * it is found exactly, with 128-bit integers: the double is a / unit * 10^-k, a decimal of n digits
@@ -97,25 +97,69 @@ static int shortest_exact(double v, uint64_t *m, int *e) {
 }
 #endif
 
+/* Whether the decimal m * 10^e lies right between f * 2^q and the next one above, or below (half as far away
+ * where f is the `least` of its exponent): it reads back by the rule for ties alone, and PostgreSQL does not
+ * print it. */
+static int is_midpoint(uint64_t m, int e, uint64_t f, int q, int least) {
+  int p = e; /* m * 5^e * 2^p, with an odd m * 5^e */
+  if (!m) return 0;
+  for (; m % 2 == 0; p++) m /= 2;
+  for (; e < 0; e++, m /= 5)
+    if (m % 5) return 0;
+  for (; e > 0; e--, m *= 5)
+    if (m > ((uint64_t)1 << 60) / 5) return 0;
+  return (m == 2 * f + 1 && p == q - 1) || (least ? m == 4 * f - 1 && p == q - 2 : m == 2 * f - 1 && p == q - 1);
+}
+
+/* Prints v with n digits: m * 10^e. */
+static void print_digits(double v, int n, uint64_t *m, int *e) {
+  char text[48];
+  snprintf(text, sizeof text, "%.*e", n - 1, v);
+  const char *exponent = strchr(text, 'e');
+  *m = 0;
+  for (const char *p = text; p < exponent; p++)
+    if (*p >= '0' && *p <= '9') *m = *m * 10 + (uint64_t)(*p - '0');
+  *e = atoi(exponent + 1) - (n - 1);
+}
+
 static void shortest_printed(double v, uint64_t *m, int *e) {
+  int bits;
+  uint64_t f = (uint64_t)ldexp(frexp(v, &bits), 53);
+  int least = f == (uint64_t)1 << 52;
   for (int n = v < DBL_MIN ? 1 : DBL_DIG; n <= 17; n++) {
-    char text[48];
-    snprintf(text, sizeof text, "%.*e", n - 1, v);
-    const char *exponent = strchr(text, 'e');
-    *m = 0;
-    for (const char *p = text; p < exponent; p++)
-      if (*p >= '0' && *p <= '9') *m = *m * 10 + (uint64_t)(*p - '0');
-    *e = atoi(exponent + 1) - (n - 1);
-    if (n == 17 || fpg_decimal_to_double(*m, *e) == v) return;
-    if (fpg_decimal_to_double(*m + 1, *e) == v) { /* above a power of two there is more room than below */
-      ++*m;
-      return;
-    }
+    print_digits(v, n, m, e);
+    if (n == 17) return;
+    /* above a power of two there is more room than below */
+    if (fpg_decimal_to_double(*m, *e) == v && !is_midpoint(*m, *e, f, bits - 53, least)) return;
+    ++*m;
+    if (fpg_decimal_to_double(*m, *e) == v && !is_midpoint(*m, *e, f, bits - 53, least)) return;
   }
 }
 
 void fpg_shortest(double v, uint64_t *m, int *e) {
   if (!(v > 1e-7 && shortest_places(v, m, e)) && !shortest_exact(v, m, e))
     shortest_printed(v, m, e);
+  strip(m, e);
+}
+
+/* Whether m * 10^e is a text of the float v = f * 2^q. */
+static int reads_as_single(uint64_t m, int e, float v, uint64_t f, int q, int least) {
+  char text[48];
+  snprintf(text, sizeof text, "%llue%d", (unsigned long long)m, e);
+  return strtof(text, NULL) == v && !is_midpoint(m, e, f, q, least);
+}
+
+void fpg_shortest_single(float v, uint64_t *m, int *e) {
+  int bits;
+  uint64_t f = (uint64_t)ldexpf(frexpf(v, &bits), FLT_MANT_DIG);
+  int q = bits - FLT_MANT_DIG, lowest = FLT_MIN_EXP - FLT_MANT_DIG;
+  int least = f == (uint64_t)1 << (FLT_MANT_DIG - 1) && q > lowest;
+  for (; q < lowest; q++) f /= 2; /* below the least normal one the digits end sooner */
+  for (int n = v < FLT_MIN ? 1 : FLT_DIG; n <= 9; n++) {
+    print_digits((double)v, n, m, e);
+    if (reads_as_single(*m, *e, v, f, q, least)) break;
+    ++*m;
+    if (reads_as_single(*m, *e, v, f, q, least)) break;
+  }
   strip(m, e);
 }

@@ -41,6 +41,15 @@ const fpg_type *fpg_typemap_find(const fpg_typemap *map, uint32_t oid) {
   return fpg_type_find(oid);
 }
 
+/* The maps there are, by address, in a table with weak values: what decodes knows the address alone. */
+static const char maps_key = 0;
+
+void fpg_typemap_push(lua_State *L, const fpg_typemap *map) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &maps_key);
+  lua_rawgetp(L, -1, map);
+  lua_remove(L, -2);
+}
+
 /* The data tables of types are kept in the registry by address: they go with the map. */
 static int typemap_gc(lua_State *L) {
   fpg_typemap *map = check_map(L, 1);
@@ -222,6 +231,10 @@ static int core_typemap(lua_State *L) {
   luaL_setmetatable(L, TYPEMAP_MT);
   lua_newtable(L);
   fpg_setuservalue(L, -2);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &maps_key);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, map);
+  lua_pop(L, 1);
   return 1;
 }
 
@@ -243,6 +256,12 @@ static const luaL_Reg typemap_methods[] = {
 };
 
 void fpg_open_typemap(lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &maps_key);
   luaL_newmetatable(L, TYPEMAP_MT);
   lua_pushliteral(L, TYPEMAP_MT);
   lua_setfield(L, -2, "__name");

@@ -18,6 +18,9 @@ const fpg_typemap *fpg_check_typemap(lua_State *L, int idx);
 /* The type with that oid, of the map or built in; NULL when neither has it.  map may be NULL. */
 const fpg_type *fpg_typemap_find(const fpg_typemap *map, uint32_t oid);
 
+/* Pushes the map of a statement that is at work, nil for none. */
+void fpg_typemap_push(lua_State *L, const fpg_typemap *map);
+
 /* Codecs of what only a map has, in composite.c, range.c and usercodec.c. */
 fpg_decode_fn fpg_composite_decode_binary, fpg_composite_decode_text;
 fpg_encode_fn fpg_composite_encode, fpg_composite_encode_text;

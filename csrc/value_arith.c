@@ -203,7 +203,7 @@ static int subtract(lua_State *L, int ka, int kb) {
   if (dated(ka) && dated(kb)) return subtract_timestamps(L, ka, kb);
   if (ka == FPG_V_TIME && kb == FPG_V_TIME) {
     const fpg_time *a = lua_touserdata(L, 1), *b = lua_touserdata(L, 2);
-    fpg_interval out = {a->usec - b->usec, 0, 0};
+    fpg_interval out = {.usec = a->usec - b->usec};
     return push_interval(L, 1, &out);
   }
   return ka ? move_any(L, FPG_MATH_SUB, 1, 2) : fpg_arith_undefined(L, FPG_MATH_SUB);

@@ -190,6 +190,7 @@ static int interval_make(const int64_t sum[3], fpg_any *out) {
   out->interval.months = (int32_t)sum[0];
   out->interval.days = (int32_t)sum[1];
   out->interval.usec = sum[2];
+  out->interval.number = fpg_interval_ends(&out->interval) != 0;
   return 1;
 }
 
@@ -283,7 +284,7 @@ static int of_numbers(lua_State *L, int kind, int first, int n, const fpg_tz *zo
 static int of_epoch(lua_State *L, int kind, const fpg_tz *zone, fpg_any *out) {
   double sec = (double)lua_tonumber(L, 1);
   if (kind == FPG_V_INTERVAL) {
-    out->interval.months = out->interval.days = 0;
+    out->interval.months = out->interval.days = out->interval.number = 0;
     return seconds_to_usec(sec, &out->interval.usec) ? 1 : FPG_FIELDS_RANGE;
   }
   if (kind != FPG_V_TIMESTAMPTZ) return FPG_FIELDS_MISSING;

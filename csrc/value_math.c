@@ -129,7 +129,7 @@ static int value_pow(lua_State *L) { return arith(L, FPG_MATH_POW); }
 static int value_unm(lua_State *L) {
   const fpg_num *n = fpg_value_to(L, 1, FPG_V_NUMERIC);
   if (n) return numeric_unm(L, n);
-  fpg_interval zero = {0, 0, 0}; /* -v is 0 - v, for an interval */
+  fpg_interval zero = {0}; /* -v is 0 - v, for an interval */
   lua_settop(L, 1);
   if (fpg_value_to(L, 1, FPG_V_INTERVAL)) {
     fpg_push_interval(L, &zero);

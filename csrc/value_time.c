@@ -152,7 +152,7 @@ static int cast_clock(int from, const void *v, int kind, const fpg_tz *zone, fpg
 static int cast_time(int from, const void *v, int kind, fpg_any *out) {
   int64_t usec = ((const fpg_time *)v)->usec; /* all of these begin with it */
   if (kind == FPG_V_INTERVAL && from == FPG_V_TIME) {
-    out->interval.months = out->interval.days = 0;
+    out->interval.months = out->interval.days = out->interval.number = 0;
     out->interval.usec = usec;
     return 1;
   }

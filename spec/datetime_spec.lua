@@ -470,3 +470,28 @@ describe("dates and times on the wire", function()
     db:close()
   end)
 end)
+
+describe("an interval with all of its fields at their ends", function()
+  local db = require("spec.support.pg").db()
+  local LEAST = "-2147483648 months -2147483648 days -9223372036854775808 us"
+  local MOST = "2147483647 months 2147483647 days 9223372036854775807 us"
+
+  it("is a number to a server before 17, whatever its bits say", function()
+    if db.server_version >= 170000 then pending("this server has infinite intervals") return end
+    for _, literal in ipairs{ LEAST, MOST } do
+      local text = db:item(("select interval '%s'::text"):format(literal))
+      for _, sql in ipairs{ "select interval '%s' as v", "select interval '%s' as v, '1'::money", "select row(interval '%s') as v",
+        "select array[interval '%s'] as v" } do
+        local v = db:first(sql:format(literal)).v
+        v = type(v) == "table" and (rawget(v, 1) or v.f1) or v
+        assert.equal(text, tostring(v))
+        assert.equal(text, db:item("select $1::interval::text", v))
+        assert.is_true(v == db:item(("select interval '%s'"):format(literal)))
+        assert.is_true(v ~= core.interval "infinity" and v ~= core.interval "-infinity")
+      end
+    end
+    local ok, err = pcall(db.item, db, "select $1::interval", core.interval "infinity")
+    assert.is_false(ok)
+    assert.truthy(tostring(err):find "before 17")
+  end)
+end)

@@ -80,7 +80,7 @@ local function json_text(v, walk)
   local t = type(v)
   if is_null(v) then return "null" end
   if t == "string" then return json_string(v) end
-  if t == "number" then return luaform.number(v) end
+  if t == "number" then return luaform.plain_number(v) end
   if t ~= "table" then return luaform.object(v) end
   if not enter(walk, v, MAX_DEPTH) then return "..." end
   local out, n = {}, 0

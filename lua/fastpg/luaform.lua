@@ -42,6 +42,20 @@ function luaform.number(v, kind, fraction)
   return float_text(v, false)
 end
 
+--- A number as jsonb prints it, which has no exponents.
+---@param v number
+---@return string
+function luaform.plain_number(v)
+  local s = luaform.number(v)
+  local sign, digits, fraction, exponent = s:match("^(%-?)(%d+)%.?(%d*)e([+-]%d+)$")
+  if not exponent then return s end
+  local point = #digits + exponent
+  digits = digits .. fraction
+  if point <= 0 then return sign .. "0." .. ("0"):rep(-point) .. digits end
+  if point >= #digits then return sign .. digits .. ("0"):rep(point - #digits) end
+  return sign .. digits:sub(1, point) .. "." .. digits:sub(point + 1)
+end
+
 --- tostring(v), whatever its metatable does; LuaJIT's int64 without its suffix.
 ---@param v any
 ---@return string

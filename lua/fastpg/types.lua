@@ -121,28 +121,34 @@ local function base_type(by_oid, oid)
 end
 
 -- What the core needs to make rows of these columns.
-local function row_data(names, oids, db)
-  local shape = { columns = names, types = oids, index = {} }
+local function row_data(names, oids, db, map)
+  local shape = { columns = names, types = oids, index = {}, typemap = map }
   for i, name in ipairs(names) do shape.index[name] = i end
   return { names = names, metatable = rows.metatable(shape, { origin = db }) }
 end
 
--- Anonymous records have columns f1, f2, …: one pair for each number of them.
+-- Anonymous records have columns f1, f2, … of types that each value names: one pair for each list of types
+-- (csrc/composite.c), kept in `holder`, forgotten when they get many.
 local RECORD = 2249
-core.set_type_data(RECORD, setmetatable({}, {
-  __index = function(pairs_by_count, n)
-    local names = {}
-    for i = 1, n do names[i] = "f" .. i end
-    local data = row_data(names, {})
-    rawset(pairs_by_count, n, data)
+local MOST_RECORDS = 500
+core.set_type_data(RECORD, {
+  make = function(holder, map, key)
+    if not holder.records or holder.record_count == MOST_RECORDS then holder.records, holder.record_count = {}, 0 end
+    local names, oids = {}, {}
+    for i = 1, #key / 4 do
+      local a, b, c, d = key:byte(4 * i - 3, 4 * i)
+      names[i], oids[i] = "f" .. i, ((a * 256 + b) * 256 + c) * 256 + d
+    end
+    local data = row_data(names, oids, nil, map)
+    holder.records[key], holder.record_count = data, holder.record_count + 1
     return data
   end,
-}))
+})
 
 local function define(self, t, by_oid)
   local def = { oid = t.oid, name = t.name, elem = 0 }
   if t.typtype == "c" then
-    def.kind, def.fields, def.data = "composite", t.fields, row_data(t.names, t.fields, self.db)
+    def.kind, def.fields, def.data = "composite", t.fields, row_data(t.names, t.fields, self.db, self.map)
   elseif t.typtype == "e" then
     def.kind = "enum"
   elseif t.typtype == "d" then
