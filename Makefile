@@ -13,7 +13,7 @@ BUILD = build/$(LUA)
 TEST_LUAS = lua5.4 luajit
 ALL_LUAS = lua5.4 lua5.3 lua5.1 luajit
 PYTHON ?= python3
-export CC LUA_INCDIR PQ_INCDIR PQ_LIBDIR PG_BINDIR SPEC FILTER DEPS FUZZ_SECONDS FUZZ FUZZ_INPUT FUZZ_SEED
+export CC LUA_INCDIR PQ_INCDIR PQ_LIBDIR PG_BINDIR SPEC FILTER DEPS FUZZ_SECONDS FUZZ FUZZ_INPUT FUZZ_SEED JOBS
 
 MAKEFLAGS += --no-print-directory
 
@@ -88,16 +88,17 @@ demo: ## the manual's walk on our music data, or on CHINOOK=path/to/Chinook_Post
 	@$(MAKE) build
 	@eval "$$($(MAKE) env)" && CHINOOK="$(CHINOOK)" $(LUA) examples/demo.lua
 
-test: ## the specs on Lua 5.4 and LuaJIT; SPEC=spec/x_spec.lua, FILTER=pattern
+test: ## the specs on Lua 5.4 and LuaJIT; SPEC=spec/x_spec.lua, FILTER=pattern, JOBS=files side by side
 	@$(call run_specs,$(TEST_LUAS))
 
 test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing each target
 	@$(call run_specs,$(ALL_LUAS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
+SIDE_BY_SIDE = -j$(shell nproc 2>/dev/null || echo 2)
 run_specs = tools/deps.sh build run server test hosts $(if $(filter luajit,$(1)),nginx love neovim) $(1) && \
   $(if $(filter luajit,$(1)),tools/nginx.sh &&) \
-  for lua in $(1); do $(MAKE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
+  for lua in $(1); do $(MAKE) $(SIDE_BY_SIDE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
 
 # The interpreter is not instrumented, so the sanitizer's library is put before it. Leaks are looked
 # for under PUC Lua only: LeakSanitizer cannot see into LuaJIT's own heap.
@@ -105,7 +106,7 @@ SANITIZE = -DFPG_TESTING -O1 -g -fno-omit-frame-pointer -fsanitize=address,undef
 asan: ## the specs on Lua 5.4 and LuaJIT under AddressSanitizer and UBSan
 	@tools/deps.sh build run server test hosts $(TEST_LUAS)
 	@for lua in $(TEST_LUAS); do \
-	  $(MAKE) build LUA=$$lua BUILD=build/asan-$$lua CFLAGS="$(SANITIZE)" LDFLAGS="-fsanitize=address,undefined" || exit 1; \
+	  $(MAKE) $(SIDE_BY_SIDE) build LUA=$$lua BUILD=build/asan-$$lua CFLAGS="$(SANITIZE)" LDFLAGS="-fsanitize=address,undefined" || exit 1; \
 	done
 	@BUILD_PREFIX=asan- RUNNER="tools/asan.sh" tools/test.sh $(TEST_LUAS)
 
@@ -155,7 +156,7 @@ lint: ## luacheck and a C build, warnings as errors
 	@tools/deps.sh build lint $(TEST_LUAS)
 	luacheck -q .
 	@for lua in $(TEST_LUAS); do \
-	  $(MAKE) build LUA=$$lua BUILD=build/lint-$$lua WERROR=-Werror CFLAGS="-O2" || exit 1; \
+	  $(MAKE) $(SIDE_BY_SIDE) build LUA=$$lua BUILD=build/lint-$$lua WERROR=-Werror CFLAGS="-O2" || exit 1; \
 	done
 
 fmt: ## clang-format over csrc (FMT=clang-format-14: versions differ a little)

@@ -89,7 +89,7 @@ end
 local count = 0
 local function new_env(pg)
   count = count + 1
-  local name = ("page_%d_%d"):format(count, pg.pid)
+  local name = ("page_%d_%s"):format(count, os.getenv "FPG_TEST_JOB" or pg.pid)
   local admin = pg:connect()
   admin:execute("create database " .. name)
   admin:close()

@@ -255,8 +255,9 @@ end
 --- Runs fn while the connection of this bound route is ambient; fn is given the route, or its facade where it is
 --- the user's.
 function Route:lend(fn, is_users)
+  local given = is_users and self:user() or self
   local scope = self.ambient:push{ bound = self }
-  return finish_lending(self, scope, pcall(fn, is_users and self:user() or self))
+  return finish_lending(self, scope, pcall(fn, given))
 end
 
 --- A transaction that is collected, or left where nothing can wait, while open: its connection is closed, which

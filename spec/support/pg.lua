@@ -18,11 +18,28 @@ if not shared then
   registry["fastpg.spec"] = shared
 end
 
----The server, started at first use; it ends with this process.
----@param listen string?  where it listens for TCP, at first use: listen_addresses
-function pg.cluster(listen)
+-- The server of this file's worker (tools/test.sh), which other files had before it and will have after it.
+local function of_worker(at)
+  local host, port, user, pid = at:match "^(.-)|(%d+)|(.-)|(%d+)$"
+  local server = { conninfo = { host = host, port = tonumber(port), user = user, dbname = "postgres" }, pid = tonumber(pid) }
+  local function options_of(opts)
+    local all = {}
+    for k, v in pairs(server.conninfo) do all[k] = v end
+    for k, v in pairs(opts or {}) do all[k] = v end
+    if opts and opts.database ~= nil then all.dbname = nil end
+    return all
+  end
+  function server.connect(_, opts) return require("fastpg").connect(options_of(opts)) end
+  function server.create_pool(_, opts, pool_opts) return require("fastpg").create_pool(options_of(opts), pool_opts) end
+  server.uri = require("fastpg").uri(server.conninfo)
+  return server
+end
+
+---The server: the worker's, or one that is started at first use and ends with this process.
+function pg.cluster()
   if not shared.cluster then
-    shared.cluster = require("fastpg.cluster").start{ settings = { max_connections = 200, listen_addresses = listen } }
+    local at = os.getenv "FPG_TEST_SERVER"
+    shared.cluster = at and of_worker(at) or require("fastpg.cluster").start{ settings = { max_connections = 200 } }
   end
   return shared.cluster
 end
@@ -53,7 +70,7 @@ end
 ---The name of a new, empty database.
 function pg.new_database(name)
   shared.count = (shared.count or 0) + 1
-  name = ("spec_%s_%d"):format(name or "x", shared.count)
+  name = ("spec_%s_%s_%d"):format(name or "x", os.getenv "FPG_TEST_JOB" or "0", shared.count)
   local out = pg.psql("create database " .. name)
   assert(out == "", out)
   return name

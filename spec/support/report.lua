@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- report.lua: what a test run prints: each failure where it happens, what is pending and why, and
--- the counts, which also go to the file $FPG_TEST_COUNTS for tools/test.sh to add up.
+-- report.lua: what the run of a spec file prints: each failure where it happens.  The counts (passed, failed, not
+-- run here) go to the file $FPG_TEST_COUNTS and why some were not run to $FPG_TEST_PENDING, for tools/test.sh.
 
 return function()
   local busted = require "busted"
@@ -39,21 +39,22 @@ return function()
     return nil, true
   end
 
+  local function write(path, text_of)
+    if not path then return end
+    local f = assert(io.open(path, "w"))
+    f:write(text_of)
+    f:close()
+  end
+
+  -- Why a test can't run here is most often the same for many: those are counted together.
   local function suite_end()
-    if #handler.pendings > 0 then io.write(name, ": not run here:\n") end
-    for _, item in ipairs(handler.pendings) do
+    local reasons = {}
+    for i, item in ipairs(handler.pendings) do
       local why = text(item.message)
-      io.write(("  %s%s\n"):format(item.name, why ~= "" and ": " .. why or ""))
+      reasons[i] = ("%s: %s\n"):format(name, (why ~= "" and why or item.name):gsub("^%S+:%d+: ", ""):gsub("%s+", " "))
     end
-    local failed = handler.failuresCount + handler.errorsCount
-    io.write(("%s: %d passed, %d failed, %d pending (%.1f s)\n"):format(name, handler.successesCount,
-      failed, handler.pendingsCount, handler.getDuration()))
-    io.flush()
-    if counts then
-      local f = assert(io.open(counts, "w"))
-      f:write(("%d %d\n"):format(handler.successesCount, failed))
-      f:close()
-    end
+    write(os.getenv "FPG_TEST_PENDING", table.concat(reasons))
+    write(counts, ("%d %d %d\n"):format(handler.successesCount, handler.failuresCount + handler.errorsCount, handler.pendingsCount))
     return nil, true
   end
 
