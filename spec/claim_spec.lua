@@ -4,6 +4,7 @@
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
+local yields = require "spec.support.yields"
 
 local function error_of(fn, ...)
   local ok, err = pcall(fn, ...)
@@ -44,19 +45,126 @@ describe("claim", function()
     db:transaction(function()
       assert.are.equal(1, job:claim{ order_by = "id" }.id)
       assert.are.equal(2, job:claim{ order_by = { "id" }, where = "id > ?", args = { 1 } }.id)
-      assert.are.equal(1, job:claim("id = ?", 1).id) -- our own lock
+      assert.is_nil(job:claim("id = ?", 1)) -- ours already
       other:transaction(function()
         assert.are.equal(3, theirs:claim{ order_by = "id" }.id)
         local rows = theirs:claim{ order_by = "id", limit = 10 }
-        assert.are.equal(3, #rows)
-        assert.are.equal(5, rows[3].id)
+        assert.are.equal(2, #rows)
+        assert.are.equal(5, rows[2].id)
         assert.is_nil(theirs:claim{ where = { id = 1 } })
         assert.are.equal(0, #theirs:claim{ where = { id = { 1, 2 } }, limit = 2 })
         assert.is_nil(job:claim{ where = { id = 3 } })
       end)
-      assert.are.equal("job", fastpg.db_of(job:claim{ limit = 2 }[1]) and job.name)
+      assert.are.equal(0, #job:claim{ where = { id = { 1, 2 } }, limit = 2 })
+      local rest = job:claim{ limit = 9 }
+      assert.are.equal(3, #rest)
+      assert.are.equal("job", fastpg.db_of(rest[1]) and job.name)
+      assert.are.same({ "id", "status", "tenant" }, rest:columns())
+      assert.are.equal("<Job id=3 status='pending' tenant=1>", (tostring(rest[1]):gsub("^<%w+", "<Job")))
     end)
     db:transaction(function() assert.are.equal(5, #job:claim{ limit = 9 }) end)
+  end)
+
+  local function claim_all(t, options)
+    local found = {}
+    for i = 1, 20 do
+      local row = t:claim(options)
+      if not row then break end
+      found[i] = row.id
+    end
+    table.sort(found)
+    return table.concat(found, " ")
+  end
+
+  it("gives no row twice in a transaction, whatever the table, its key and its spelling", function()
+    db:execute[[
+      create schema claims;
+      create table claims.keyless (id int, status text, fastpg_claimed int default 7);
+      create table claims."two keys" (id int, "?:k" text, status text, primary key ("?:k", id));
+      create table claims.dated (id int, at timestamptz primary key, status text);
+      create table claims.parts (id int primary key, status text) partition by range (id);
+      create table claims.parts_a partition of claims.parts for values from (0) to (3);
+      create table claims.parts_b partition of claims.parts for values from (3) to (9);
+      create table claims.odd_parts (status text, id int) partition by range (id);
+      create table claims.odd_parts_a partition of claims.odd_parts for values from (0) to (3);
+      create table claims.odd_parts_b partition of claims.odd_parts for values from (3) to (9);
+      create table claims.parent (id int primary key, status text);
+      create table claims.child (id int primary key, status text) inherits (claims.parent);
+      create view claims.shown as select id, status from claims.keyless;
+      insert into claims.keyless (id) select generate_series(1, 4);
+      insert into claims."two keys" select id, 'x' from claims.keyless;
+      insert into claims.dated select id, '2024-01-01'::timestamptz + id * interval '1 day' from claims.keyless;
+      insert into claims.parts select id from claims.keyless;
+      insert into claims.odd_parts (id) select id from claims.keyless;
+      insert into claims.parent select id from claims.keyless where id < 3;
+      insert into claims.child select id from claims.keyless where id > 2;]]
+    for _, name in ipairs{ "keyless", "two keys", "dated", "parts", "odd_parts", "parent", "shown" } do
+      local t = db.t["claims." .. name]
+      for _, options in ipairs{ {}, { select = { "id" } }, { select = "id, status" }, { as_cls = false }, { order_by = "id desc" } } do
+        db:transaction(function()
+          assert.are.equal("1 2 3 4", claim_all(t, options), name)
+          assert.are.equal(0, #t:claim{ limit = 10 })
+        end)
+      end
+      db:transaction(function()
+        assert.are.equal(3, #t:claim{ limit = 3 })
+        assert.are.equal(1, #t:claim{ limit = 3 })
+        assert.is_nil(db:table(name, "claims"):claim())
+      end)
+      if name ~= "shown" then
+        db:transaction(function()
+          local row = t:claim{ order_by = "id" }
+          if name ~= "keyless" and name ~= "odd_parts" then t:update{ status = "seen", id = row.id, at = rawget(row, "at"), ["?:k"] = rawget(row, "?:k") } end
+          assert.are.equal("2 3 4", claim_all(t, {}), name)
+        end)
+      end
+    end
+    local row = db:transaction(function() return db.t["claims.keyless"]:claim() end)
+    assert.are.equal(7, row.fastpg_claimed)
+    db:transaction(function() -- a part's rows are those of the whole
+      assert.are.equal("1 2", claim_all(db.t["claims.parts_a"], {}))
+      assert.are.equal("3 4", claim_all(db.t["claims.parts"], {}))
+      assert.are.equal("3 4", claim_all(db.t["claims.child"], {}))
+      assert.are.equal("1 2", claim_all(db.t["claims.parent"], {}))
+    end)
+    db:execute "drop schema claims cascade"
+  end)
+
+  it("takes what a savepoint that is rolled back had claimed as free again", function()
+    db:transaction(function()
+      assert.are.equal(1, job:claim{ order_by = "id" }.id)
+      pcall(db.transaction, db, function()
+        assert.are.equal(2, job:claim{ order_by = "id" }.id)
+        db:transaction(function() assert.are.equal(3, job:claim{ order_by = "id" }.id) end)
+        error "back"
+      end)
+      assert.are.equal("2 3 4 5", claim_all(job, {}))
+    end)
+    db:transaction(function()
+      db:transaction(function() assert.are.equal(1, job:claim{ order_by = "id" }.id) end)
+      assert.are.equal(2, job:claim{ order_by = "id" }.id) -- released is kept
+    end)
+    assert.are.equal("1 2 3 4 5", db:transaction(function() return claim_all(job, {}) end))
+    local tx = db:begin()
+    assert.are.equal("1 2 3 4 5", claim_all(tx.t.job, {}))
+    tx:rollback()
+    tx = db:begin()
+    assert.are.equal("1 2 3 4 5", claim_all(tx.t.job, {}))
+    tx:commit()
+  end)
+
+  it("gives tasks of one transaction different rows", function()
+    if not yields then return end
+    local seen = {}
+    db:transaction(function(tx)
+      local function take()
+        local row = tx.t.job:claim{ order_by = "id" }
+        seen[#seen + 1] = row.id
+      end
+      fastpg.gather(take, take, take, take, take)
+    end)
+    table.sort(seen)
+    assert.are.same({ 1, 2, 3, 4, 5 }, seen)
   end)
 
   it("respects filters", function()
@@ -64,7 +172,7 @@ describe("claim", function()
     local scoped = job:scope{ tenant = 2 }
     db:transaction(function()
       assert.are.equal(4, scoped:claim{ order_by = "id" }.id)
-      assert.are.equal(2, #scoped:claim{ limit = 9 })
+      assert.are.equal(1, #scoped:claim{ limit = 9 })
       assert.is_nil(scoped:claim{ where = { id = 1 } })
       assert_error("invalid_argument", nil, scoped.claim, scoped, { where = "true) or (true" })
     end)
@@ -240,6 +348,112 @@ describe("claim_one", function()
     end
     assert.are.equal("completed", status(1))
     worker:close()
+  end)
+
+  it("inside a function of another, or of the same transaction, takes another job", function()
+    local seen = {}
+    local p = job:claim_one({ order_by = "id" }, function(p)
+      seen[1] = p.row.id
+      job:claim_one({ order_by = "id" }, function(q)
+        seen[2] = q.row.id
+        seen[3] = p.db.t.task:claim{ order_by = "id" }.id
+        assert.is_nil(job:claim_one(error))
+      end)
+    end)
+    assert.is_false(p.failed, tostring(p.error))
+    assert.are.same({ 1, 2, 3 }, seen)
+    assert.are.same({ "completed", "completed", "pending" }, { status(1), status(2), status(3) })
+    db:execute "update task set status = 'pending'"
+    db:transaction(function()
+      for i = 1, 3 do
+        assert.are.equal(i, job:claim_one({ order_by = "id" }, function(p2) p2.retry = true end).row.id)
+      end
+      assert.is_nil(job:claim_one(error))
+    end)
+  end)
+
+  describe("a worker that is canceled", function()
+    local ways = {
+      ["in a sleep"] = function() fastpg.sleep(10) end,
+      ["in a query"] = function(p) p.db:q "select pg_sleep(10)" end,
+      ["in a query of db"] = function() db:q "select pg_sleep(10)" end,
+      ["in a transaction of the function's"] = function(p) p.db:transaction(function(tx) tx:q "select pg_sleep(10)" end) end,
+      ["while it waits for a task"] = function() fastpg.spawn(function() fastpg.sleep(0.5) end):wait() end,
+      ["and makes another error of it"] = function()
+        local _, err = pcall(fastpg.sleep, 10)
+        error("wrapped: " .. tostring(err))
+      end,
+      ["in a coroutine of its own, half-way"] = function(p)
+        for row in p.db:each "select g, pg_sleep(0.05) from generate_series(1, 100) g" do assert(row.g) end
+      end,
+    }
+    local function nothing_done(id)
+      assert.are.equal("pending", status(id))
+      assert.are.equal(0, db:item "select count(*) from done")
+      local p = job:claim_one({ where = { id = id } }, function() end)
+      assert.is_false(p.failed)
+    end
+    for name, way in pairs(ways) do
+      it(name .. ": the cancel is raised, the job stays pending", function()
+        if not yields then return end
+        local called, marked
+        local worker = fastpg.spawn(function()
+          job:claim_one({ order_by = "id" }, function(p)
+            called = true
+            p.db:execute "insert into done values (1)"
+            way(p)
+          end)
+          marked = true
+        end)
+        fastpg.spawn(function()
+          fastpg.sleep(0.15)
+          worker:cancel()
+        end):wait()
+        assert.is_true(fastpg.is(error_of(worker.wait, worker), "canceled"))
+        assert.is_true(called)
+        assert.is_nil(marked)
+        nothing_done(1)
+      end)
+    end
+
+    it("by gather, for a sibling's error", function()
+      if not yields then return end
+      local err = error_of(fastpg.gather, function()
+        job:claim_one({ order_by = "id" }, function(p)
+          p.db:execute "insert into done values (1)"
+          fastpg.sleep(10)
+        end)
+      end, function()
+        fastpg.sleep(0.1)
+        error("a sibling", 0)
+      end)
+      assert.are.equal("a sibling", err)
+      nothing_done(1)
+    end)
+
+    it("by the end of db:timeout around it; one inside is the job's", function()
+      local err = error_of(db.timeout, db, 0.15, function()
+        job:claim_one({ order_by = "id" }, function(p) p.db:q "select pg_sleep(10)" end)
+      end)
+      assert.is_true(fastpg.is(err, "timeout"), tostring(err))
+      nothing_done(1)
+      local p = job:claim_one({ where = { id = 2 } }, function(p) p.db:timeout(0.05, function() p.db:q "select pg_sleep(10)" end) end)
+      assert.is_true(fastpg.is(p.error, "timeout"))
+      assert.are.equal("failed", status(2))
+    end)
+
+    it("where a task that it waits for was canceled, the job failed", function()
+      if not yields then return end
+      local p = fastpg.spawn(function()
+        return job:claim_one({ order_by = "id" }, function()
+          local other = fastpg.spawn(function() fastpg.sleep(10) end)
+          fastpg.spawn(function() other:cancel() end)
+          other:wait()
+        end)
+      end):wait()
+      assert.is_true(fastpg.is(p.error, "canceled"))
+      assert.are.equal("failed", status(1))
+    end)
   end)
 
   it("two processes share a queue: each job is done exactly once", function()

@@ -8,17 +8,24 @@
 --   BEGIN · claim a pending row · SAVEPOINT · fn(p) · RELEASE or ROLLBACK TO · mark the row · COMMIT
 --
 -- so a worker that dies leaves its job pending, and one whose function fails marks it failed without
--- what the function had done.
+-- what the function had done.  A task that is canceled is a worker that dies: no fault of its job.
+--
+-- A row that the transaction has claimed is not given to it again (fastpg.held): each claimed row brings along
+-- what it is known by, in a column that is taken off before anybody sees the row.
 --
 -- PostgreSQL manual: SELECT, "The Locking Clause".
 
+local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
+local held = require "fastpg.held"
 local options = require "fastpg.options"
 local query = require "fastpg.query"
+local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
 local Table = require "fastpg.table"
+local task = require "fastpg.task"
 local transaction = require "fastpg.transaction"
 
 local fetch = statement.fetch
@@ -38,14 +45,49 @@ local JOB_OPTIONS = options.declare("t:claim_one", {
 
 -- ---- claim ----------------------------------------------------------------------------------
 
-local function claim_rows(st, sel, limit)
-  local sql, args, n = selection.sql(st, sel, { limit = limit, lock = LOCK })
-  local how = limit == 1 and fetch.first or fetch.rows
-  return st.db:run_list(sql, how, query.target_of(st, sel), args, n)
+-- What a row is known by within a transaction, as SQL for a text: its table (of a parent's rows each is of a table
+-- of its own) and its key; without a key its place, which it leaves when the transaction changes it; of a view all
+-- that it shows.
+local function identity(rel)
+  if rel.is_view then return ("ROW(%s.*)::text"):format(rel.qualified) end
+  local parts = { rel.qualified .. ".tableoid" }
+  for i, pk in ipairs(rel.pks) do parts[i + 1] = rel.qualified .. "." .. core.quote_ident(pk) end
+  if #rel.pks == 0 then parts[2] = rel.qualified .. ".ctid" end
+  return ("ROW(%s)::text"):format(table.concat(parts, ", "))
 end
 
---- Locks a row that nobody else has locked, until the transaction ends: the row, or nil where there
---- is none; with limit > 1 a list.
+local function free_name(rel)
+  local name = "fastpg_claimed"
+  while rel.index[name] do name = name .. "_" end
+  return name
+end
+
+local function fetch_claimed(conn, st, target)
+  local shape, to, name = st:shape(), target.to, target.name
+  local mt = rows.of(query.shape_without_last(shape, 1), to.origin, to.class, to.class_name)
+  local list = conn.c:fetch_rows(st, mt, nil, rows.list_of(query.shape_without_last(shape, 1)))
+  local known = held.rows(conn)
+  for _, row in ipairs(list) do
+    known[#known + 1] = rawget(row, name)
+    rawset(row, name, nil)
+  end
+  if target.one then return list[1] end
+  return list
+end
+
+-- The list of what is held goes along as it is when the statement's turn has come.
+local function claim_rows(st, sel, limit)
+  local rel = handle.resolve(st)
+  local known_by, name = identity(rel), free_name(rel)
+  local conn = st.db:bound_connection()
+  sel.conds[#sel.conds + 1] = { text = known_by .. " <> ALL(?)", args = { held.rows(conn) }, n = 1 }
+  local columns = ("%s, %s AS %s"):format(selection.select_list(st, rel, sel.select) or "*", known_by, core.quote_ident(name))
+  local sql, args, n = selection.sql(st, sel, { select = columns, limit = limit, lock = LOCK })
+  return st.db:run_list(sql, fetch_claimed, { to = query.target_of(st, sel), name = name, one = limit == 1 }, args, n)
+end
+
+--- Locks a row that nobody has locked, this transaction included, until the transaction ends: the row, or nil where
+--- there is none; with limit > 1 a list.
 ---@param ... any  nothing, a fragment with its arguments, or options: where, args, order_by, limit, select, as_cls, debug
 function claim.claim(self, ...)
   local st = check_self(self, "claim")
@@ -86,8 +128,10 @@ local function mark(st, job, key, status)
   st.db:run_list(sql, fetch.first, st.link, args, n)
 end
 
--- Runs fn(p) inside a savepoint: what it did is undone where it fails.
+-- Runs fn(p) inside a savepoint: what it did is undone where it fails.  Gives the error that ends the worker,
+-- which is none of the job's.
 local function work(tx, p, fn)
+  local cancels = task.cancels()
   local function handler(err)
     p.error, p.traceback = err, debug.traceback(tostring(err), 2)
     return err
@@ -98,12 +142,16 @@ local function work(tx, p, fn)
     if not done then error(problem, 0) end
   end)
   p.failed = not ok
-  if not ok and p.error == nil then p.error, p.traceback = err, debug.traceback(tostring(err), 1) end
+  if ok then return nil end
+  if p.error == nil then p.error, p.traceback = err, debug.traceback(tostring(err), 1) end
+  if task.cancels() == cancels then return nil end
+  return errors.is(err, "canceled") and err or errors.new("canceled", "the task was canceled")
 end
 
 --- Takes one job off the queue and runs fn(p) on it: p, or nil where no job is pending.
 --- p has `row` and, inside fn, `db` (the transaction, which is ambient too); after it `failed`,
---- `error`, `traceback`.  `p.retry = true` leaves the status as it was.
+--- `error`, `traceback`.  `p.retry = true` leaves the status as it was.  Raises "canceled" where the task is
+--- canceled meanwhile: the job stays pending.
 ---@param opts { status_col: string?, pending: any, completed: any, failed: any, order_by: any, where: any, args: table? }?
 ---@param fn fun(p: table)
 function claim.claim_one(self, opts, fn)
@@ -117,7 +165,8 @@ function claim.claim_one(self, opts, fn)
     local p = { row = row, db = tx:user(), failed = false, retry = false }
     local key = {} -- now: the function may change p.row
     for i, name in ipairs(handle.resolve(st).pks) do key[i] = rawget(row, name) end
-    work(tx, p, fn)
+    local ended = work(tx, p, fn)
+    if ended then error(ended, 0) end
     if not p.retry then mark(st, job, key, p.failed and job.failed or job.completed) end
     return p
   end)

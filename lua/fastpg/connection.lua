@@ -52,6 +52,7 @@ function Connection.open(config, wait, deadline, place)
     canceling = nil, -- the job that asks it
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
     in_transaction = false, -- one that fastpg opened
+    held = nil, -- the rows that it has claimed (fastpg.held)
   }, Connection)
   local ok, err = pcall(self.set_session, self)
   if not ok then
@@ -282,7 +283,7 @@ function Connection:reset()
   local c = self.c
   self:arm_recovery()
   local ok = c:usable() and pcall(clean, self)
-  self.deadline, self.overdue, self.in_transaction = nil, nil, false
+  self.deadline, self.overdue, self.in_transaction, self.held = nil, nil, false, nil
   return ok and self:is_clean()
 end
 

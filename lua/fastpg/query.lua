@@ -37,15 +37,15 @@ local function with_key_columns(rel, columns)
   return table.concat(parts, ", "), names
 end
 
--- The shape of such rows without the key's columns, kept beside the statement's own.
-local function shape_without_key(shape, nkeys)
-  if shape.without_key then return shape.without_key end
+--- The shape of rows without their last columns, which are for fastpg itself; kept beside the statement's own.
+function query.shape_without_last(shape, count)
+  if shape.trimmed then return shape.trimmed end
   local trimmed = { columns = {}, types = {}, index = {}, typemap = shape.typemap }
-  for i = 1, #shape.columns - nkeys do
+  for i = 1, #shape.columns - count do
     trimmed.columns[i], trimmed.types[i] = shape.columns[i], shape.types[i]
     trimmed.index[shape.columns[i]] = i
   end
-  shape.without_key = trimmed
+  shape.trimmed = trimmed
   return trimmed
 end
 
@@ -53,7 +53,7 @@ local function fetch_pairs(conn, st, target)
   local shape = st:shape()
   local key_names = target.key_names
   local nkeys = #key_names
-  local mt = rows.of(shape_without_key(shape, nkeys), target.to.origin, target.to.class, target.to.class_name)
+  local mt = rows.of(query.shape_without_last(shape, nkeys), target.to.origin, target.to.class, target.to.class_name)
   local list = conn.c:fetch_rows(st, {}, nil, {})
   for i, row in ipairs(list) do
     setmetatable(row, nil)

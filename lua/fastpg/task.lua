@@ -62,6 +62,7 @@ function task.check()
   local t = task.of(coroutine.running())
   if t and t.canceled then
     t.canceled = false
+    t.cancels = t.cancels + 1
     errors.raise("canceled", "the task was canceled")
   end
 end
@@ -77,7 +78,15 @@ end
 function task.put_cancel_back(co)
   local t
   if co then t = by_thread[co] else t = task.of(coroutine.running()) end
-  if t then t.canceled = true end
+  if t then t.canceled, t.cancels = true, t.cancels - 1 end
+end
+
+--- How many cancels the task has been told that the running coroutine is inside of: whoever compares knows whether
+--- an error in between, whatever it became on its way, came of one.
+---@return integer
+function task.cancels()
+  local t = task.enclosing()
+  return t and t.cancels or 0
 end
 
 -- ---- parking --------------------------------------------------------------------------------
@@ -297,7 +306,7 @@ function task.spawn(fn, ...)
   if type(fn) ~= "function" then errors.argument("fastpg.spawn: a function expected, got %s", type(fn)) end
   local host = wait.host("fastpg.spawn")
   local t = setmetatable({
-    fn = fn, args = pack(...), host = host, done = false, seen = false, canceled = false, waiters = {},
+    fn = fn, args = pack(...), host = host, done = false, seen = false, canceled = false, cancels = 0, waiters = {},
   }, Task)
   host.spawn(function() body(t) end)
   return t

@@ -10,6 +10,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local held = require "fastpg.held"
 local options = require "fastpg.options"
 local statement = require "fastpg.statement"
 local turn = require "fastpg.turn"
@@ -72,6 +73,7 @@ local function commit_now(conn)
       "the transaction was rolled back at its end, because a statement in it had failed", { sqlstate = "25P02" })
   end
   conn.in_transaction = false
+  held.forget(conn)
 end
 
 -- Another coroutine may be in the middle of a statement of this transaction: that comes first.
@@ -94,6 +96,7 @@ local function start(conn, command)
   local ok, err = pcall(conn.simple, conn, command)
   if ok then
     conn.in_transaction = true
+    held.forget(conn)
     return
   end
   if not busy then roll_back(conn) end -- else it did not begin
@@ -133,23 +136,26 @@ local savepoints = 0
 local function nested(db, conn, fn, is_users)
   savepoints = savepoints + 1
   local name = "fastpg_" .. savepoints
-  local function run(command)
+  local function run(command, note)
     return turn.run(conn, function()
       conn:arm()
       conn:simple(command .. name)
+      note(conn, name)
     end)
   end
-  local function release() run "RELEASE SAVEPOINT " end
+  local function release() run("RELEASE SAVEPOINT ", held.release) end
   local function undo_work()
     conn:arm_recovery()
     conn:settle()
     conn:simple(("ROLLBACK TO SAVEPOINT %s; RELEASE SAVEPOINT %s"):format(name, name))
+    held.rolled_back(conn, name)
+    held.release(conn, name)
   end
   local function undo()
     if not conn.c:usable() then return end
     if not undo_by(conn, undo_work) then conn:close() end -- it can't be brought back to a known state
   end
-  run "SAVEPOINT "
+  run("SAVEPOINT ", held.savepoint)
   return run_inside(db, conn, fn, is_users, release, undo)
 end
 
