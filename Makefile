@@ -54,7 +54,7 @@ build: $(CORE)
 	@:
 
 deps: ## install what is missing (Debian, Ubuntu), for building, testing and linting
-	@tools/deps.sh build run server test hosts lint $(TEST_LUAS)
+	@tools/deps.sh build run server test hosts pooler lint $(TEST_LUAS)
 
 $(BUILD)/%.o: csrc/%.c
 	@mkdir -p $(@D)
@@ -96,7 +96,7 @@ test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing 
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
 SIDE_BY_SIDE = -j$(shell nproc 2>/dev/null || echo 2)
-run_specs = tools/deps.sh build run server test hosts $(if $(filter luajit,$(1)),nginx love neovim) $(1) && \
+run_specs = tools/deps.sh build run server test hosts pooler $(if $(filter luajit,$(1)),nginx love neovim) $(1) && \
   $(if $(filter luajit,$(1)),tools/nginx.sh &&) \
   for lua in $(1); do $(MAKE) $(SIDE_BY_SIDE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
 
@@ -104,7 +104,7 @@ run_specs = tools/deps.sh build run server test hosts $(if $(filter luajit,$(1))
 # for under PUC Lua only: LeakSanitizer cannot see into LuaJIT's own heap.
 SANITIZE = -DFPG_TESTING -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 asan: ## the specs on Lua 5.4 and LuaJIT under AddressSanitizer and UBSan
-	@tools/deps.sh build run server test hosts $(TEST_LUAS)
+	@tools/deps.sh build run server test hosts pooler $(TEST_LUAS)
 	@for lua in $(TEST_LUAS); do \
 	  $(MAKE) $(SIDE_BY_SIDE) build LUA=$$lua BUILD=build/asan-$$lua CFLAGS="$(SANITIZE)" LDFLAGS="-fsanitize=address,undefined" || exit 1; \
 	done
@@ -112,7 +112,7 @@ asan: ## the specs on Lua 5.4 and LuaJIT under AddressSanitizer and UBSan
 
 valgrind: ## the specs on Lua 5.4 under valgrind (slow)
 	@command -v valgrind >/dev/null || { echo "valgrind is not installed (package valgrind)"; exit 1; }
-	@tools/deps.sh build run server test hosts lua5.4
+	@tools/deps.sh build run server test hosts pooler lua5.4
 	@$(MAKE) build LUA=lua5.4
 	@RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite --child-silent-after-fork=yes" \
 	  tools/test.sh lua5.4
@@ -141,7 +141,7 @@ fuzz: ## fuzz decoders, readers, JSON, the SQL scanner: FUZZ_SECONDS=60 each, FU
 	@tools/fuzz.sh
 
 fuzz-seeds: ## write spec/fuzz/seeds anew, by a server's own send functions
-	@tools/deps.sh build run server test hosts lua5.4
+	@tools/deps.sh build run server test hosts pooler lua5.4
 	@$(MAKE) build LUA=lua5.4
 	@eval "$$($(MAKE) env LUA=lua5.4)" && LUA_PATH="./?.lua;$$LUA_PATH" lua5.4 spec/fuzz/seeds.lua
 

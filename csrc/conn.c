@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h> /* getentropy, on macOS */
 #include <unistd.h>
 
 #include "error.h"
@@ -96,14 +97,18 @@ static void drop_notifications(fpg_conn *c) {
   for (PGnotify *n; (n = PQnotifies(c->pg)) != NULL;) PQfreemem(n);
 }
 
+static const char OUT_OF_STEP[] =
+    "the server's answers are out of step with what was asked: the connection can't be used any more";
+
 void fpg_conn_begin(lua_State *L, fpg_conn *c) {
   if (c->slots || c->syncs)
     fpg_raise(L, "connection_busy", c->streaming
                   ? "a db:each is being read on this connection: use a transaction around both, or db:q"
               : c->copy ? "a COPY is under way on this connection"
                         : "another statement is under way on this connection");
+  if (c->doubtful) fpg_raise(L, "connection", OUT_OF_STEP);
   forget_result(c);
-  c->refused = c->copy = c->canceled = 0;
+  c->refused = c->copy = c->canceled = c->simple = c->answered = 0;
   if (!c->listening) drop_notifications(c);
 }
 
@@ -136,6 +141,7 @@ static void note_events(fpg_conn *c, const PGresult *res) {
 /* The first error stays; else the newest result. */
 static void keep_result(fpg_conn *c, PGresult *res) {
   note_events(c, res);
+  c->answered = 1;
   if (c->res && !c->each && PQresultStatus(c->res) == PGRES_FATAL_ERROR) {
     PQclear(res);
     return;
@@ -148,6 +154,7 @@ static void keep_result(fpg_conn *c, PGresult *res) {
  * told that no rows come, and what it sends is dropped.  `outcome` reports the refusal. */
 static void refuse_copy(fpg_conn *c, ExecStatusType status) {
   c->refused = 1;
+  if (!c->simple) c->doubtful = 1; /* (fastpg sends none that way: core.copy_direction) */
   if (status == PGRES_COPY_OUT)
     c->draining = 1;
   else
@@ -185,6 +192,14 @@ static int done(lua_State *L) {
   return 1;
 }
 
+/* A statement without an answer: another one was given it. */
+static int out_of_step(lua_State *L, fpg_conn *c) {
+  c->doubtful = 1;
+  c->slots = c->syncs = 0;
+  c->streaming = c->open_pipeline = c->draining = c->copy = 0;
+  return fpg_raise(L, "connection", OUT_OF_STEP);
+}
+
 /* conn:step() -> "r", "w" or "rw" to wait for the socket; true when a result is ready or nothing
  * is outstanding any more; "sync" where a pipeline reached a Sync */
 static int conn_step(lua_State *L) {
@@ -204,8 +219,9 @@ static int conn_step(lua_State *L) {
     if (!res) {
       if (PQstatus(c->pg) == CONNECTION_BAD) return lost(L, c);
       if (c->slots) {
+        if (!c->answered) return out_of_step(L, c);
         c->slots--;
-        c->streaming = 0;
+        c->answered = c->streaming = 0;
         if (c->each && c->res) return done(L);
       } else {
         return lost(L, c); /* a Sync is owed and libpq knows of none: the two are out of step */
@@ -245,10 +261,10 @@ static int conn_step(lua_State *L) {
 
 /* ---- sending ------------------------------------------------------------------------------ */
 
-static int check_sent(lua_State *L, fpg_conn *c, int ok) {
-  if (ok) return 0;
+static void check_sent(lua_State *L, fpg_conn *c, int ok) {
+  if (ok) return;
   fpg_push_conn_error(L, c->pg);
-  return lua_error(L);
+  lua_error(L);
 }
 
 /* The first statement of a pipeline would inherit single-row mode from the one before (libpq 15). A
@@ -279,14 +295,18 @@ static const char *check_sql(lua_State *L, int idx) {
   return sql;
 }
 
+void fpg_send_simple(lua_State *L, fpg_conn *c, const char *sql) {
+  check_sent(L, c, PQsendQuery(c->pg, sql));
+  c->slots = c->fresh = c->simple = 1;
+}
+
 /* conn:send_simple(sql): several statements, no parameters; the last result or the first error */
 static int conn_send_simple(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   const char *sql = check_sql(L, 2);
   begin_new(L, c);
   c->each = 0;
-  check_sent(L, c, PQsendQuery(c->pg, sql));
-  c->slots = c->fresh = 1;
+  fpg_send_simple(L, c, sql);
   return 0;
 }
 
@@ -486,10 +506,14 @@ static int conn_transaction_status(lua_State *L) {
   return 1;
 }
 
-/* conn:usable() -> false when closed, lost or inherited from another process */
+static int is_usable(const fpg_conn *c) {
+  return c->pg && !c->doubtful && c->owner == fpg_process_id() && PQstatus(c->pg) == CONNECTION_OK;
+}
+
+/* conn:usable() -> false when closed, lost, out of step or inherited from another process */
 static int conn_usable(lua_State *L) {
   fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
-  lua_pushboolean(L, c->pg && c->owner == fpg_process_id() && PQstatus(c->pg) == CONNECTION_OK);
+  lua_pushboolean(L, is_usable(c));
   return 1;
 }
 
@@ -514,8 +538,8 @@ static int conn_busy(lua_State *L) {
 /* conn:idle() -> whether it is usable, nothing is under way and no transaction is open */
 static int conn_idle(lua_State *L) {
   fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
-  lua_pushboolean(L, c->pg && c->owner == fpg_process_id() && PQstatus(c->pg) == CONNECTION_OK &&
-                         !c->slots && !c->syncs && !c->open_pipeline &&
+  lua_pushboolean(L, is_usable(c) && !c->slots && !c->syncs && !c->open_pipeline &&
+                         PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF &&
                          PQtransactionStatus(c->pg) == PQTRANS_IDLE);
   return 1;
 }
@@ -593,6 +617,17 @@ static int core_libpq_version(lua_State *L) {
   return 1;
 }
 
+/* core.random_text() -> 16 letters and digits, 80 bits by chance: nobody else has them, in whatever process, nor had them
+ * before a fork */
+static int core_random_text(lua_State *L) {
+  static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+  unsigned char bytes[16];
+  if (getentropy(bytes, sizeof bytes)) return luaL_error(L, "the system gives no random bytes");
+  for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)digits[bytes[i] & 31];
+  lua_pushlstring(L, (const char *)bytes, sizeof bytes);
+  return 1;
+}
+
 /* core.clock() -> seconds of a clock that only goes forward */
 static int core_clock(lua_State *L) {
   lua_pushnumber(L, (lua_Number)fpg_clock());
@@ -631,6 +666,7 @@ static const luaL_Reg conn_methods[] = {
 static const luaL_Reg core_functions[] = {
     {"poll", core_poll},
     {"clock", core_clock},
+    {"random_text", core_random_text},
     {"libpq_version", core_libpq_version},
     {NULL, NULL},
 };

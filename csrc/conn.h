@@ -15,6 +15,12 @@
  * `each` is set, step stops at every slot (a pipeline whose results are read one by one), else it
  * runs until nothing is outstanding and keeps the first error or the last result.
  *
+ * In step: an answer belongs to the statement that was sent for it, and to no other.  Each Sync and each simple query
+ * gives one ReadyForQuery.  Only COPY could give one more: in the extended protocol a COPY that fails before it has read
+ * anything is ended by the Sync sent with it, and libpq sends another.  So COPY goes by the simple protocol, which has no
+ * Sync, and where one begins all the same, or a statement ends without an answer, or libpq was told what
+ * nobody asked for, the connection is `doubtful`: it is of no use any more, and a pool closes it.
+ *
  * Invariants: res is owned here and cleared before anything new is sent · buf and argv are reused
  * by every statement · the user value is the list of what c holds: buf, argv, holder · a connection made in another process is never spoken to (`owner`).
  */
@@ -52,6 +58,9 @@ typedef struct fpg_conn {
   int streaming;     /* single-row mode: every row is a result of its own */
   int single_row;    /* libpq may still be in that mode when the statement is over */
   int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
+  int simple;        /* the simple protocol is spoken: what is under way ends by itself, by no Sync */
+  int answered;      /* the slot that is read has had a result: each has one, even an empty statement */
+  int doubtful;      /* it may be out of step: no other statement may be sent, ever */
   int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
   int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
   int fresh;         /* a single statement was sent and the socket not looked at since */
@@ -71,6 +80,9 @@ fpg_conn *fpg_check_conn(lua_State *L, int idx);
 
 /* Clears what the last operation left; raises when it is still under way. */
 void fpg_conn_begin(lua_State *L, fpg_conn *c);
+
+/* Hands one text to libpq by the simple protocol. */
+void fpg_send_simple(lua_State *L, fpg_conn *c, const char *sql);
 
 /* params.c: encodes the arguments; the connection is at index 1 of the stack.  `list` is the index of a table that
  * holds n arguments, or 0 when they are on the stack from `first` on. */

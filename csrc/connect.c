@@ -9,7 +9,11 @@
 
 /* ---- connecting --------------------------------------------------------------------------- */
 
-static void ignore_notice(void *arg, const PGresult *res) { (void)arg, (void)res; }
+/* The server's notices all have a SQLSTATE.  One without is libpq's own: it was sent what nobody asked for. */
+static void take_notice(void *arg, const PGresult *res) {
+  fpg_conn *c = arg;
+  if (c->connected && !PQresultErrorField(res, PG_DIAG_SQLSTATE)) c->doubtful = 1;
+}
 
 enum { MAX_KEYWORDS = 62 };
 
@@ -51,7 +55,7 @@ static int core_connect(lua_State *L) {
   c->owner = fpg_process_id();
   c->pg = PQconnectStartParams(p.keywords, p.values, 0); /* a dbname is a name, not a conninfo */
   if (!c->pg) return luaL_error(L, "not enough memory");
-  PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+  PQsetNoticeReceiver(c->pg, take_notice, c);
   PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE); /* the only way to the SQLSTATE of a refusal */
   lua_settop(L, self);
   return 1;

@@ -7,6 +7,10 @@
  *                                       nil    it ended at once: an error, or it was no COPY
  *             ── step: true ── the result, as of any statement (csrc/conn.h)
  *
+ * It goes by the simple protocol, in which the server ends a COPY by itself, wherever it fails, and drops
+ * what is still sent of it (csrc/conn.h).  In the extended one it would take the Sync sent with the
+ * statement for that end, if it failed before it had read anything, and the one behind the rows for another.
+ *
  * Flow control: libpq would take everything into memory, so a piece is put only once the one before
  * it is with the kernel.  While rows are taken libpq does not look at what the server says; an error
  * that comes early is seen by a look at the socket (server_ended).
@@ -198,11 +202,7 @@ static int conn_send_copy(lua_State *L) {
   const char *sql = luaL_checkstring(L, 2);
   fpg_conn_begin(L, c);
   c->each = 0;
-  if (!PQsendQueryParams(c->pg, sql, 0, NULL, NULL, NULL, NULL, FPG_TEXT)) {
-    fpg_push_conn_error(L, c->pg);
-    return lua_error(L);
-  }
-  c->slots = c->fresh = 1;
+  fpg_send_simple(L, c, sql);
   c->copy = FPG_COPY_ASKED;
   return 0;
 }

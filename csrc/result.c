@@ -247,7 +247,7 @@ static int conn_outcome(lua_State *L) {
   if (!failed && !c->events) return 0;
   if (c->refused && PQstatus(c->pg) == CONNECTION_OK)
     fpg_push_error(L, "feature_not_supported",
-                   "COPY FROM STDIN and COPY TO STDOUT can't run as a plain statement");
+                   "COPY FROM STDIN and COPY TO STDOUT can't run as a plain statement: db:copy_from and db:copy_to run them");
   else if (failed)
     fpg_push_result_error(L, c->pg, c->res);
   else

@@ -4,6 +4,7 @@
  *
  *   convert(sql, offset, standard_strings) -> text, npos, names
  *   check_fragment(sql, standard_strings) -> nil, or why it may not be used
+ *   copy_direction(sql, standard_strings) -> "in", "out" or nil, how many statements
  *   quote_ident(s), quote_literal(s)
  *
  * Conversion reads the text twice: names are numbered behind the positional parameters, so these
@@ -279,6 +280,64 @@ static int text_check_fragment(lua_State *L) {
   return 1;
 }
 
+/* ---- COPY --------------------------------------------------------------------------------- */
+
+/* What copy_direction keeps between tokens of one statement. */
+typedef struct copy_scan {
+  int begun;      /* a token was there that is no bracket */
+  int is_copy;    /* it is the word COPY */
+  int way;        /* FPG_W_FROM or FPG_W_TO, outside brackets: the next word says where the rows are */
+  const char *to; /* "in", "out": they go through this connection */
+} copy_scan;
+
+/* Letters only, in lower case; without the locale. */
+static int is_word(const fpg_token *t, const char *word) {
+  if (t->kind != FPG_WORD || t->len != strlen(word)) return 0;
+  for (size_t i = 0; i < t->len; i++)
+    if ((t->p[i] | 0x20) != word[i]) return 0;
+  return 1;
+}
+
+/* STDIN and STDOUT are the same to the server: FROM and TO say the direction. */
+static void scan_copy(copy_scan *st, const fpg_token *t, size_t depth) {
+  if (!st->begun) {
+    st->begun = 1;
+    st->is_copy = is_word(t, "copy");
+  } else if (!st->is_copy || depth) {
+    return;
+  } else if (st->way) {
+    if (is_word(t, "stdin") || is_word(t, "stdout")) st->to = st->way == FPG_W_FROM ? "in" : "out";
+    st->is_copy = 0; /* else it is a file or a program of the server's, or an error */
+  } else if (t->code == FPG_W_FROM || t->code == FPG_W_TO) {
+    st->way = t->code;
+  }
+}
+
+/* copy_direction(sql, standard_strings) -> "in" or "out" where the text holds a COPY FROM STDIN or COPY TO
+ * STDOUT (the first one decides), else nil; how many statements the text holds */
+static int text_copy_direction(lua_State *L) {
+  size_t len;
+  const char *s = check_text(L, 1, "copy_direction", &len), *found = NULL;
+  int standard = opt_standard(L, 2), n = 0;
+  copy_scan st = {0};
+  fpg_lex lx;
+  fpg_token t;
+  fpg_lex_init(&lx, s, len, standard);
+  while (fpg_lex_next(&lx, &t)) {
+    if (t.kind == FPG_COMMENT) continue;
+    if (t.code == ';' && lx.depth == 0) {
+      memset(&st, 0, sizeof st);
+      continue;
+    }
+    n += !st.begun;
+    scan_copy(&st, &t, lx.depth);
+    if (st.to && !found) found = st.to;
+  }
+  lua_pushstring(L, found);
+  lua_pushinteger(L, n);
+  return 2;
+}
+
 /* ---- quoting ------------------------------------------------------------------------------ */
 
 /* Appends s with every `quote`, and every backslash when asked, doubled. */
@@ -329,6 +388,7 @@ static int text_quote_literal(lua_State *L) { return quote(L, "quote_literal", f
 static const luaL_Reg functions[] = {
     {"convert", text_convert},
     {"check_fragment", text_check_fragment},
+    {"copy_direction", text_copy_direction},
     {"quote_ident", text_quote_ident},
     {"quote_literal", text_quote_literal},
     {NULL, NULL},

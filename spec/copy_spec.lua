@@ -392,11 +392,12 @@ describe("db:copy_from", function()
   end)
 
   it("refuses other statements before they run, and other sources", function()
-    for _, bad in ipairs{ "select 1", "insert into doc values (1) -- stdin", "copy doc to stdout", "", "delete from doc; copy doc from stdin",
+    for _, bad in ipairs{ "select 1", "insert into doc values (1) -- stdin", "copy doc to stdout", "", "delete from doc -- ; copy doc from stdin",
       "copy doc from '/x'" } do
       fails("invalid_argument", "the statement is no COPY … FROM STDIN", db.copy_from, db, bad, "1\tx\n")
     end
-    fails("syntax_error", "multiple commands", db.copy_from, db, "copy doc from stdin; drop table doc", "1\tx\n")
+    fails("invalid_argument", "one statement expected, got 2", db.copy_from, db, "copy doc from stdin; drop table doc", "1\tx\n")
+    fails("invalid_argument", "one statement expected, got 2", db.copy_from, db, "delete from doc; copy doc from stdin", "1\tx\n")
     fails("invalid_argument", "is no COPY … FROM STDIN", db.copy_from, db, "copy doc to stdout -- stdin", "1\tx\n")
     fails("invalid_argument", "SQL text expected", db.copy_from, db, nil, "")
     fails("invalid_argument", "got nil", db.copy_from, db, sql, nil)

@@ -5,14 +5,14 @@
 #
 #   tools/deps.sh WHAT... LUA...
 #     WHAT   build (compiler, libpq, gmp), run (the interpreter), server (PostgreSQL, time zones),
-#            test (busted), hosts (luv, cqueues, copas, LuaSocket: the event loops), lint (luacheck),
+#            test (busted), hosts (luv, cqueues, copas, LuaSocket: the event loops), pooler (PgBouncer), lint (luacheck),
 #            nginx (nginx with ngx_http_lua, its headers, curl), wrk
 #     LUA    lua5.4 lua5.3 lua5.1 luajit: whose headers and interpreters
 #
 # It looks for the things themselves, not for packages, and is done at once when all are there.
 # Installing must start nothing. So while apt-get runs a setting in postgresql-common's folder says that
-# no cluster is made, and a policy-rc.d (where there is none) that no service starts; nginx is not to
-# start with the machine either.
+# no cluster is made, and a policy-rc.d (where there is none) that no service starts; nginx and PgBouncer
+# are not to start with the machine either.
 # DEPS=no: only looks.
 
 here=$(dirname "$0")
@@ -74,6 +74,9 @@ look() {
         ;;
       neovim)
         has nvim || need neovim Neovim
+        ;;
+      pooler)
+        PATH=$PATH:/usr/sbin has pgbouncer || need pgbouncer PgBouncer
         ;;
       lint)
         has luacheck || need lua-check luacheck
@@ -142,12 +145,13 @@ install_packages() {
       ;;
   esac
   case " $* " in
-    *" nginx "*)
+    *" nginx "* | *" pgbouncer "*)
       if [ ! -e $policy ]; then
         undo="$undo; rm -f $policy"
         as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy" || return 1
       fi
-      undo="$undo; systemctl disable -q nginx 2>/dev/null"
+      case " $* " in *" nginx "*) undo="$undo; systemctl disable -q nginx 2>/dev/null" ;; esac
+      case " $* " in *" pgbouncer "*) undo="$undo; systemctl disable -q pgbouncer 2>/dev/null" ;; esac
       ;;
   esac
   as_root apt-get install -q -y --no-install-recommends "$@"

@@ -3,7 +3,8 @@
 -- batch: many statements in one pipeline, all or nothing.
 --
 -- Outside a transaction the server runs a pipeline up to its Sync as one transaction of its own.
--- Inside one, a savepoint around the batch makes it all or nothing too.  A statement whose
+-- Inside one, a savepoint around the batch makes it all or nothing too, but where its statements begin or
+-- end transactions themselves: there would be none to release, and what went wrong first would be hidden.  A statement whose
 -- arguments can't be encoded is answered with one that fails on purpose, so that what was queued
 -- before it is undone as well.  (What `receive` makes of a result comes too late for that: a failure
 -- there is raised, and undoes nothing by itself.)  While sending, results that are there are read: neither side ever
@@ -11,6 +12,7 @@
 --
 -- PostgreSQL manual: "Pipeline Mode" of libpq; "Pipelining" in the protocol.
 
+local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 
 local batch = {}
@@ -78,6 +80,17 @@ local function send(state, st, list, n, tag)
   end
 end
 
+-- Statements after which the savepoint may be gone.
+local CONTROLS = {
+  BEGIN = true, START = true, COMMIT = true, END = true, ROLLBACK = true, ABORT = true, PREPARE = true,
+  SAVEPOINT = true, RELEASE = true,
+}
+
+local function controls(conn, sql)
+  local first = core.statements(sql, conn.standard_strings)[1]
+  return first and CONTROLS[first.verb]
+end
+
 -- The statements, prepared or only described where the connection's cache is too small for all.
 local function preparer(state)
   local conn, by_text, used = state.conn, {}, 0
@@ -85,6 +98,7 @@ local function preparer(state)
     local st = by_text[sql]
     if st then return st end
     st = conn:statement_of_batch(sql, used)
+    if controls(conn, sql) then state.controls = true end
     if st:info() == "" then state.unnamed[st] = sql else used = used + 1 end
     by_text[sql] = st
     return st
@@ -107,11 +121,12 @@ local function run(conn, prepare, produce, receive, in_transaction)
     conn = conn, receive = receive, sent = 0, read = 0, looked = 0, pending = {}, tags = {}, unnamed = {},
   }
   local prepared = prepare(preparer(state))
+  local guarded = in_transaction and not state.controls
   conn.c:batch()
   local ok, problem = pcall(function()
-    if in_transaction then command(state, SAVEPOINT) end
+    if guarded then command(state, SAVEPOINT) end
     produce(function(st, list, n, tag) send(state, st, list, n, tag) end, prepared)
-    if in_transaction then command(state, RELEASE) end
+    if guarded then command(state, RELEASE) end
   end)
   if ok or conn.c:usable() then
     if not ok then
@@ -120,7 +135,7 @@ local function run(conn, prepare, produce, receive, in_transaction)
     end
     finish(state)
   end
-  return state.failure or not ok and problem or nil, state.undone
+  return state.failure or not ok and problem or nil, state.undone and guarded
 end
 
 --- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
@@ -136,9 +151,9 @@ function batch.run(conn, prepare, produce, receive, guarded)
     failure, undone = run(conn, prepare, produce, receive, in_transaction)
   end
   if not failure then return end
-  if in_transaction and undone and conn.c:usable() then
+  if undone and conn.c:usable() and conn.c:transaction_status() ~= "idle" then
     conn:arm_recovery()
-    conn:simple(UNDO)
+    pcall(conn.simple, conn, UNDO) -- where it fails the transaction has failed, and what went wrong first says why
   end
   error(errors.annotate(failure), 0)
 end

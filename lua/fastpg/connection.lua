@@ -41,7 +41,8 @@ function Connection.open(config, wait, deadline, place)
     wait = wait,
     statements = {}, -- SQL text -> prepared statement
     count = 0, -- how many of them
-    serial = 0, -- for their names
+    prefix = "fpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.prepared)
+    serial = 0, -- for the rest of their names
     cache_size = config.statement_cache_size,
     dead = {}, -- names of statements that are forgotten here and still on the server
     deadline = limit, -- of the statement under way
@@ -110,6 +111,7 @@ function Connection:outcome()
       self.ddl_in_transaction, self.path_in_transaction = nil, nil
     end
   end
+  if err then self:explain(err) end
   if self.overdue then return self:late_outcome(err) end
   return err
 end

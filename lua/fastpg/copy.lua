@@ -14,6 +14,7 @@ local errors = require "fastpg.errors"
 local copy = {}
 
 local READ_BYTES = 65536
+local FORMS = { ["in"] = "FROM STDIN", out = "TO STDOUT" }
 local GIVEN_UP = "the client gave up" -- what the server's log says of an abandoned copy
 
 -- ---- one COPY on a connection ---------------------------------------------------------------
@@ -66,7 +67,7 @@ local function begin(conn, sql, direction, what)
   local err = got == nil and conn:outcome()
   if err then error(errors.annotate(err, sql), 0) end
   if got then abandon(conn) end
-  errors.argument("%s: the statement is no COPY … %s", what, direction == "in" and "FROM STDIN" or "TO STDOUT")
+  errors.argument("%s: the statement is no COPY … %s", what, FORMS[direction])
 end
 
 -- Hands one piece after the other to the kernel; false when the server takes no more.
@@ -152,12 +153,11 @@ local function is_callable(value)
   return type(mt) == "table" and mt.__call ~= nil
 end
 
-local function check_sql(self, what, sql, word)
+local function check_sql(self, what, sql, direction)
   if type(sql) ~= "string" then errors.argument("%s: SQL text expected, got %s", what, type(sql)) end
-  local first = core.statements(sql, self.root.standard_strings)[1]
-  if not first or first.verb ~= "COPY" or not sql:lower():find("%f[%w]" .. word .. "%f[%W]") then
-    errors.argument("%s: the statement is no COPY … %s %s", what, word == "stdin" and "FROM" or "TO", word:upper())
-  end
+  local found, count = core.copy_direction(sql, self.root.standard_strings)
+  if found ~= direction then errors.argument("%s: the statement is no COPY … %s", what, FORMS[direction]) end
+  if count > 1 then errors.argument("%s: one statement expected, got %d", what, count) end
 end
 
 local function check_piece(piece, where)
@@ -197,7 +197,7 @@ local function pieces_of(source)
 end
 
 local function copy_from(self, sql, source)
-  check_sql(self, "copy_from", sql, "stdin")
+  check_sql(self, "copy_from", sql, "in")
   return self:on_connection(copy_in, sql, "copy_from", "line", pieces_of(source))
 end
 
@@ -209,7 +209,7 @@ local function write_to(file)
 end
 
 local function copy_to(self, sql, sink)
-  check_sql(self, "copy_to", sql, "stdout")
+  check_sql(self, "copy_to", sql, "out")
   if sink == nil then
     local parts = {}
     local n = self:on_connection(copy_out, sql, function(chunk) parts[#parts + 1] = chunk end, false)

@@ -199,7 +199,7 @@ Prepared.__call = function(self, ...) return self.route:query(fetch.rows, self.s
 Prepared.__tostring = function(self) return self.sql end
 
 local function check_statement(conn, sql)
-  conn:statement(statement.parse(sql, conn.standard_strings).text)
+  conn:describe(statement.parse(sql, conn.standard_strings).text)
 end
 
 --- A callable query; the server checks the SQL now.

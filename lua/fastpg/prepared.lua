@@ -5,6 +5,9 @@
 -- A text's statement is made on the server at its first use and kept, until there are as many as
 -- statement_cache_size: then the one used least recently is forgotten, and deallocated together with
 -- the next Parse.  Without a cache the unnamed statement serves, for one use each.
+--
+-- Their names begin by chance: a pooler may give one server's connection to many clients, and a name that two of them
+-- used would run another's statement.  So it can only be missing (26000), never be somebody else's.
 
 local errors = require "fastpg.errors"
 
@@ -99,9 +102,20 @@ function methods.statement(self, sql)
   if self.cache_size == 0 or self.c:transaction_status() == "inerror" then return methods.unnamed_statement(self, sql) end
   evict(self)
   self.serial = self.serial + 1
-  st = prepare(self, "fastpg_" .. self.serial, sql)
+  st = prepare(self, self.prefix .. self.serial, sql)
   self.statements[sql] = st
   self.count = self.count + 1
+  return st
+end
+
+--- Lets the server check a text, which is not run now: its statement is made, or found.  An unnamed one serves
+--- for one use only: this was it, and nothing of it stays open.
+function methods.describe(self, sql)
+  local st = self:statement(sql)
+  if st == self.unnamed then
+    self.unnamed = nil
+    self:settle()
+  end
   return st
 end
 
@@ -109,7 +123,7 @@ end
 --- only its description, where the cache has no room.
 function methods.statement_of_batch(self, sql, used)
   if used < self.cache_size then
-    local st = self:statement(sql)
+    local st = self:describe(sql)
     self.c:touch(st)
     return st
   end
@@ -123,6 +137,17 @@ end
 function methods.is_stale_plan(err)
   return err.sqlstate == "0A000" and err.source_function == "RevalidateCachedQuery"
     or err.sqlstate == "26000"
+end
+
+local POOLER_HINT = "The statement was prepared on another connection of the server: a pooler in transaction mode may do that. "
+  .. "Connect with statement_cache_size = 0, which needs no named statements."
+
+--- Where the server does not know a name that was made here, or knows it already, somebody stands between.
+function methods.explain(self, err)
+  local code = err.sqlstate
+  if (code == "26000" or code == "42P05") and not err.hint and tostring(err.message):find(self.prefix, 1, true) then
+    err.hint = POOLER_HINT
+  end
 end
 
 --- After a failed statement: whether it may run once more from a fresh Parse.

@@ -198,6 +198,7 @@ function Route:run_list(sql, how, target, list, n)
 end
 
 local function simple(conn, sql)
+  statement.refuse_copy(sql, conn.standard_strings)
   return conn:simple(sql)
 end
 

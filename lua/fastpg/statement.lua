@@ -25,6 +25,18 @@ local function check_text(sql)
   errors.argument("SQL text expected, got %s%s", type(sql), text ~= "" and " (write tostring(…) to use it as SQL)" or "")
 end
 
+--- Raises where the text holds a COPY whose rows go through the connection: what runs a statement has no place for
+--- them.  Before anything is sent, so that nothing of the text has run.
+---@param sql string
+---@param standard boolean  standard_conforming_strings
+function statement.refuse_copy(sql, standard)
+  local direction = core.copy_direction(sql, standard)
+  if not direction then return end
+  errors.raise("feature_not_supported", direction == "in" and
+    "COPY FROM STDIN can't run as a plain statement: db:copy_from(sql, source) sends the rows, t:copy(rows) makes them"
+    or "COPY TO STDOUT can't run as a plain statement: db:copy_to(sql, sink) takes the rows", { sqlstate = "0A000", query = sql })
+end
+
 --- The converted text: { text =, npos = number of positional arguments, names = list or nil, standard = }.
 ---@param sql string
 ---@param standard boolean  standard_conforming_strings
@@ -34,6 +46,7 @@ function statement.parse(sql, standard)
   if parsed then return parsed end
   check_text(sql)
   local text, npos, names = core.convert(sql, 0, standard)
+  statement.refuse_copy(text, standard)
   parsed = { text = text, npos = npos, names = names, standard = standard }
   if counts[standard] >= CACHE_LIMIT then
     texts, counts[standard] = {}, 0
