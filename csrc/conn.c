@@ -322,19 +322,51 @@ static void send_sync(lua_State *L, fpg_conn *c) {
   c->open_pipeline = 0;
 }
 
-static void send_deallocate(lua_State *L, fpg_conn *c, int list) {
+/* The protocol's Close takes no snapshot, and what is gone already is no error to it; DEALLOCATE is a command. */
+#ifdef LIBPQ_HAS_CLOSE_PREPARED
+enum { CLOSES = 1 };
+static void send_close(lua_State *L, fpg_conn *c, const char *name) {
+  check_sent(L, c, PQsendClosePrepared(c->pg, name));
+  c->slots++;
+}
+#else
+enum { CLOSES = 0 };
+static void send_close(lua_State *L, fpg_conn *c, const char *name) {
+  send_command(L, c, lua_pushfstring(L, "DEALLOCATE %s", name));
+  lua_pop(L, 1);
+}
+#endif
+
+static void send_closes(lua_State *L, fpg_conn *c, int list) {
   int n = (int)lua_rawlen(L, list);
   for (int i = 1; i <= n; i++) {
     lua_rawgeti(L, list, i);
-    lua_pushfstring(L, "DEALLOCATE %s", lua_tostring(L, -1));
-    send_command(L, c, lua_tostring(L, -1));
-    lua_pop(L, 2);
+    send_close(L, c, lua_tostring(L, -1));
+    lua_pop(L, 1);
   }
   send_sync(L, c);
 }
 
-/* conn:send_prepare(name, sql [, names]): Parse and Describe in one round trip, before them
- * DEALLOCATE of the names in the list.  A name of "" leaves the pipeline open behind a Flush, so
+/* conn:can_close() -> whether statements may be closed now: in a transaction of the user's by the protocol alone */
+static int conn_can_close(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  lua_pushboolean(L, CLOSES || PQtransactionStatus(c->pg) == PQTRANS_IDLE);
+  return 1;
+}
+
+/* conn:send_closes(names): closes the statements of these names, where can_close says so */
+static int conn_send_closes(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  begin_new(L, c);
+  c->each = 0;
+  enter_pipeline(L, c);
+  send_closes(L, c, 2);
+  return 0;
+}
+
+/* conn:send_prepare(name, sql [, names]): Parse and Describe in one round trip, before them the end
+ * of the statements of these names.  A name of "" leaves the pipeline open behind a Flush, so
  * that the statement runs in the same transaction of a pooler (send_query closes it). */
 static int conn_send_prepare(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -342,7 +374,7 @@ static int conn_send_prepare(lua_State *L) {
   begin_new(L, c);
   c->each = 0;
   enter_pipeline(L, c);
-  if (lua_istable(L, 4)) send_deallocate(L, c, 4);
+  if (lua_istable(L, 4)) send_closes(L, c, 4);
   check_sent(L, c, PQsendPrepare(c->pg, name, sql, 0, NULL));
   c->slots++;
   check_sent(L, c, PQsendDescribePrepared(c->pg, name));
@@ -638,6 +670,8 @@ static const luaL_Reg conn_methods[] = {
     {"step", conn_step},
     {"send_simple", conn_send_simple},
     {"send_prepare", conn_send_prepare},
+    {"can_close", conn_can_close},
+    {"send_closes", conn_send_closes},
     {"send_query", conn_send_query},
     {"send_list", conn_send_list},
     {"batch", conn_batch},

@@ -3,8 +3,9 @@
 -- prepared: the prepared statements of one connection.
 --
 -- A text's statement is made on the server at its first use and kept, until there are as many as
--- statement_cache_size: then the one used least recently is forgotten, and deallocated together with
--- the next Parse.  Without a cache the unnamed statement serves, for one use each.
+-- statement_cache_size: then the one used least recently is forgotten, and closed together with the next
+-- Parse, or before a transaction: inside of one DEALLOCATE, a command, would take the user's snapshot.
+-- Without a cache the unnamed statement serves, for one use each.
 --
 -- Their names begin by chance: a pooler may give one server's connection to many clients, and a name that two of them
 -- used would run another's statement.  So it can only be missing (26000), never be somebody else's.
@@ -40,10 +41,10 @@ local function look_up_types(self, st, name, sql, unknown)
   return st
 end
 
--- Parse and Describe, before them DEALLOCATE of what is dead.
+-- Parse and Describe, before them the end of what is dead.
 function prepare(self, name, sql)
   local c, dead = self.c, self.dead
-  local drop = name ~= "" and #dead > 0
+  local drop = name ~= "" and #dead > 0 and c:can_close()
   c:send_prepare(name, sql, drop and dead or nil)
   if drop then self.dead = {} end
   self:drive()
@@ -85,6 +86,21 @@ function methods.forget_all(self, deallocate)
   end
   self.statements = {}
   self.count = 0
+end
+
+local MOST_DEAD = 10 -- a round trip for so many is cheap
+
+--- Before a transaction begins, in which there may be no place for it: closes the statements that are forgotten.
+function methods.bury(self)
+  local dead, c = self.dead, self.c
+  if #dead < MOST_DEAD or not c:can_close() then return end
+  self.dead = {}
+  c:send_closes(dead)
+  self:drive()
+  local err = self:outcome()
+  if not err then return end
+  if err.sqlstate ~= "26000" then error(errors.annotate(err), 0) end
+  self:forget_all(false) -- they are gone already, and the rest with them
 end
 
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/conn.h), so that

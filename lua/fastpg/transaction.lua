@@ -12,9 +12,12 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local held = require "fastpg.held"
 local options = require "fastpg.options"
+local settings = require "fastpg.settings"
 local statement = require "fastpg.statement"
 local turn = require "fastpg.turn"
 local undoing = require "fastpg.undoing"
+
+local unpack = table.unpack or unpack
 
 local transaction = {}
 
@@ -34,31 +37,26 @@ local isolation = {
   values = ISOLATION,
 }
 
-local settings = options.kinds("a table of names and values", "table")
+local settings_type = options.kinds("a table of names and values", "table")
 
 local OPTIONS = options.declare("db:transaction", {
   isolation = isolation, readonly = options.boolean, deferrable = options.boolean, retries = options.whole(0),
-  settings = settings,
+  settings = settings_type,
 })
 local BEGIN_OPTIONS = options.declare("db:begin", {
-  isolation = isolation, readonly = options.boolean, deferrable = options.boolean, settings = settings,
+  isolation = isolation, readonly = options.boolean, deferrable = options.boolean, settings = settings_type,
   retries = options.refused "what ran since BEGIN can only be run again where it is a function: db:transaction",
 })
 
 -- ---- the commands ---------------------------------------------------------------------------
 
-local function begin_command(opts)
+local function begin_command(opts, what)
   local parts = { "BEGIN" }
   if opts.isolation ~= nil then parts[#parts + 1] = "ISOLATION LEVEL " .. level_of(opts.isolation):upper() end
   if opts.readonly ~= nil then parts[#parts + 1] = opts.readonly and "READ ONLY" or "READ WRITE" end
   if opts.deferrable ~= nil then parts[#parts + 1] = opts.deferrable and "DEFERRABLE" or "NOT DEFERRABLE" end
   local command = parts[1] .. " " .. table.concat(parts, ", ", 2)
-  for name, value in pairs(opts.settings or {}) do
-    if type(value) == "boolean" then value = value and "on" or "off" end
-    command = ("%s; SELECT set_config(%s, %s, true)"):format(command, core.quote_literal(tostring(name)),
-      core.quote_literal(tostring(value)))
-  end
-  return command
+  return table.concat({ command, unpack(settings.commands(opts.settings, what)) }, "; ")
 end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
@@ -93,6 +91,7 @@ end
 -- A failure at BEGIN leaves nothing open.
 local function start(conn, command)
   local busy = conn.c:busy()
+  if not busy then conn:bury() end
   local ok, err = pcall(conn.simple, conn, command)
   if ok then
     conn.in_transaction = true
@@ -110,7 +109,6 @@ local function is_retryable(err)
 end
 
 local function pack(...) return { n = select("#", ...), ... } end
-local unpack = table.unpack or unpack
 
 -- Runs fn(tx), then finish or undo.  The connection may be in other hands by then, when a coroutine
 -- left this transaction half-way and came back after the one around it had ended.
@@ -180,7 +178,7 @@ function transaction.run(db, opts, fn, is_users)
     end
     return nested(db, conn, fn, is_users)
   end
-  local command = begin_command(opts)
+  local command = begin_command(opts, what)
   local retries = opts.retries or 0
   while retries > 0 do
     local results = pack(pcall(db.on_connection, db, outermost, db, command, fn, is_users))
@@ -195,7 +193,7 @@ end
 
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
 function transaction.begin(db, opts)
-  local command = begin_command(options.check(opts, BEGIN_OPTIONS, "begin"))
+  local command = begin_command(options.check(opts, BEGIN_OPTIONS, "begin"), "begin")
   local conn = db:bound_connection()
   if conn then
     if conn.in_transaction then
