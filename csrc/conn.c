@@ -549,14 +549,16 @@ static int conn_usable(lua_State *L) {
   return 1;
 }
 
-/* conn:alive() -> false when the server closed the idle connection; asks the socket, not the server */
+/* conn:alive() -> false when the server closed the idle connection, or said that it is about to (its last
+ * words come before the end of the stream); asks the socket, not the server: one system call */
 static int conn_alive(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   struct pollfd p = {PQsocket(c->pg), POLLIN, 0};
-  /* the server's last words may come before the end of the stream */
-  for (int i = 0; i < 100 && PQstatus(c->pg) == CONNECTION_OK && poll(&p, 1, 0) > 0; i++)
+  for (int i = 0; i < 100 && PQstatus(c->pg) == CONNECTION_OK; i++) {
+    if (PQisBusy(c->pg) || c->dying || poll(&p, 1, 0) <= 0) break; /* (PQisBusy reads what is there) */
     PQconsumeInput(c->pg);
-  lua_pushboolean(L, PQstatus(c->pg) == CONNECTION_OK);
+  }
+  lua_pushboolean(L, PQstatus(c->pg) == CONNECTION_OK && !c->dying);
   return 1;
 }
 

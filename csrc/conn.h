@@ -62,6 +62,7 @@ typedef struct fpg_conn {
   int answered;      /* the slot that is read has had a result: each has one, even an empty statement */
   int doubtful;      /* it may be out of step: no other statement may be sent, ever */
   int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
+  int dying;         /* a FATAL came while nothing was asked: the server is about to close it */
   int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
   int fresh;         /* a single statement was sent and the socket not looked at since */
   int canceled;      /* the server was asked to stop what is under way */

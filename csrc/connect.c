@@ -9,10 +9,13 @@
 
 /* ---- connecting --------------------------------------------------------------------------- */
 
-/* The server's notices all have a SQLSTATE.  One without is libpq's own: it was sent what nobody asked for. */
+/* The server's notices all have a SQLSTATE.  One without is libpq's own: it was sent what nobody asked for.
+ * What comes while nothing was asked is a notice to libpq, the server's last words too. */
 static void take_notice(void *arg, const PGresult *res) {
   fpg_conn *c = arg;
   if (c->connected && !PQresultErrorField(res, PG_DIAG_SQLSTATE)) c->doubtful = 1;
+  const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+  if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) c->dying = 1;
 }
 
 enum { MAX_KEYWORDS = 62 };

@@ -288,6 +288,16 @@ typedef struct {
   size_t elements;
 } writer;
 
+/* The field n, as table.pack sets it; 0 without one. */
+static int64_t promised(lua_State *L, int idx) {
+  int64_t n = 0;
+  lua_pushliteral(L, "n");
+  lua_rawget(L, idx);
+  if (!fpg_to_int64(L, -1, &n) || n < 0 || n > INT32_MAX) n = 0;
+  lua_pop(L, 1);
+  return n;
+}
+
 /* Whether the table at idx, at that level, is a list of elements.  For json and the like every table
  * is an element unless more dimensions were said; so is one that has names only, as { year = 2024, … }
  * for a date. */
@@ -299,21 +309,28 @@ static int is_list(lua_State *L, const writer *w, int idx, int level) {
   lua_rawgeti(L, idx, 1);
   int list = first == LUA_TNUMBER || !lua_isnil(L, -1);
   lua_pop(L, 3);
-  return list;
+  return list || (promised(L, idx) && !fpg_type_takes_tables(w->type->elem));
 }
 
-/* The field n, as table.pack sets it; 0 without one. */
-static int64_t promised(lua_State *L, int idx) {
-  int64_t n = 0;
-  lua_pushliteral(L, "n");
-  lua_rawget(L, idx);
-  if (!fpg_to_int64(L, -1, &n) || n < 0 || n > INT32_MAX) n = 0;
-  lua_pop(L, 1);
-  return n;
+/* Whether fastpg made the list, or was told that it is one (fastpg.array): its n is the program's. */
+static int is_ours(lua_State *L, int idx) {
+  int ours = 0;
+  if (lua_getmetatable(L, idx)) {
+    ours = fpg_is_array_mt(L, lua_gettop(L));
+    lua_pop(L, 1);
+  }
+  if (ours) return 1;
+  push_infos(L);
+  lua_pushvalue(L, idx);
+  lua_rawget(L, -2);
+  ours = !lua_isnil(L, -1);
+  lua_pop(L, 2);
+  return ours;
 }
 
 /* The length of a list: its greatest key or its n.  Other keys are refused, and holes that n does not
- * stand for. */
+ * stand for.  An n beyond the greatest key may come out of somebody's JSON: only that of a list of ours
+ * is believed. */
 static int list_length(lua_State *L, const writer *w, int idx) {
   int64_t max = 0, count = 0, k, n = promised(L, idx);
   lua_pushnil(L);
@@ -326,7 +343,12 @@ static int list_length(lua_State *L, const writer *w, int idx) {
       fpg_bad_value(L, &w->cx, idx, lua_pushfstring(L, "a list for %s", w->type->name));
     }
   }
-  if (n >= max) return (int)n;
+  if (n > max && !is_ours(L, idx))
+    fpg_refuse(L, &w->cx,
+               lua_pushfstring(L, "a list for %s expected, got one whose n is beyond its last position: "
+                                  "fastpg.array(list) takes n as the length (fastpg.args(list, n) is for "
+                                  "the arguments of a statement)", w->type->name));
+  if (n && n >= max) return (int)n;
   if (max != count)
     fpg_refuse(
         L, &w->cx,

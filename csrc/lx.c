@@ -149,27 +149,58 @@ void fpg_push_int64(lua_State *L, int64_t v) {
 #endif
 }
 
-/* LuaJIT prints an int64 as 42LL and a uint64 as 42ULL; other cdata prints as something else. */
-static int cdata_to_int64(lua_State *L, int idx, int64_t *out) {
-  idx = lua_absindex(L, idx);
-  lua_getglobal(L, "tostring");
-  lua_pushvalue(L, idx);
-  lua_call(L, 1, 1);
-  const char *s = lua_tostring(L, -1);
-  char *end = NULL;
-  int ok = 0;
-  if (s && (*s == '-' || (*s >= '0' && *s <= '9'))) {
-    if (*s == '-') {
-      *out = strtoll(s, &end, 10);
-      ok = strcmp(end, "LL") == 0;
-    } else {
-      unsigned long long u = strtoull(s, &end, 10);
-      *out = (int64_t)u;
-      ok = u <= INT64_MAX && (strcmp(end, "LL") == 0 || strcmp(end, "ULL") == 0);
-    }
+/* LuaJIT's integers: what tells them is kept from the time of loading, since none of the user's code may
+ * run while a value is looked at (a metatype's __tostring, a tostring of the program's own). */
+static const char is_type_key = 0, cast_key = 0, int64_key = 0, uint64_key = 0;
+
+static int is_cdata_of(lua_State *L, int idx, const char *type_key) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &is_type_key);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    return 0;
   }
+  lua_rawgetp(L, LUA_REGISTRYINDEX, type_key);
+  lua_pushvalue(L, idx);
+  lua_call(L, 2, 1);
+  int is = lua_toboolean(L, -1);
   lua_pop(L, 1);
-  return ok;
+  return is;
+}
+
+int fpg_cdata_integer(lua_State *L, int idx, uint64_t *out) {
+  idx = lua_absindex(L, idx);
+  luaL_checkstack(L, 4, "integer");
+  int sign = is_cdata_of(L, idx, &int64_key) ? -1 : is_cdata_of(L, idx, &uint64_key) ? 1 : 0;
+  if (!sign) return 0;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &cast_key); /* a reference becomes what it refers to */
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &uint64_key);
+  lua_pushvalue(L, idx);
+  lua_call(L, 2, 1);
+  memcpy(out, lua_topointer(L, -1), sizeof *out);
+  lua_pop(L, 1);
+  return sign;
+}
+
+static int cdata_to_int64(lua_State *L, int idx, int64_t *out) {
+  uint64_t v;
+  int sign = fpg_cdata_integer(L, idx, &v);
+  if (!sign || (sign > 0 && v > INT64_MAX)) return 0;
+  *out = (int64_t)v;
+  return 1;
+}
+
+/* Keeps what LuaJIT's ffi gives; without it there is no cdata either. */
+static void keep_ffi(lua_State *L) {
+  static const char code[] =
+      "local ok, ffi = pcall(require, 'ffi')\n"
+      "if ok then return ffi.istype, ffi.cast, ffi.typeof 'int64_t', ffi.typeof 'uint64_t' end";
+  if (strcmp(FPG_ABI, "luajit") != 0) return;
+  if (luaL_loadbuffer(L, code, sizeof code - 1, "=fastpg")) lua_error(L);
+  lua_call(L, 0, 4);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &uint64_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &int64_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cast_key);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &is_type_key);
 }
 
 double fpg_clock(void) {
@@ -302,6 +333,7 @@ void fpg_open_lx(lua_State *L) {
 }
 
 void fpg_open_numbers(lua_State *L) {
+  keep_ffi(L);
   lua_pushcfunction(L, core_float_text);
   lua_setfield(L, -2, "float_text");
 }

@@ -67,6 +67,9 @@ void fpg_push_int64(lua_State *L, int64_t v);
  * and uint64 cdata.  Strings are not converted.  False when it is none of these. */
 int fpg_to_int64(lua_State *L, int idx, int64_t *out);
 
+/* The bits of LuaJIT's int64 (-1 is returned) or uint64 (1) at idx; 0 when it is neither. */
+int fpg_cdata_integer(lua_State *L, int idx, uint64_t *out);
+
 /* Shortest text that reads back as the same double, written as PostgreSQL writes a float8 (or a
  * float4 when `single`): NaN, Infinity, -Infinity, 1e+30, -0.  buf holds at least 32 bytes; returns the length. */
 size_t fpg_float_text(char *buf, double v, int single);

@@ -4,7 +4,9 @@
  *
  * Bytes go into c->buf one value after the other; since it may move while it grows, positions are
  * kept as offsets and turned into pointers at the end.  A Lua string that the server parses is not
- * copied: the caller's stack (or list) anchors it until it is sent.
+ * copied where it stands on the caller's stack, which anchors it until it is sent.  One in a list is:
+ * the list is the user's, and what encodes a later argument may change it.  Only a long one is anchored
+ * instead, in a table of this call.
  *
  *   argv:  [ const char *value × n ][ int length × n ][ int format × n ]
  *
@@ -14,6 +16,7 @@
 #include "conn.h"
 
 #define KEEP_BYTES (1 << 20) /* an arena that grew beyond this is given back after its statement */
+#define COPY_BYTES (1 << 14) /* a string of a list is copied up to this size, else anchored */
 
 static void check_count(lua_State *L, const fpg_stmt *st, int n) {
   if (n == st->nparams) return;
@@ -51,6 +54,17 @@ fpg_ctx fpg_context(lua_State *L, const fpg_conn *c, const fpg_typemap *types, i
       .timezone = fpg_push_timezone(L, c), .no_zone = no_zone, .server = PQserverVersion(c->pg), .types = types};
 }
 
+/* Keeps the string on top until the arguments are sent; `table` is the index of the table for that, nil
+ * until one is needed. */
+static void keep_string(lua_State *L, int table) {
+  if (lua_isnil(L, table)) {
+    lua_newtable(L);
+    lua_replace(L, table);
+  }
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, table, (int)lua_rawlen(L, table) + 1);
+}
+
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first,
                          int n) {
   check_count(L, st, n);
@@ -63,6 +77,8 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   int *lengths = (int *)(void *)(values + n), *formats = lengths + n;
   int no_zone;
   fpg_ctx cx = fpg_context(L, c, st->types, &no_zone);
+  lua_pushnil(L);
+  int kept = lua_gettop(L);
   for (int i = 0; i < n; i++) {
     int idx = first + i;
     if (list) {
@@ -77,6 +93,12 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
       size_t at = buf->len, len = 0;
       const char *direct = NULL;
       formats[i] = fpg_encode_param(L, &cx, st->params[i], idx, buf, &direct, &len);
+      if (direct && list && len <= COPY_BYTES) {
+        fpg_buf_put(L, buf, direct, len);
+        direct = NULL;
+      } else if (direct && list) {
+        keep_string(L, kept);
+      }
       if (!direct) len = buf->len - at;
       if (len > INT32_MAX) fpg_raise(L, "invalid_argument", "$%d: value over 2 GB", i + 1);
       if (!direct) fpg_buf_putc(L, buf, 0); /* libpq finds the end of a text value by strlen */
@@ -95,6 +117,7 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
     if (lengths[i] < 0) lengths[i] = 0;
   put_back(L, &c->buf, buf, anchors, 1);
   put_back(L, &c->argv, argv, anchors, 2);
-  lua_settop(L, top);
+  if (!c->pg) fpg_raise(L, "closed", "the connection was closed while its arguments were encoded");
+  lua_settop(L, top); /* nothing of Lua runs before libpq has taken its copies */
   return (fpg_args){values, lengths, formats};
 }

@@ -30,17 +30,15 @@ void fpg_push_numeric_text(lua_State *L, const char *s, size_t len) {
     fpg_value_raise(L, "invalid_text_representation", "numeric: the text is not a number");
 }
 
-/* LuaJIT's int64 and uint64: "-12LL", "18446744073709551615ULL". */
+/* LuaJIT's int64 and uint64. */
 static int push_cdata(lua_State *L, int idx) {
-  lua_getglobal(L, "tostring");
-  lua_pushvalue(L, idx);
-  lua_call(L, 1, 1);
-  size_t len = 0;
-  const char *s = lua_tolstring(L, -1, &len);
-  while (len && (s[len - 1] == 'L' || s[len - 1] == 'U')) len--;
-  int ok = len && len < lua_rawlen(L, -1) && push_text(L, s, len) == FPG_NUM_OK;
-  lua_remove(L, ok ? -2 : -1);
-  return ok;
+  uint64_t v;
+  char text[24];
+  int sign = fpg_cdata_integer(L, idx, &v);
+  if (!sign) return 0;
+  int len = sign < 0 ? snprintf(text, sizeof text, "%lld", (long long)v)
+                     : snprintf(text, sizeof text, "%llu", (unsigned long long)v);
+  return push_text(L, text, (size_t)len) == FPG_NUM_OK;
 }
 
 int fpg_push_numeric_of(lua_State *L, int idx) {

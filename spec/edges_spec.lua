@@ -101,3 +101,227 @@ UTC | 1975-03-01 12:00:00+00 | 1975-03-01 12:00:00+00
 CET-1CEST,M3.5.0,M10.5.0/3 | 1975-03-01 12:00:00+01 | 1975-03-01 12:00:00+01]], out)
   end)
 end)
+
+describe("code of the user's that runs while arguments are encoded", function()
+  local fastpg = require "fastpg"
+  local db, list, calls
+
+  -- Strings that nothing but the list holds, and what is garbage overwritten.
+  local function text_of(i) return ("value %d "):format(i):rep(20) end
+  local function churn()
+    calls = calls + 1
+    if list then
+      for k in pairs(list) do list[k] = nil end
+    end
+    collectgarbage()
+    for i = 1, 100 do list = list, ("junk %d "):format(i):rep(20) end
+    collectgarbage()
+  end
+
+  setup(function()
+    db = pg.db()
+    db:execute [[
+      create type shaky as enum ('a', 'b');
+      create type holds_shaky as (t text, s shaky, u text);
+      create table takes_shaky (t text, s shaky, u text, l shaky[], c holds_shaky)]]
+    db:set_type_codec("shaky", { encode = function(v)
+      churn()
+      return v
+    end })
+  end)
+  before_each(function() calls = 0 end)
+  teardown(function() db:close() end)
+
+  local sql = "select concat_ws('|', $1::text, $2::shaky, $3::text, $4::int)"
+
+  it("may change the list that fastpg.args stands for", function()
+    for _ = 1, 20 do
+      list = { text_of(1), "a", text_of(3), 4 }
+      -- what is behind the change is NULL: the list has it no more
+      assert.are.equal(text_of(1) .. "|a", db:item(sql, fastpg.args(list, 4)))
+      local big = ("x"):rep(100000)
+      list = { big .. text_of(1), "a" }
+      assert.are.equal(big .. text_of(1) .. "|a", db:item(sql, fastpg.args(list, 4)))
+    end
+    assert.are.equal(40, calls)
+  end)
+
+  it("may change the lists of executemany, of a pipeline and of conditions", function()
+    list = { text_of(1), "a", text_of(3) }
+    assert.are.equal(1, db:executemany("insert into takes_shaky (t, s, u) values (?, ?, ?)", { list }))
+    assert.are.equal(text_of(1), db:item "select t from takes_shaky")
+    list = { text_of(1), "a", text_of(3), 4 }
+    assert.are.same({ text_of(1) .. "|a", n = 1 }, db:pipeline(function(p) p:item(sql, fastpg.args(list, 4)) end))
+    list = { text_of(1), "a" }
+    assert.are.equal(1, #db.t.takes_shaky("t = ? and s = ?", fastpg.args(list, 2)))
+    list = { text_of(1), "a" }
+    assert.are.equal(1, #db.t.takes_shaky{ where = "t = ? and s = ?", args = list })
+    db:execute "truncate takes_shaky"
+  end)
+
+  it("may change records, arrays and composite values", function()
+    list = nil
+    for _, how in ipairs{ "insert", "inserts", "copy" } do
+      local record = { t = text_of(1), s = "a", u = text_of(2), l = { "a", "b" },
+        c = { t = text_of(3), s = "b", u = text_of(4) } }
+      list = record.c
+      if how == "insert" then
+        db.t.takes_shaky:insert(record)
+      else
+        db.t.takes_shaky[how](db.t.takes_shaky, { record })
+      end
+      local row = db:first "delete from takes_shaky returning t, s::text as s, (c).t as ct"
+      assert.are.same({ text_of(1), "a" }, { row.t, row.s })
+      assert.is_true(row.ct == nil or row.ct == text_of(3))
+    end
+    list = { "a", "b", "a" }
+    assert.truthy(db:item("select $1::shaky[]::text", list):find "^{a")
+  end)
+
+  it("may close the connection", function()
+    local own = pg.db()
+    own:set_type_codec("shaky", { encode = function(v)
+      own:close()
+      return v
+    end })
+    for i = 1, 2 do
+      local ok, result = pcall(own.item, own, "select $1::shaky::text", "a")
+      assert.are.equal(i == 1, ok)
+      assert.are.equal(i == 1 and "a" or "closed", ok and result or result.name)
+    end
+  end)
+
+  it("is not the program's own tostring", function()
+    local original = tostring
+    local seen = 0
+    local load = loadstring or load
+    local wide = load(rawget(_G, "jit") and "return 9007199254740993LL" or "return '9007199254740993'")()
+    rawset(_G, "tostring", function(v)
+      if type(v) == type(wide) and v == wide then seen = seen + 1 end
+      return original(v)
+    end)
+    local ok, err = pcall(function()
+      assert.are.equal("9007199254740993", db:item("select ($1::int8)::text", wide))
+      assert.are.equal("9007199254740993", db:item("select ($1::numeric)::text", wide))
+      assert.are.equal(0, fastpg.numeric(wide):cmp "9007199254740993")
+    end)
+    rawset(_G, "tostring", original)
+    assert.is_true(ok, err)
+    assert.are.equal(0, seen)
+  end)
+end)
+
+describe("the field n of a list", function()
+  local fastpg = require "fastpg"
+  local db
+  setup(function()
+    db = pg.db()
+    db:execute "create table counted (id int primary key, ids int[], t text[])"
+  end)
+  teardown(function() db:close() end)
+
+  local function refused(fn, ...)
+    local before = collectgarbage "count"
+    local ok, err = pcall(fn, ...)
+    assert.is_false(ok)
+    assert.are.equal("invalid_argument", err.name)
+    assert.truthy(err.message:find("fastpg.args", 1, true), err.message)
+    assert.truthy(err.message:find("fastpg.array", 1, true), err.message)
+    assert.is_true(collectgarbage "count" - before < 10000)
+  end
+  local function sent(value, cast) return db:item(("select ($1::%s)::text"):format(cast or "int[]"), value) end
+
+  it("is not believed of a list that somebody else made", function()
+    local t = db.t.counted
+    for _, cast in ipairs{ "int[]", "text[]", "numeric[]" } do
+      refused(sent, { n = 5000000 }, cast)
+      refused(sent, { 1, 2, n = 3 }, cast)
+      refused(sent, { { 1 }, { n = 5000000 } }, cast)
+    end
+    local body = fastpg.from_json '{"id": 1, "ids": {"n": 20000000}}'
+    refused(t.insert, t, body)
+    refused(t.inserts, t, { body })
+    refused(t.copy, t, { body })
+    refused(t.update, t, body)
+    refused(db.execute, db, "select ?::int[]", body.ids)
+    refused(db.execute, db, "select :ids::int[]", body)
+    refused(t, { where = "id = ?", args = { n = 1 } })
+    refused(t, { where = "id = any(?)", args = { { n = 100 } } })
+    assert.are.equal(0, #t)
+  end)
+
+  it("counts where fastpg made the list or was told", function()
+    assert.are.equal("{1,NULL}", sent(fastpg.array{ 1, n = 2 }))
+    assert.are.equal("{NULL,NULL}", sent(fastpg.array{ n = 2 }))
+    assert.are.equal("[0:1]={1,NULL}", sent(fastpg.array({ 1, n = 2 }, { lower = { 0 } })))
+    assert.are.equal("{1,NULL}", sent(fastpg.array(setmetatable({ 1, n = 2 }, { __name = "mine" }))))
+    assert.are.equal("{1,NULL}", sent(db:arrays("select 1, null::int")[1]))
+    assert.are.equal("{1,NULL,3}", sent{ 1, nil, 3, n = 3 })
+    assert.are.equal("{1,2}", sent{ 1, 2, n = 2 })
+    assert.are.equal("a", db:item("select $1::text || coalesce($2, '')", fastpg.args({ "a" }, 2)))
+    assert.are.equal(0, #db.t.counted{ where = "id = ? and t = ?", args = fastpg.args({ 1 }, 2) })
+    for _, n in ipairs{ -1, 1.5, 0 / 0, 1 / 0, "2" } do
+      local ok, err = pcall(fastpg.array, { n = n })
+      assert.is_false(ok)
+      assert.are.equal("invalid_argument", err.name)
+      ok, err = pcall(fastpg.args, {}, n)
+      assert.is_false(ok)
+      assert.are.equal("invalid_argument", err.name)
+    end
+  end)
+end)
+
+describe("connections that the server closed while they were idle", function()
+  local fastpg = require "fastpg"
+  local watch
+  setup(function() watch = pg.db() end)
+  teardown(function() watch:close() end)
+
+  local function pids_of(db, n)
+    local txs, pids = {}, {}
+    for i = 1, n do
+      txs[i] = db:begin()
+      pids[i] = txs[i].pid
+    end
+    for i = 1, n do txs[i]:rollback() end
+    return pids
+  end
+  local function kill(pids)
+    watch:execute("select pg_terminate_backend(p) from unnest(?::int[]) p", pids)
+    for _ = 1, 500 do
+      if watch:item("select count(*) from pg_stat_activity where pid = any(?::int[])", pids) == 0 then return end
+      watch:execute "select pg_sleep(0.01)"
+    end
+    error "they live on"
+  end
+
+  it("are not lent again, however many there are and however soon", function()
+    for _, n in ipairs{ 1, 3 } do
+      local db = pg.pool(nil, { max_size = n })
+      for _ = 1, 5 do
+        local pids = pids_of(db, n)
+        kill(pids)
+        for i = 1, n + 1 do assert.are.equal(i, db:item("select ?::int", i)) end
+        kill(pids_of(db, n))
+        db:transaction(function(tx) assert.are.equal(1, tx:item "select 1") end)
+      end
+      db:close()
+    end
+    local single = pg.db()
+    kill{ single.pid }
+    assert.are.equal(1, single:item "select 1")
+    single:close()
+  end)
+
+  it("are told from those that other messages lie on", function()
+    local db = pg.db()
+    local pid = db.pid
+    db:execute "listen words"
+    watch:execute "notify words"
+    assert.are.equal(pid, db.pid)
+    kill{ pid }
+    assert.are.not_equal(pid, db.pid)
+    assert.is_true(fastpg.is((select(2, pcall(db.item, db, "select 1/0"))), "division_by_zero"))
+    db:close()
+  end)
+end)

@@ -10,6 +10,7 @@ local options = require "fastpg.options"
 local arrays = {}
 
 local MAX_DIMENSIONS = 6
+local MAX_LENGTH = 2 ^ 27 -- MaxArraySize of the server
 
 local OPTIONS = options.declare("fastpg.array", {
   lower = options.list_of(options.whole(-2 ^ 31, 2 ^ 31 - 1), "a list of whole numbers, one for each dimension"),
@@ -43,7 +44,16 @@ local function check_dimensions(list, opts)
   end
 end
 
---- Marks a list as an array, and gives it back.
+-- With it the list's own n counts: the program says that it is a list.
+local function check_n(n)
+  if n == nil then return end
+  if type(n) ~= "number" or not (n >= 0 and n <= MAX_LENGTH) or n % 1 ~= 0 then
+    errors.argument("fastpg.array: the list's n is a whole number from 0, got %s", type(n))
+  end
+end
+
+--- Marks a list as an array, and gives it back.  Its field n, as of table.pack, is its length: what is
+--- nil before that is NULL.  (Of a list that is not marked an n beyond the last position is an error.)
 ---@param list table
 ---@param opts { lower: integer[]?, dims: integer? }?  lower bounds per dimension; how many dimensions there are
 ---@return table
@@ -51,9 +61,12 @@ function arrays.array(list, opts)
   if type(list) ~= "table" then errors.argument("fastpg.array: a list expected, got %s", type(list)) end
   opts = options.check(opts, OPTIONS, "fastpg.array")
   check_dimensions(list, opts)
+  check_n(rawget(list, "n"))
   if getmetatable(list) == nil then setmetatable(list, core.array_mt) end
   if opts.lower or opts.dims then
     core.set_array_info(list, { lower = opts.lower, dims = opts.dims or #opts.lower })
+  elseif getmetatable(list) ~= core.array_mt and not core.array_info(list) then
+    core.set_array_info(list, {})
   end
   return list
 end

@@ -612,6 +612,7 @@ function fastpg.timestamptz(...) end
 function fastpg.interval(...) end
 ---@return fastpg.timestamptz
 function fastpg.now() end
+---Marks a list as an array; its n counts from then on.
 ---@generic T: table
 ---@param list T
 ---@param options { lower: integer[]?, dims: integer? }?

@@ -24,7 +24,6 @@ Pool.__index = Pool
 Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
   task.take_cancel, task.put_cancel_back, task.check
 
-local IDLE_CHECK = 1.0 -- looking at the socket costs a system call: only after a while
 local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
 local PING_TIMEOUT = 5
 local LAST_WORDS = 1.0 -- how long those who are woken by `close` may take to see that it is over
@@ -144,10 +143,8 @@ local function healthy(self, conn, deadline)
   if not c:usable() then return false end
   local now = core.clock()
   if too_old(self, conn, now) then return false end
-  local unused = now - conn.used
-  if unused < IDLE_CHECK then return true end
   if not c:alive() then return false end
-  if unused < IDLE_PING then return true end
+  if now - conn.used < IDLE_PING then return true end
   conn.deadline = now + PING_TIMEOUT
   if deadline and deadline < conn.deadline then conn.deadline = deadline end
   local ok = pcall(conn.simple, conn, "")

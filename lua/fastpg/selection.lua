@@ -172,12 +172,7 @@ local function fragment_text(st, cond, args, n)
   local text, npos, names = core.convert(cond.text, n, handle.standard_strings(st))
   local list, given = cond.args, cond.n
   if cond.option_args then
-    list = cond.option_args
-    given = 0
-    for k in next, list do
-      if type(k) == "number" and k > given then given = k end
-    end
-    if not names and type(list.n) == "number" then given = list.n end -- table.pack
+    list, given = statement.option_list(cond.option_args, names)
   elseif names then
     if given == 0 or type(list[given]) ~= "table" then
       errors.argument("where: the fragment has named placeholders (:%s): the last argument is the table of names", names[1])

@@ -84,6 +84,25 @@ function statement.args(list, n)
   return setmetatable({ list = list, n = n or #list }, Args)
 end
 
+--- The list that the option `args` is, and how many arguments that makes.
+---@param given table  a list, one of table.pack, or fastpg.args
+---@param names string[]?  of named placeholders, whose values are in it
+---@return table list, integer n
+function statement.option_list(given, names)
+  if getmetatable(given) == Args then return given.list, given.n end
+  local last = 0
+  for k in next, given do
+    if type(k) == "number" and k > last then last = k end
+  end
+  local n = rawget(given, "n")
+  if names or type(n) ~= "number" then return given, last end
+  if n > last then -- it may come out of somebody's JSON
+    errors.argument("where: args is a list whose n is beyond its last position: write args = fastpg.args(list, n) " ..
+      "(fastpg.array is for a value that is an array)")
+  end
+  return given, n
+end
+
 local function is_args(value)
   return type(value) == "table" and getmetatable(value) == Args
 end
