@@ -116,6 +116,7 @@ describe("code of the user's that runs while arguments are encoded", function()
     collectgarbage()
     local junk = {}
     for i = 1, 100 do junk[i] = ("junk %d "):format(i):rep(20) end
+    assert(#junk == 100)
   end
 
   setup(function()
