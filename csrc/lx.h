@@ -23,6 +23,23 @@ void fpg_push_where(lua_State *L);
 /* Pushes as above, with that place in `where`, and raises.  Returns int so that a caller can say `return fpg_raise(...)`. */
 int fpg_raise(lua_State *L, const char *name, const char *fmt, ...);
 
+/* ---- what users call ----------------------------------------------------------------------- */
+
+/* A method that users call, and the most arguments it takes beside self. */
+typedef struct fpg_method {
+  const char *name;
+  lua_CFunction func;
+  int most;
+} fpg_method;
+
+/* Adds the methods of a list that ends with a NULL name to the table on top of the stack.  A surplus
+ * argument is an error, as everywhere in fastpg (lua/fastpg/surface.lua does the same for Lua's). */
+void fpg_set_methods(lua_State *L, const fpg_method *list);
+
+/* Raises for a name that the object at idx does not have, with the near ones of those that are keys of
+ * the table at `known`.  (Which is near is Lua's to say: core.set_unknown_name.) */
+int fpg_unknown_name(lua_State *L, const char *what, int key, int known);
+
 /* ---- buffers ------------------------------------------------------------------------------ */
 
 /* Bytes that grow, owned by a userdata on the Lua stack: a longjmp never leaks them.  Memory comes
@@ -85,6 +102,8 @@ int fpg_valid_utf8(const char *s, size_t len);
 void fpg_open_lx(lua_State *L);
 /* Adds float_text to the core table. */
 void fpg_open_numbers(lua_State *L);
+/* Adds set_unknown_name to the core table. */
+void fpg_open_surface(lua_State *L);
 
 /* Seconds of a clock that only goes forward. */
 double fpg_clock(void);

@@ -155,16 +155,60 @@ static int method_le(lua_State *L) {
   return 1;
 }
 
+/* ---- concatenation ------------------------------------------------------------------------ */
+
+/* Appends an operand as it prints; 0 where it is neither a value nor a string nor a number. */
+static int append_operand(lua_State *L, int idx, fpg_buf *out) {
+  if (fpg_value_text(L, idx, out)) return 1;
+  if (lua_type(L, idx) != LUA_TSTRING && lua_type(L, idx) != LUA_TNUMBER) return 0;
+  size_t len;
+  lua_pushvalue(L, idx); /* a number at idx stays one */
+  const char *s = lua_tolstring(L, -1, &len);
+  fpg_buf_put(L, out, s, len);
+  lua_pop(L, 1);
+  return 1;
+}
+
+/* a .. b, one of which is a value: as both print.  What is neither text nor a value may know better (a
+ * Table does). */
+static int value_concat(lua_State *L) {
+  lua_settop(L, 2);
+  fpg_buf *b = fpg_buf_new(L);
+  int other = !append_operand(L, 1, b) ? 1 : !append_operand(L, 2, b) ? 2 : 0;
+  if (!other) {
+    lua_pushlstring(L, b->data ? b->data : "", b->len);
+    fpg_buf_free(L, b);
+    return 1;
+  }
+  fpg_buf_free(L, b);
+  if (!luaL_getmetafield(L, other, "__concat"))
+    return fpg_value_raise(L, "invalid_argument", "cannot concatenate %s with %s",
+                           fpg_describe(L, 1), fpg_describe(L, 2));
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  lua_call(L, 2, 1);
+  return 1;
+}
+
 /* ---- metatables --------------------------------------------------------------------------- */
+
+int fpg_value_unknown(lua_State *L, int kind, int known) {
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "__";
+  if (strncmp(key, "__", 2) == 0) return 0;
+  return fpg_unknown_name(L, kinds[kind], 2, known);
+}
 
 /* Upvalues: the table name -> method or number of a field; the class. */
 static int value_index(lua_State *L) {
   int kind = fpg_value_kind(L, 1);
   const fpg_value_class *c = lua_touserdata(L, lua_upvalueindex(2));
   lua_settop(L, 2);
+  lua_pushvalue(L, 2);
   lua_rawget(L, lua_upvalueindex(1));
   if (lua_type(L, -1) == LUA_TNUMBER && kind == c->kind)
     c->field(L, kind, lua_touserdata(L, 1), (int)lua_tointeger(L, -1));
+  else if (lua_isnil(L, -1))
+    return fpg_value_unknown(L, c->kind, lua_upvalueindex(1));
   return 1;
 }
 
@@ -172,39 +216,42 @@ static int value_newindex(lua_State *L) {
   return fpg_value_raise(L, "invalid_argument", "%s cannot be changed", fpg_describe(L, 1));
 }
 
-static const luaL_Reg common_methods[] = {
-    {"cmp", method_cmp}, {"eq", method_eq}, {"lt", method_lt}, {"le", method_le}, {NULL, NULL}};
+static const fpg_method common_methods[] = {
+    {"cmp", method_cmp, 1}, {"eq", method_eq, 1}, {"lt", method_lt, 1}, {"le", method_le, 1}, {NULL, NULL, 0}};
 static const luaL_Reg common_meta[] = {
-    {"__tostring", value_tostring}, {"__eq", value_eq}, {"__lt", value_lt},
-    {"__le", value_le},             {"__newindex", value_newindex}, {NULL, NULL}};
+    {"__concat", value_concat}, {"__newindex", value_newindex}, {NULL, NULL}};
+static const luaL_Reg scalar_meta[] = {
+    {"__tostring", value_tostring}, {"__eq", value_eq}, {"__lt", value_lt}, {"__le", value_le}, {NULL, NULL}};
 
-void fpg_value_metatable(lua_State *L, int kind, const luaL_Reg *meta) {
-  lua_createtable(L, 0, 8);
-  luaL_setfuncs(L, meta, 0);
+/* Pushes a metatable with what all kinds have. */
+static void push_metatable(lua_State *L, int kind) {
+  lua_createtable(L, 0, 16);
+  luaL_setfuncs(L, common_meta, 0);
   lua_pushstring(L, kinds[kind]);
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "__name");
   lua_setfield(L, -2, "__metatable");
   lua_pushinteger(L, kind);
   lua_rawsetp(L, -2, &kind_key);
+}
+
+void fpg_value_metatable(lua_State *L, int kind, const luaL_Reg *meta) {
+  push_metatable(L, kind);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "__index");
+  luaL_setfuncs(L, meta, 0);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &kinds[kind]);
 }
 
 void fpg_value_define(lua_State *L, const fpg_value_class *c) {
-  lua_createtable(L, 0, 16); /* the metatable */
-  luaL_setfuncs(L, common_meta, 0);
+  push_metatable(L, c->kind);
+  luaL_setfuncs(L, scalar_meta, 0);
   luaL_setfuncs(L, fpg_arith_meta, 0);
-  lua_pushstring(L, kinds[c->kind]);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -3, "__name");
-  lua_setfield(L, -2, "__metatable");
-  lua_pushinteger(L, c->kind);
-  lua_rawsetp(L, -2, &kind_key);
 
   lua_createtable(L, 0, 16); /* what __index finds */
-  luaL_setfuncs(L, common_methods, 0);
-  luaL_setfuncs(L, c->methods, 0);
-  if (c->more_methods) luaL_setfuncs(L, c->more_methods, 0);
+  fpg_set_methods(L, common_methods);
+  fpg_set_methods(L, c->methods);
+  if (c->more_methods) fpg_set_methods(L, c->more_methods);
   for (int i = 0; c->fields && c->fields[i]; i++) {
     lua_pushinteger(L, i);
     lua_setfield(L, -2, c->fields[i]);

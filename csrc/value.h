@@ -136,7 +136,7 @@ typedef struct fpg_value_class {
   int kind;
   const char *const *fields; /* names, NULL at the end; the getter gets the position */
   void (*field)(lua_State *L, int kind, const void *v, int i);
-  const luaL_Reg *methods, *more_methods;
+  const fpg_method *methods, *more_methods;
   lua_CFunction constructor;
   const char *constructor_name;
 } fpg_value_class;
@@ -156,7 +156,7 @@ int fpg_time_arith(lua_State *L, int op);
 int fpg_arith_undefined(lua_State *L, int op);
 /* The metamethods of arithmetic. */
 extern const luaL_Reg fpg_arith_meta[];
-extern const luaL_Reg fpg_numeric_math[]; /* methods round, abs */
+extern const fpg_method fpg_numeric_math[]; /* methods round, abs */
 
 /* The constructors, and fastpg.now: lua_CFunctions. */
 int fpg_make_date(lua_State *L);
@@ -168,8 +168,12 @@ int fpg_make_interval(lua_State *L);
 int fpg_now(lua_State *L);
 
 void fpg_open_math(lua_State *L);
-/* Makes the metatable of a kind that has functions of its own for all. */
+/* Makes the metatable of a kind from its __index, which it takes from the stack, and `meta`, beside
+ * what all have. */
 void fpg_value_metatable(lua_State *L, int kind, const luaL_Reg *meta);
+/* What __index gives for a key at 2 that is neither a field nor a key of the table `known`: an error for
+ * a name, nil for keys of other types, and for those of Lua's own kind (__name), which tools ask for. */
+int fpg_value_unknown(lua_State *L, int kind, int known);
 
 void fpg_open_range(lua_State *L);
 void fpg_open_numeric(lua_State *L);

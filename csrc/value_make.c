@@ -300,6 +300,9 @@ static int of_epoch(lua_State *L, int kind, const fpg_tz *zone, fpg_any *out) {
 static int make(lua_State *L, int kind, int n, const fpg_tz *zone) {
   fpg_any v;
   int why = 0, type = lua_type(L, 1);
+  if (n > 1 && type != LUA_TNUMBER)
+    return fpg_value_raise(L, "invalid_argument", "%s: nothing goes behind %s, got %d arguments",
+                           fpg_value_name(kind) + 7, fpg_describe(L, 1), n);
   if (type == LUA_TSTRING) {
     size_t len;
     const char *s = lua_tolstring(L, 1, &len);

@@ -139,7 +139,8 @@ static int value_unm(lua_State *L) {
   return fpg_value_raise(L, "invalid_argument", "- %s is not defined", fpg_describe(L, 1));
 }
 
-const luaL_Reg fpg_numeric_math[] = {{"round", numeric_round}, {"abs", numeric_abs}, {NULL, NULL}};
+const fpg_method fpg_numeric_math[] = {
+    {"round", numeric_round, 1}, {"abs", numeric_abs, 0}, {NULL, NULL, 0}};
 const luaL_Reg fpg_arith_meta[] = {{"__add", value_add}, {"__sub", value_sub}, {"__mul", value_mul},
                                    {"__div", value_div}, {"__mod", value_mod}, {"__pow", value_pow},
                                    {"__unm", value_unm}, {NULL, NULL}};

@@ -90,7 +90,7 @@ static int numeric_tonumber(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg numeric_methods[] = {{"tonumber", numeric_tonumber}, {NULL, NULL}};
+static const fpg_method numeric_methods[] = {{"tonumber", numeric_tonumber, 0}, {NULL, NULL, 0}};
 
 static const fpg_value_class numeric_class = {
     .kind = FPG_V_NUMERIC,

@@ -207,6 +207,7 @@ static int core_multirange(lua_State *L) {
 
 static const char *const range_fields[] = {"lower", "upper", "lower_inc", "upper_inc", "empty", NULL};
 
+/* Upvalue: the table of names, for the error about one that is not among them. */
 static int range_index(lua_State *L) {
   range *r = fpg_value_check(L, 1, FPG_V_RANGE);
   const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
@@ -221,7 +222,7 @@ static int range_index(lua_State *L) {
     case 2: lua_pushboolean(L, r->flags & FPG_RANGE_LOWER_INC); return 1;
     case 3: lua_pushboolean(L, r->flags & FPG_RANGE_UPPER_INC); return 1;
     case 4: lua_pushboolean(L, r->flags & FPG_RANGE_EMPTY); return 1;
-    default: return 0;
+    default: return fpg_value_unknown(L, FPG_V_RANGE, lua_upvalueindex(1));
   }
 }
 
@@ -271,19 +272,19 @@ static int multirange_ranges(lua_State *L) {
   return 1;
 }
 
+/* Upvalue: the methods. */
 static int multirange_index(lua_State *L) {
   fpg_value_check(L, 1, FPG_V_MULTIRANGE);
+  lua_settop(L, 2);
   if (lua_type(L, 2) == LUA_TNUMBER) {
     fpg_getuservalue(L, 1);
     lua_pushvalue(L, 2);
     lua_rawget(L, -2);
     return 1;
   }
-  if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "ranges") == 0) {
-    lua_pushcfunction(L, multirange_ranges);
-    return 1;
-  }
-  return 0;
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(1));
+  return lua_isnil(L, -1) ? fpg_value_unknown(L, FPG_V_MULTIRANGE, lua_upvalueindex(1)) : 1;
 }
 
 static int multirange_len(lua_State *L) {
@@ -300,23 +301,27 @@ static int ranges_tostring(lua_State *L) {
   return 1;
 }
 
-static int ranges_newindex(lua_State *L) {
-  return fpg_value_raise(L, "invalid_argument", "%s cannot be changed", fpg_describe(L, 1));
-}
-
 static const luaL_Reg range_meta[] = {
-    {"__index", range_index},         {"__eq", range_eq}, {"__tostring", ranges_tostring},
-    {"__newindex", ranges_newindex}, {NULL, NULL},
+    {"__eq", range_eq}, {"__tostring", ranges_tostring}, {NULL, NULL},
 };
 
 static const luaL_Reg multirange_meta[] = {
-    {"__index", multirange_index}, {"__eq", multirange_eq},
-    {"__len", multirange_len},     {"__tostring", ranges_tostring},
-    {"__newindex", ranges_newindex}, {NULL, NULL},
+    {"__eq", multirange_eq}, {"__len", multirange_len}, {"__tostring", ranges_tostring}, {NULL, NULL},
 };
 
+static const fpg_method multirange_methods[] = {{"ranges", multirange_ranges, 0}, {NULL, NULL, 0}};
+
 void fpg_open_range(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; range_fields[i]; i++) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, range_fields[i]);
+  }
+  lua_pushcclosure(L, range_index, 1);
   fpg_value_metatable(L, FPG_V_RANGE, range_meta);
+  lua_newtable(L);
+  fpg_set_methods(L, multirange_methods);
+  lua_pushcclosure(L, multirange_index, 1);
   fpg_value_metatable(L, FPG_V_MULTIRANGE, multirange_meta);
   lua_pushcfunction(L, core_range);
   lua_setfield(L, -2, "range");

@@ -294,7 +294,7 @@ static int time_epoch(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg time_methods[] = {{"epoch", time_epoch}, {NULL, NULL}};
+static const fpg_method time_methods[] = {{"epoch", time_epoch, 0}, {NULL, NULL, 0}};
 
 static const fpg_value_class classes[] = {
     {FPG_V_DATE, date_fields, date_field, time_methods, NULL, fpg_make_date, "date"},

@@ -24,6 +24,7 @@ local query = require "fastpg.query"
 local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
+local surface = require "fastpg.surface"
 local Table = require "fastpg.table"
 local task = require "fastpg.task"
 local transaction = require "fastpg.transaction"
@@ -172,6 +173,6 @@ function claim.claim_one(self, opts, fn)
   end)
 end
 
-Table.methods.claim, Table.methods.claim_one = claim.claim, claim.claim_one
+Table.extend({ claim = claim.claim, claim_one = claim.claim_one }, { claim = surface.ANY, claim_one = 2 })
 
 return claim

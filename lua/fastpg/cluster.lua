@@ -14,8 +14,9 @@
 -- a value) or "-" (failed). A server of root's runs as `postgres`, else `nobody`.
 
 local core = require "fastpg.core"
-local options = require "fastpg.options"
 local errors = require "fastpg.errors"
+local options = require "fastpg.options"
+local surface = require "fastpg.surface"
 
 local cluster = {}
 
@@ -239,7 +240,12 @@ local function answer(supervisor)
 end
 
 local methods = {}
-local mt = { __index = methods, __name = "fastpg.Cluster" }
+local mt = { __name = "fastpg.Cluster" }
+mt.__index = function(_, name)
+  local method = methods[name]
+  if method == nil and name ~= "pid" and surface.is_name(name) then surface.unknown("a cluster", name, methods) end
+  return method
+end
 
 -- A database made by a cluster keeps it: cluster.start():connect() is not collected under it.
 local kept = setmetatable({}, { __mode = "k" })
@@ -313,7 +319,7 @@ function methods.close(pg)
   end
 end
 
-errors.check_self(methods, mt, "a cluster", "pg")
+surface.methods(methods, { connect = 1, create_pool = 2, stop = 1, start = 0, restart = 1, close = 0 }, mt, "a cluster", "pg")
 
 function mt.__tostring(pg)
   if pg.supervisor:closed() then return "Cluster (closed)" end

@@ -17,6 +17,7 @@ local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
 local options = require "fastpg.options"
 local rows = require "fastpg.rows"
+local surface = require "fastpg.surface"
 local Table = require "fastpg.table"
 
 -- ---- which columns, which format ------------------------------------------------------------
@@ -248,8 +249,11 @@ end
 ---@param opts { columns: string[]?, format: "text"|"binary"? }?  columns: which ones, by default those that any
 --- row of a list has, those of the first row of an iterator
 ---@return integer
-function Table.methods.copy(self, source, opts)
+local function copy_rows(self, source, opts, ...)
   local st = Table.check_self(self, "copy")
+  local n = select("#", ...)
+  -- `t:copy(other:each())`: what a generic for takes, the iterator with what closes it
+  if n > 0 and not (n == 2 and opts == nil and rawequal(source, (select(2, ...)))) then surface.surplus("copy", 2, n + 2) end
   opts = options.check(opts, OPTIONS, "copy")
   local callable = copy.is_callable(source)
   if not callable and type(source) ~= "table" then
@@ -262,5 +266,7 @@ function Table.methods.copy(self, source, opts)
   if #names == 0 then errors.argument("copy: the rows have no columns: use inserts for rows of defaults") end
   return st.db:on_connection(run, scan, names, next_row, callable, opts.format)
 end
+
+Table.extend({ copy = copy_rows }, { copy = surface.ANY })
 
 return Table

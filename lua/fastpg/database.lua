@@ -15,6 +15,7 @@ local options = require "fastpg.options"
 local Route = require "fastpg.route"
 local statement = require "fastpg.statement"
 local suggest = require "fastpg.suggest"
+local surface = require "fastpg.surface"
 local transaction = require "fastpg.transaction"
 local wait = require "fastpg.wait"
 
@@ -155,8 +156,10 @@ for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "s
   end
 end
 
-errors.check_names(errors.check_self(queue, Pipeline, "a pipeline", "p"), "a pipeline")
-Pipeline.__index = queue
+local ANY = surface.ANY
+
+surface.methods(queue, { q = ANY, first = ANY, item = ANY, execute = ANY }, Pipeline, "a pipeline", "p")
+Pipeline.__index = surface.names(queue, "a pipeline")
 
 local function run_pipeline(conn, target, p)
   local results = {}
@@ -193,8 +196,10 @@ end
 for _, name in ipairs{ "each", "execute" } do
   prepared[name] = function(self, ...) return methods[name](self.route, self.sql, ...) end
 end
-errors.check_names(errors.check_self(prepared, Prepared, "a prepared statement", "statement"), "a prepared statement")
-Prepared.__index = prepared
+surface.methods(prepared, {
+  q = ANY, first = ANY, qone = ANY, item = ANY, fetchval = ANY, arrays = ANY, each = ANY, execute = ANY,
+}, Prepared, "a prepared statement", "statement")
+Prepared.__index = surface.names(prepared, "a prepared statement")
 Prepared.__call = function(self, ...) return self.route:query(fetch.rows, self.sql, ...) end
 Prepared.__tostring = function(self) return self.sql end
 
@@ -310,7 +315,7 @@ metatable.__index = function(self, key)
   if method ~= nil then return method end
   local property = properties[key]
   if property then return property(self[ROUTE]) end
-  if type(key) == "string" then
+  if surface.is_name(key) then
     errors.raise("invalid_argument", ('a database has no method "%s"%s (tables are db.t.%s)')
       :format(key, suggest.phrase(key, known), key))
   end
@@ -339,11 +344,16 @@ metatable.__close = function(self)
 end
 
 for name, method in pairs(methods) do
-  facade[name] = function(self, ...)
-    if getmetatable(self) ~= metatable then errors.misused("a database", "db", name, self) end
-    return method(self[ROUTE], ...)
-  end
+  facade[name] = function(self, ...) return method(self[ROUTE], ...) end
 end
+surface.methods(facade, {
+  connect = 2, close = 1, stats = 0, execute = ANY, executemany = 2, each = ANY, pipeline = 1, prepare = 1,
+  transaction = 2, begin = 1, commit = 0, rollback = 0, acquire = 1, advisory_lock = 2, timeout = 2,
+  set_type_codec = 2, ping = 0, parameter = 1,
+  table = 2, tables = 1, views = 1, table_names = 1, view_names = 1, has = 2, columns_info = 2, pk_cols = 2, refresh = 0,
+  link_classes = 1, set_classes = 1, get_tables = 1, table2glb = 2, create = 2, create_from_schema = 3, create_mod = 2,
+  copy_from = 2, copy_to = 2, listen = 2, unlisten = 2, notify = 2, poll = 1, notifications = 2,
+}, metatable, "a database", "db")
 
 -- Most statements come this way: straight to the route.
 for name, how in pairs(FETCHES) do

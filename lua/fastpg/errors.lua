@@ -7,7 +7,6 @@
 -- stack frame that is not fastpg's, whatever the depth of the call inside.
 
 local core = require "fastpg.core"
-local suggest = require "fastpg.suggest"
 
 local errors = {}
 
@@ -62,33 +61,6 @@ end
 ---@param variable string  what the manual calls one: "db"
 function errors.misused(what, variable, name, self)
   errors.argument("%s: %s expected as self, got %s (call it as %s:%s)", name, what, type(self), variable, name)
-end
-
-local function checked(method, metatable, what, variable, name)
-  return function(self, ...)
-    if getmetatable(self) ~= metatable then errors.misused(what, variable, name, self) end
-    return method(self, ...)
-  end
-end
-
---- Lets each method make sure that it has its object.
----@param methods table<string, function>
----@param metatable table  of the objects
----@param what string  "a query"
----@param variable string  "q"
-function errors.check_self(methods, metatable, what, variable)
-  for name, method in pairs(methods) do methods[name] = checked(method, metatable, what, variable, name) end
-  return methods
-end
-
---- Lets a name that is no method say so.
-function errors.check_names(methods, what)
-  return setmetatable(methods, {
-    __index = function(_, name)
-      if type(name) ~= "string" then return nil end
-      errors.argument('%s has no method "%s"%s', what, name, suggest.phrase(name, methods))
-    end,
-  })
 end
 
 -- ---- kinds ----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ local catalog = require "fastpg.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
+local surface = require "fastpg.surface"
 
 local handle = {}
 
@@ -125,6 +126,7 @@ Column.__tostring = function(column)
 end
 Column.__concat = function(a, b) return tostring(a) .. tostring(b) end
 Column.__eq = function(a, b) return tostring(a) == tostring(b) end
+Column.__index = surface.names({}, "a column")
 
 --- A column of the table, whether there is one or not: the server judges.
 function handle.column(st, name)
@@ -147,7 +149,7 @@ local function identity(st)
 end
 
 function columns_methods.has(self, what)
-  if type(self) ~= "table" or not self[STATE] then errors.misused("the columns of a Table", "t.c", "has", self) end
+  if type(self) ~= "table" or not rawget(self, STATE) then errors.misused("the columns of a Table", "t.c", "has", self) end
   local st = self[STATE]
   local column = handle.column_of(what)
   if column and column.state ~= st and identity(column.state) ~= identity(st) then return false end
@@ -155,12 +157,16 @@ function columns_methods.has(self, what)
   return type(name) == "string" and handle.resolve(st).index[name] ~= nil
 end
 
+surface.methods(columns_methods, { has = 1 }, false)
+
 local Columns = { __name = "fastpg.columns" }
 Columns.__index = function(self, name)
-  if type(name) ~= "string" then return nil end
-  return columns_methods[name] or handle.column(self[STATE], name)
+  if type(name) == "string" then return columns_methods[name] or handle.column(self[STATE], name) end
+  if name == STATE then return nil end
+  errors.argument("t.c: the name of a column expected, got %s (t.c() lists them)", type(name))
 end
-Columns.__call = function(self, ...)
+
+local function all_or_one(self, ...)
   local st = self[STATE]
   if select("#", ...) > 0 then
     local name = ...
@@ -171,6 +177,7 @@ Columns.__call = function(self, ...)
   for i, col in ipairs(handle.resolve(st).columns) do list[i] = handle.column(st, col.name) end
   return list
 end
+Columns.__call = surface.methods({ c = all_or_one }, { c = 1 }, false).c
 Columns.__tostring = function(self)
   return table.concat(handle.resolve(self[STATE]).shape.columns, ", ")
 end

@@ -1,6 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
 -- fastpg: PostgreSQL for Lua.  This file only gathers what the modules offer.
+--
+-- The module's table is empty: every name is looked up in `names`, so that one that is not there is an
+-- error (`fastpg.Null` is no NULL) and nothing is overwritten.
 
 require "fastpg.load"
 
@@ -17,6 +20,7 @@ local placeholders = require "fastpg.placeholders"
 local pretty = require "fastpg.pretty"
 local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
+local surface = require "fastpg.surface"
 local task = require "fastpg.task"
 local typenames = require "fastpg.typenames"
 local wait = require "fastpg.wait"
@@ -24,78 +28,82 @@ require "fastpg.write"
 require "fastpg.claim"
 require "fastpg.copyrows"
 
-local fastpg = {
+local ANY = surface.ANY
+
+local names = {
   _VERSION = "fastpg scm",
   null = core.null,
-  NotFoundError = errors.NotFoundError,
-  is = errors.is,
-  try = errors.try,
-  guard = errors.guard,
-  args = statement.args,
-  set_loop = wait.set_default,
-  loop_info = wait.info,
-  spawn = task.spawn,
-  gather = task.gather,
-  sleep = task.sleep,
-  step = task.step,
-  run = task.run,
-  conv_placeholders = placeholders.conv,
-  sql = core.sql,
-  quote_ident = core.quote_ident,
-  quote_literal = core.quote_literal,
-  class = class.new,
-  class_source = codegen.class_source,
-  all_classes = linking.all_classes,
-  col_def = ddl.col_def,
-  lua_type = typenames.lua_type,
-  html = pretty.html,
-  columns = pretty.columns,
-  values = pretty.values,
-  db_of = rows.db_of,
-  to_json = core.to_json,
-  from_json = core.from_json,
-  json_text = core.json_text,
   json_null = core.json_null,
   array_mt = core.array_mt,
-  array = arrays.array,
-  lower_bounds = arrays.lower_bounds,
-  numeric = core.numeric,
-  date = core.date,
-  time = core.time,
-  timetz = core.timetz,
-  timestamp = core.timestamp,
-  timestamptz = core.timestamptz,
-  interval = core.interval,
-  now = core.now,
-  range = core.range,
-  multirange = core.multirange,
+  NotFoundError = errors.NotFoundError,
 }
 
---- Opens one connection.
----@param target string|table|nil  a conninfo string or URI, a table of keywords and options; nil: libpq's environment
----@param extra table?  more options
----@return fastpg.database
-function fastpg.connect(target, extra)
-  return Database.connect(target, extra)
-end
-
---- Makes a pool of connections.
----@type fun(target?: string|table, extra?: table): fastpg.database
-fastpg.create_pool = Database.create_pool
-
---- A database that is not connected yet: db:connect(...) does it later.
----@type fun(): fastpg.database
-fastpg.database = Database.new
-
---- Starts a private PostgreSQL server.
-function fastpg.cluster(options)
-  return require("fastpg.cluster").start(options)
-end
-
---- The URI of a conninfo table, without its password.
-fastpg.uri = conninfo.uri
+-- Each function and how many arguments it takes at most.
+local functions = {
+  is = { errors.is, 2 },
+  try = { errors.try, ANY },
+  guard = { errors.guard, ANY },
+  args = { statement.args, 2 },
+  set_loop = { wait.set_default, 1 },
+  loop_info = { wait.info, 0 },
+  spawn = { task.spawn, ANY },
+  gather = { task.gather, ANY },
+  sleep = { task.sleep, 1 },
+  step = { task.step, 2 },
+  run = { task.run, ANY },
+  conv_placeholders = { placeholders.conv, 2 },
+  sql = { core.sql, 1 },
+  quote_ident = { core.quote_ident, 1 },
+  quote_literal = { core.quote_literal, 1 },
+  class = { class.new, 3 },
+  class_source = { codegen.class_source, 1 },
+  all_classes = { linking.all_classes, 2 },
+  col_def = { ddl.col_def, 4 },
+  lua_type = { typenames.lua_type, 1 },
+  html = { pretty.html, 1 },
+  columns = { pretty.columns, 1 },
+  values = { pretty.values, 1 },
+  db_of = { rows.db_of, 1 },
+  to_json = { core.to_json, 1 },
+  from_json = { core.from_json, 1 },
+  json_text = { core.json_text, 1 },
+  array = { arrays.array, 2 },
+  lower_bounds = { arrays.lower_bounds, 1 },
+  numeric = { core.numeric, 1 },
+  date = { core.date, 3 },
+  time = { core.time, 3 },
+  timetz = { core.timetz, 4 },
+  timestamp = { core.timestamp, 6 },
+  timestamptz = { core.timestamptz, 7 },
+  interval = { core.interval, 1 },
+  now = { core.now, 1 },
+  range = { core.range, 3 },
+  multirange = { core.multirange, 1 },
+  connect = { Database.connect, 2 },
+  create_pool = { Database.create_pool, 2 },
+  database = { Database.new, 0 },
+  cluster = { function(options) return require("fastpg.cluster").start(options) end, 1 },
+  uri = { conninfo.uri, 1 },
+}
+for name, fn in pairs(functions) do names[name] = surface.limited("fastpg." .. name, fn[2], fn[1]) end
 
 -- fastpg.on_error(err, traceback), when it is set: told of the error of a task that nobody waits for.
-task.hooks = fastpg
+local function set(_, name, value)
+  if name ~= "on_error" then errors.argument("fastpg takes no assignment but that of on_error, got %s", tostring(name)) end
+  if value ~= nil and type(value) ~= "function" then
+    errors.argument("fastpg.on_error: a function expected, got %s", type(value))
+  end
+  task.hooks.on_error = value
+end
 
-return fastpg
+local function unknown(_, name)
+  if name == "on_error" then return task.hooks.on_error end
+  if surface.is_name(name) then surface.unknown("fastpg", name, names) end
+end
+
+return setmetatable({}, {
+  __name = "fastpg",
+  __index = setmetatable(names, { __index = unknown }),
+  __newindex = set,
+  __pairs = function() return next, names, nil end,
+})

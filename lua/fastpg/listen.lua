@@ -17,7 +17,9 @@
 local core = require "fastpg.core"
 local Connection = require "fastpg.connection"
 local errors = require "fastpg.errors"
+local options = require "fastpg.options"
 local statement = require "fastpg.statement"
+local surface = require "fastpg.surface"
 local task = require "fastpg.task"
 local wait = require "fastpg.wait"
 
@@ -480,10 +482,19 @@ Subscription.__call = function(subscription)
   return nil
 end
 Subscription.__close = close
-Subscription.__index = errors.check_self({
+local subscription_methods = {
   --- Ends it, where the loop was left early.
   close = close,
-}, Subscription, "what db:notifications gave", "notifications")
+}
+surface.methods(subscription_methods, { close = 0 }, Subscription, "what db:notifications gave", "notifications")
+local FIELDS = options.set("listener", "entry") -- where nil
+Subscription.__index = function(_, name)
+  local method = subscription_methods[name]
+  if method == nil and not FIELDS[name] and surface.is_name(name) then
+    surface.unknown("what db:notifications gave", name, subscription_methods)
+  end
+  return method
+end
 
 --- An iterator over the channel's notifications, which listens before it returns: `for n in
 --- db:notifications(channel, timeout)`.  Nothing for that many seconds ends it.

@@ -352,10 +352,12 @@ function Database:set_type_codec(name, codec) end
 ---@param schema string?
 ---@return fastpg.table
 function Database:table(name, schema) end
+---@param schema string?  the search_path
 ---@return fastpg.table[]
-function Database:tables() end
+function Database:tables(schema) end
+---@param schema string?  the search_path
 ---@return fastpg.table[]
-function Database:views() end
+function Database:views(schema) end
 ---@param schema string?
 ---@return string[]
 function Database:table_names(schema) end
@@ -363,8 +365,9 @@ function Database:table_names(schema) end
 ---@return string[]
 function Database:view_names(schema) end
 ---@param what string|fastpg.table
+---@param schema string?
 ---@return boolean
-function Database:has(what) end
+function Database:has(what, schema) end
 ---@param t string|fastpg.table
 ---@param schema string?
 ---@return table

@@ -89,17 +89,15 @@ local function names_of(getter)
   return cat and cat:list(getter[DB], getter[VIEWS]) or {}
 end
 
-local function list(getter)
-  if not getter[DB].catalog then errors.raise("closed", "the database is not connected") end
-  local tables = {}
-  for i, name in ipairs(names_of(getter)) do tables[i] = handle_of(getter[DB], name, nil, getter[VIEWS]) end
-  return tables
-end
-
---- All tables, or all views.
+--- All tables, or all views, of a schema (default: the search_path).
 ---@param db table  a route
-function names.list(db, views)
-  return list{ [DB] = db, [VIEWS] = views }
+---@param views boolean
+---@param schema string?
+function names.list(db, views, schema)
+  if not db.catalog then errors.raise("closed", "the database is not connected") end
+  local tables = {}
+  for i, name in ipairs(db.catalog:list(db, views, schema)) do tables[i] = handle_of(db, name, schema, views) end
+  return tables
 end
 
 local function several(getter, keys, n)
@@ -117,7 +115,7 @@ Getter.__index = function(getter, key)
 end
 Getter.__call = function(getter, ...)
   local n = select("#", ...)
-  if n == 0 then return list(getter) end
+  if n == 0 then return names.list(getter[DB], getter[VIEWS]) end
   return (table.unpack or unpack)(several(getter, { ... }, n), 1, n)
 end
 Getter.__newindex = function(getter, key)
@@ -153,13 +151,24 @@ local function connected(db)
   return db.catalog
 end
 
-local function relation(db, what, t, schema)
-  local st = core.table_state(t)
-  if st then return handle.resolve(st) end
-  if type(t) ~= "string" then errors.argument("%s: a table's name expected, got %s", what, type(t)) end
+local function check_schema(what, schema)
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("%s: the name of a schema expected, got %s", what, type(schema))
   end
+end
+
+-- A name and its schema, or the state of a Table, which has one.
+local function check_place(what, t, schema)
+  local st = core.table_state(t)
+  check_schema(what, schema)
+  if st and schema ~= nil then errors.argument("%s: a Table has its schema: give a name with a schema, or the Table", what) end
+  if not st and type(t) ~= "string" then errors.argument("%s: a name or a Table expected, got %s", what, type(t)) end
+  return st
+end
+
+local function relation(db, what, t, schema)
+  local st = check_place(what, t, schema)
+  if st then return handle.resolve(st) end
   return connected(db):relation(db, t, schema) or db.catalog:missing(db, t, schema)
 end
 
@@ -171,25 +180,28 @@ function names.extend(methods, properties)
   --- A table by name, in the search_path or a schema.
   function methods.table(self, name, schema) return names.table_of(self, name, schema, false) end
 
-  --- The tables (partitioned and foreign ones too), as a list sorted by name.
-  function methods.tables(self) return names.list(self, false) end
-  --- The views (materialized ones too).
-  function methods.views(self) return names.list(self, true) end
+  --- The tables (partitioned and foreign ones too) and the views (materialized ones too) of a schema or the
+  --- search_path, as a list sorted by name; a schema that there is not has none.
+  for name, views in pairs{ tables = false, views = true } do
+    methods[name] = function(self, schema)
+      check_schema(name, schema)
+      return names.list(self, views, schema)
+    end
+  end
 
+  --- Their names.
   for name, views in pairs{ table_names = false, view_names = true } do
     methods[name] = function(self, schema)
-      if schema ~= nil and type(schema) ~= "string" then
-        errors.argument("%s: the name of a schema expected, got %s", name, type(schema))
-      end
+      check_schema(name, schema)
       return connected(self):list(self, views, schema)
     end
   end
 
-  --- Whether there is a table or view of that name (or whether the Table still exists).
-  function methods.has(self, what)
-    local st = core.table_state(what)
-    if not st and type(what) ~= "string" then errors.argument("has: a name or a Table expected, got %s", type(what)) end
-    local name, schema = what, nil
+  --- Whether there is a table or view of that name, in the search_path or a schema (or whether the Table still
+  --- exists).
+  function methods.has(self, what, schema)
+    local st = check_place("has", what, schema)
+    local name = what
     if st then name, schema = st.name, st.schema end
     return connected(self):relation(self, name, schema) ~= nil
   end

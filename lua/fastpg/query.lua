@@ -10,6 +10,7 @@ local handle = require "fastpg.handle"
 local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
+local surface = require "fastpg.surface"
 
 local fetch = statement.fetch
 
@@ -249,8 +250,11 @@ function methods.explain(self)
   return table.concat(lines, "\n")
 end
 
-errors.check_names(errors.check_self(methods, Query, "a query", "q"), "a query")
-Query.__index = methods
+surface.methods(methods, {
+  where = surface.ANY, select = surface.ANY, order_by = surface.ANY, limit = 1, offset = 1, first = 0, one = 0, all = 0, count = 0,
+  each = 1, exists = 0, update = 1, delete = 0, explain = 0,
+}, Query, "a query", "q")
+Query.__index = surface.names(methods, "a query")
 Query.__call = methods.all
 Query.__newindex = function(_, key)
   errors.argument("a query can't be assigned to (%s): its methods give a new one", tostring(key))

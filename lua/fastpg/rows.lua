@@ -15,6 +15,7 @@
 local errors = require "fastpg.errors"
 local pretty = require "fastpg.pretty"
 local suggest = require "fastpg.suggest"
+local surface = require "fastpg.surface"
 
 local rows = {}
 
@@ -77,22 +78,43 @@ function rows.metatable(shape, options)
   }
 end
 
+local function shape_of_list(list, name)
+  local mt = getmetatable(list)
+  if type(mt) ~= "table" or not mt.shape then errors.misused("a list of rows", "rows", name, list) end
+  return mt.shape
+end
+
 local list_methods = {
   --- An HTML table of the rows, everything escaped.
-  html = function(list) return pretty.html(list) end,
+  html = function(list)
+    shape_of_list(list, "html")
+    return pretty.html(list)
+  end,
   --- The names of the columns, in order.
   columns = function(list)
-    local mt = getmetatable(list)
-    if type(mt) ~= "table" or not mt.shape then errors.misused("a list of rows", "rows", "columns", list) end
     local names = {}
-    for i, name in ipairs(mt.shape.columns) do names[i] = name end
+    for i, name in ipairs(shape_of_list(list, "columns").columns) do names[i] = name end
     return names
   end,
 }
+surface.methods(list_methods, { html = 0, columns = 0 }, false)
+
+-- A column's name belongs to one of the rows, not to their list.
+local function unknown_in_list(list, key)
+  local hint
+  if getmetatable(list).shape.index[key] then hint = (": write rows[1].%s, or db:first for one row"):format(key) end
+  surface.unknown("a list of rows", key, list_methods, hint)
+end
+
+local function index_list(list, key)
+  local method = list_methods[key]
+  if method == nil and surface.is_name(key) then unknown_in_list(list, key) end
+  return method
+end
 
 --- Makes the metatable of a list of rows.
 function rows.list_metatable(shape)
-  return { __name = "fastpg.rows", __index = list_methods, __tostring = pretty.list, shape = shape }
+  return { __name = "fastpg.rows", __index = index_list, __tostring = pretty.list, shape = shape }
 end
 
 --- The metatable of the rows of a statement: without a class, or as a class.

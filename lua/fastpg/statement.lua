@@ -9,6 +9,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local placeholders = require "fastpg.placeholders"
 local rows = require "fastpg.rows"
+local surface = require "fastpg.surface"
 
 local statement = {}
 
@@ -211,7 +212,8 @@ end
 local function arrays_metatable(shape)
   local columns = {}
   for i, name in ipairs(shape.columns) do columns[i] = name end
-  return { __name = "fastpg.arrays", __jsontype = "array", __index = { columns = columns } }
+  return { __name = "fastpg.arrays", __jsontype = "array",
+    __index = surface.names({ columns = columns }, "a list of rows") }
 end
 
 --- Rows as positional lists.

@@ -9,8 +9,10 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local options = require "fastpg.options"
 local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
+local surface = require "fastpg.surface"
 local turn = require "fastpg.turn"
 local wait = require "fastpg.wait"
 
@@ -204,10 +206,19 @@ Stream.__close = function(self)
   if wait.can_finish() then return close(self) end
   abandon(self)
 end
-Stream.__index = errors.check_self({
+local methods = {
   --- Ends the reading; a no-op when it has ended.
   close = close,
-}, Stream, "what db:each gave", "rows")
+}
+surface.methods(methods, { close = 0 }, Stream, "what db:each gave", "rows")
+local FIELDS = options.set("source", "owner", "release", "sentinel") -- where nil
+Stream.__index = function(_, name)
+  local method = methods[name]
+  if method == nil and not FIELDS[name] and surface.is_name(name) then
+    surface.unknown("what db:each gave", name, methods)
+  end
+  return method
+end
 
 Stream.__gc = abandon
 

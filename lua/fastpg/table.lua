@@ -16,6 +16,7 @@ local query = require "fastpg.query"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
 local suggest = require "fastpg.suggest"
+local surface = require "fastpg.surface"
 local wait = require "fastpg.wait"
 
 local fetch = statement.fetch
@@ -25,6 +26,13 @@ local Table = {}
 local methods = {}
 local properties = {}
 Table.methods, Table.properties = methods, properties
+
+--- Adds methods of another file; each makes sure of self by check_self.
+---@param more table<string, function>
+---@param most table<string, integer>  how many arguments each takes (fastpg.surface)
+function Table.extend(more, most)
+  for name, method in pairs(surface.methods(more, most, false)) do methods[name] = method end
+end
 
 local metatable = core.table_metatable
 
@@ -354,5 +362,11 @@ function methods.drop(self, opts)
   local rel = handle.resolve(st)
   st.db:simple(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
 end
+
+local ANY = surface.ANY
+surface.methods(methods, {
+  get = 1, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY,
+  limit = 1, offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1,
+}, false)
 
 return Table

@@ -17,6 +17,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local step = require "fastpg.wait.step"
 local stepper = require "fastpg.stepper"
+local surface = require "fastpg.surface"
 local wait = require "fastpg.wait"
 
 local task = {}
@@ -232,7 +233,7 @@ local function default_on_error(err, traceback)
   io.stderr:write("fastpg: error in a task: ", tostring(err), "\n", traceback or "", "\n")
 end
 
-task.hooks = {} -- where on_error is looked for: the module's table
+task.hooks = {} -- on_error, as the user set it (fastpg.on_error)
 
 --- Tells of an error that nothing else would tell of.
 function task.report(err, traceback)
@@ -349,7 +350,7 @@ function methods.cancel(t)
   if t.co then t.host.wake(t.co) end
 end
 
-errors.check_names(errors.check_self(methods, Task, "a task", "task"), "a task")
+surface.names(surface.methods(methods, { wait = 0, cancel = 0 }, Task, "a task", "task"), "a task")
 local fields = { error = true, co = true, group = true, results = true, traceback = true }
 Task.__index = function(_, name)
   if fields[name] then return nil end

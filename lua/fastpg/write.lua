@@ -14,11 +14,12 @@ local options = require "fastpg.options"
 local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
+local surface = require "fastpg.surface"
 local Table = require "fastpg.table"
 local transaction = require "fastpg.transaction"
 
 local fetch = statement.fetch
-local methods = Table.methods
+local methods = {}
 local check_self = Table.check_self
 
 -- ---- arguments ------------------------------------------------------------------------------
@@ -282,5 +283,9 @@ function methods.upserts(self, list, overrides, opts)
     item.missing = function() raise_hidden(st, record, overrides, conflict) end
   end)
 end
+
+Table.extend(methods, {
+  insert = 3, update = 3, upsert = 3, delete = 1, delete_where = surface.ANY, inserts = 3, updates = 2, upserts = 3,
+})
 
 return Table

@@ -329,7 +329,7 @@ end)
 
 add("an error that nobody waits for goes to on_error and stops nobody", function(t)
   local fastpg, told = t.fastpg, {}
-  local before = rawget(fastpg, "on_error")
+  local before = fastpg.on_error
   fastpg.on_error = function(err, traceback) told[#told + 1] = { err, traceback } end
   local db = t:pool(2)
   fastpg.spawn(function() db:q "select 1/0" end)
@@ -347,7 +347,7 @@ end)
 
 add("an error that somebody waits for later is not told twice", function(t)
   local fastpg, told = t.fastpg, 0
-  local before = rawget(fastpg, "on_error")
+  local before = fastpg.on_error
   fastpg.on_error = function() told = told + 1 end
   local task = fastpg.spawn(function() error({}, 0) end)
   local ok = pcall(task.wait, task)
@@ -1302,7 +1302,7 @@ add("a function of a notification may query, and may fail", function(t)
   local fastpg = t.fastpg
   local db = t:pool(3)
   local channel, got, told = "b" .. math.random(1e9), {}, 0
-  local before = rawget(fastpg, "on_error")
+  local before = fastpg.on_error
   fastpg.on_error = function() told = told + 1 end
   db:listen(channel, function(n)
     if n.payload == "bad" then error "bad" end
