@@ -33,16 +33,12 @@ local function read(path)
   return text
 end
 
--- What the Lua side uses among its own files.
-local INTERNAL = { bind = true, bound_connection = true, checkin = true, checkout = true, connection = true,
-  finish_use = true, iterate = true, lend = true, on_connection = true, open_stream = true, own = true, run = true,
-  run_list = true }
 
 -- The public names that a text does not have, in this form.
 local function missing(names, text, form)
   local list = {}
   for name in pairs(names) do
-    if not INTERNAL[name] and not text:find(form:format(name) .. "%f[^%w_]") then list[#list + 1] = name end
+    if not text:find(form:format(name) .. "%f[^%w_]") then list[#list + 1] = name end
   end
   table.sort(list)
   return list

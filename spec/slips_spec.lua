@@ -46,3 +46,21 @@ describe("a slip", function()
     end)
   end
 end)
+
+describe("tables of a schema", function()
+  it("are listed and asked for by it", function()
+    local db = pg.db()
+    db:execute "create schema elsewhere; create table elsewhere.thing (id int); create view elsewhere.seen as select 1 as a"
+    assert.equal('"elsewhere"."thing"', tostring(db:tables("elsewhere")[1]))
+    assert.equal('"elsewhere"."seen"', tostring(db:views("elsewhere")[1]))
+    assert.same({}, db:tables "nope")
+    assert.same({}, db:views "nope")
+    assert.same({ true, false, false, true }, { db:has("thing", "elsewhere"), db:has("thing", "public"), db:has("thing", "nope"),
+      db:has(db:table("thing", "elsewhere")) })
+    assert.is_false(pcall(db.has, db, db:table("thing", "elsewhere"), "elsewhere"))
+    assert.is_false(pcall(db.columns_info, db, db:table("thing", "elsewhere"), "elsewhere"))
+    assert.is_false(pcall(db.tables, db, 1))
+    db:execute "drop schema elsewhere cascade"
+    db:close()
+  end)
+end)

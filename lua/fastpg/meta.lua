@@ -445,7 +445,9 @@ function Database:table2glb(name, namespace) end
 ---@operator pow(number|fastpg.numeric): fastpg.numeric
 ---@operator unm: fastpg.numeric
 ---@field tonumber fun(self: fastpg.numeric): number
+---@operator concat(any): string
 ---@field round fun(self: fastpg.numeric, n: integer?): fastpg.numeric
+---@field abs fun(self: fastpg.numeric): fastpg.numeric
 ---@field cmp fun(self: fastpg.numeric, x: any): integer
 ---@field eq fun(self: fastpg.numeric, x: any): boolean
 ---@field lt fun(self: fastpg.numeric, x: any): boolean
@@ -461,6 +463,11 @@ function Database:table2glb(name, namespace) end
 ---@field usec integer
 ---@field offset integer  seconds east of UTC
 ---@field epoch fun(self: fastpg.datetime): number
+---@field cmp fun(self: fastpg.datetime, x: any): integer
+---@field eq fun(self: fastpg.datetime, x: any): boolean
+---@field lt fun(self: fastpg.datetime, x: any): boolean
+---@field le fun(self: fastpg.datetime, x: any): boolean
+---@operator concat(any): string
 
 -- What fastpg.lua_type names, and with it the modules of db:create_mod.
 ---@class fastpg.date: fastpg.datetime
@@ -477,6 +484,7 @@ function Database:table2glb(name, namespace) end
 ---@field empty boolean
 
 ---@class fastpg.multirange: { [integer]: fastpg.range }
+---@field ranges fun(self: fastpg.multirange): fastpg.range[]
 
 ---@class fastpg.interval
 ---@field months integer

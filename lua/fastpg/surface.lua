@@ -105,5 +105,6 @@ function surface.names(names, what, hint)
 end
 
 core.set_unknown_name(surface.unknown)
+surface.methods(core.Error.__index, { is = 1 }, false)
 
 return surface

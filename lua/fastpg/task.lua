@@ -285,13 +285,13 @@ local Unfinished = { __close = function(unfinished)
   if t.host == step then step.wake(t.co) end -- which finds that it is dead, and waits for it no longer
 end }
 
-local function body(t)
+local function body(t, fn, args)
   local co = coroutine.running()
   t.co = co
   by_thread[co], t.group = t, wait.group()
   local function call()
     task.check()
-    return t.fn(unpack(t.args, 1, t.args.n))
+    return fn(unpack(args, 1, args.n))
   end
   local function handler(err)
     t.traceback = debug.traceback("", 2):sub(2)
@@ -307,9 +307,10 @@ function task.spawn(fn, ...)
   if type(fn) ~= "function" then errors.argument("fastpg.spawn: a function expected, got %s", type(fn)) end
   local host = wait.host("fastpg.spawn")
   local t = setmetatable({
-    fn = fn, args = pack(...), host = host, done = false, seen = false, canceled = false, cancels = 0, waiters = {},
+    host = host, done = false, seen = false, canceled = false, cancels = 0, waiters = {},
   }, Task)
-  host.spawn(function() body(t) end)
+  local args = pack(...)
+  host.spawn(function() body(t, fn, args) end)
   return t
 end
 
