@@ -121,7 +121,7 @@ describe("the surface", function()
     objects = {
       fastpg = fastpg, db = db, t = t, ["t.c"] = t.c, q = t:where("id = ?", 1), rows = t(), ["db:arrays"] = db:arrays "select 1 as a",
       prepared = db:prepare "select 1", pipeline = pipeline, stream = (tx:each "select 1"),
-      notifications = (db:notifications("surface", 0.01)), task = fastpg.spawn(function() end), cluster = pg.cluster(),
+      notifications = (db:notifications("surface", 0.01)), task = fastpg.spawn(function() end), cluster = fastpg.cluster(),
       error = select(2, pcall(db.q, db, "select 1/0")), numeric = fastpg.numeric "1.5", date = fastpg.date "2024-01-02",
       time = fastpg.time "10:00", timetz = fastpg.timetz "10:00+01", timestamp = fastpg.timestamp "2024-01-02",
       timestamptz = fastpg.now(), interval = fastpg.interval "1 day", range = fastpg.range(1, 2),
@@ -130,6 +130,7 @@ describe("the surface", function()
   end)
   teardown(function()
     objects.task:wait()
+    objects.cluster:close()
     objects.notifications:close()
     tx:rollback()
     db:execute "drop table surface"
