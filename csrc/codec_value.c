@@ -145,7 +145,7 @@ static int bad_table(lua_State *L, const fpg_ctx *cx, int idx, int kind, int why
                            ? "hour, min, sec, …"
                            : "year, month, day, hour, …";
   return fpg_bad_value(L, cx, idx,
-                       why == FPG_FIELDS_RANGE ? lua_pushfstring(L, "%s in range", type)
+                       why == FPG_FIELDS_RANGE || why <= FPG_OFFSET_RANGE ? lua_pushfstring(L, "%s in range", type)
                                                : lua_pushfstring(L, "%s (%s)", type, fields));
 }
 

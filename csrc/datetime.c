@@ -262,7 +262,7 @@ static int take_fraction(cursor *c, int *usec) {
 }
 
 static int take_ymd(cursor *c, fpg_fields *f) {
-  f->year = take_num(c, 4, 7);
+  f->year = take_num(c, 4, 17);
   if (f->year < 0 || !take(c, '-')) return 0;
   f->month = (int)take_num(c, 1, 2);
   if (f->month < 0 || !take(c, '-')) return 0;
@@ -306,7 +306,7 @@ static int take_offset(cursor *c, int32_t *offset) {
     if (m < 0 || s < 0) return 0;
   }
   int64_t o = h * 3600 + m * 60 + s;
-  if (m > 59 || s > 59 || o >= FPG_OFFSET_END) return -1;
+  if (m > 59 || s > 59 || o >= FPG_OFFSET_END) return -2;
   *offset = (int32_t)(negative ? -o : o);
   return 1;
 }

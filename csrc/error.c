@@ -122,6 +122,12 @@ static void add_names(lua_State *L, const sqlstate *list, size_t n, const char *
   lua_setfield(L, -2, field);
 }
 
+/* core.sqlstate_of(name) -> the SQLSTATE whose condition has that name, or nil */
+static int core_sqlstate_of(lua_State *L) {
+  lua_pushstring(L, fpg_sqlstate_of(luaL_checkstring(L, 1)));
+  return 1;
+}
+
 /* core.where() -> where the user's code called into fastpg: "script.lua:12", or nil */
 static int core_where(lua_State *L) {
   fpg_push_where(L);
@@ -133,6 +139,8 @@ void fpg_open_error(lua_State *L) {
   add_names(L, sqlclasses, COUNT(sqlclasses), "sqlclasses");
   luaL_getmetatable(L, FPG_ERROR_MT);
   lua_setfield(L, -2, "Error");
+  lua_pushcfunction(L, core_sqlstate_of);
+  lua_setfield(L, -2, "sqlstate_of");
   lua_pushcfunction(L, core_where);
   lua_setfield(L, -2, "where");
 }

@@ -16,12 +16,40 @@
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
+typedef struct {
+  const char *code, *name;
+} condition;
+
+static const condition conditions[] = {
+#define FPG_SQLSTATE(code, name) {code, name},
+#define FPG_SQLCLASS(code, name)
+#include "sqlstates.def"
+#undef FPG_SQLSTATE
+#undef FPG_SQLCLASS
+};
+
+/* Of a name that two classes have, the error's, never the warning's.  A protocol_violation of ours is a
+ * value that can't be read, which says nothing of the connection: the server's own means that. */
+const char *fpg_sqlstate_of(const char *name) {
+  if (strcmp(name, "protocol_violation") == 0) return NULL;
+  if (strcmp(name, "invalid_json") == 0) name = "invalid_text_representation";
+  for (size_t i = 0; i < sizeof conditions / sizeof conditions[0]; i++)
+    if (strncmp(conditions[i].code, "03", 2) >= 0 && strcmp(conditions[i].name, name) == 0)
+      return conditions[i].code;
+  return NULL;
+}
+
 static void push_verror(lua_State *L, const char *name, const char *fmt, va_list ap) {
   lua_createtable(L, 0, 4);
   lua_pushstring(L, name);
   lua_setfield(L, -2, "name");
   lua_pushvfstring(L, fmt, ap);
   lua_setfield(L, -2, "message");
+  const char *code = fpg_sqlstate_of(name);
+  if (code) {
+    lua_pushstring(L, code);
+    lua_setfield(L, -2, "sqlstate");
+  }
   luaL_setmetatable(L, FPG_ERROR_MT);
 }
 

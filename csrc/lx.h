@@ -12,9 +12,12 @@
 
 #define FPG_ERROR_MT "fastpg.Error"
 
-/* Pushes a new error object { name =, message = }; the message is formatted as by
- * lua_pushfstring (%s %d %f %p %c %%). */
+/* Pushes a new error object { name =, message = }, with the sqlstate of a name that PostgreSQL has; the
+ * message is formatted as by lua_pushfstring (%s %d %f %p %c %%). */
 void fpg_push_error(lua_State *L, const char *name, const char *fmt, ...);
+
+/* The SQLSTATE whose condition has that name ("division_by_zero"), or NULL. */
+const char *fpg_sqlstate_of(const char *name);
 
 /* Pushes where the user's code called into fastpg, "script.lua:12": the first Lua function on the
  * stack whose source does not begin with own_source of the error metatable; else nil. */

@@ -84,7 +84,14 @@ int64_t fpg_clock_to_instant(int64_t clock, const fpg_tz *zone);
 /* A time value (date .. interval) made of what is at idx: another time value (as by a cast), text,
  * a table of fields.  `zone` is for what names no offset itself.  On success 1 and the value is in
  * *out; 0: not that kind of thing; else one of: */
-enum { FPG_FIELDS_RANGE = -1, FPG_FIELDS_UNKNOWN = -2, FPG_FIELDS_MISSING = -3, FPG_TEXT_BAD = -4 };
+enum {
+  FPG_FIELDS_RANGE = -1,
+  FPG_FIELDS_UNKNOWN = -2,
+  FPG_FIELDS_MISSING = -3,
+  FPG_TEXT_BAD = -4,
+  FPG_OFFSET_RANGE = -5,
+  FPG_INTERVAL_RANGE = -6, /* of text: the server has a condition of its own for it */
+};
 typedef union fpg_any {
   fpg_date date;
   fpg_time time;

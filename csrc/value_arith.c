@@ -229,7 +229,7 @@ int fpg_now(lua_State *L) {
       return fpg_value_raise(L, "invalid_argument", "now: the name of a time zone expected, got %s",
                              fpg_describe(L, 1));
     zone = fpg_zone(L, lua_tostring(L, 1));
-    if (!zone) return fpg_value_raise(L, "invalid_argument", "now: no such time zone");
+    if (!zone) return fpg_value_raise(L, "invalid_parameter_value", "now: no such time zone");
   }
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);

@@ -52,7 +52,9 @@ int fpg_time_of_text(const char *s, size_t len, int kind, const fpg_tz *zone, fp
   case FPG_V_TIMESTAMPTZ: ok = tstz_of_text(s, len, zone, out); break;
   default: ok = fpg_interval_parse(s, len, &out->interval); break;
   }
-  return ok == 1 ? 1 : ok == 0 ? FPG_TEXT_BAD : FPG_FIELDS_RANGE;
+  if (ok == 1 || ok == 0) return ok ? 1 : FPG_TEXT_BAD;
+  if (ok == -2) return FPG_OFFSET_RANGE;
+  return kind == FPG_V_INTERVAL ? FPG_INTERVAL_RANGE : FPG_FIELDS_RANGE;
 }
 
 /* ---- fields ------------------------------------------------------------------------------- */
@@ -231,19 +233,7 @@ int fpg_time_of_table(lua_State *L, int idx, int kind, const fpg_tz *zone, fpg_a
   return parts_make(&p, kind, zone, out);
 }
 
-int fpg_time_coerce(lua_State *L, int idx, int kind) {
-  fpg_any v;
-  size_t len;
-  if (lua_type(L, idx) != LUA_TSTRING) return 0;
-  const char *s = lua_tolstring(L, idx, &len);
-  if (fpg_time_of_text(s, len, kind, NULL, &v) != 1)
-    return fpg_value_raise(L, "invalid_datetime_format", "%s: the text cannot be read",
-                           fpg_value_name(kind) + 7);
-  fpg_push_any(L, kind, &v);
-  return 1;
-}
-
-/* ---- constructors ------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------- */
 
 static int raise_why(lua_State *L, int kind, int why) {
   const char *type = fpg_value_name(kind) + 7; /* without "fastpg." */
@@ -252,6 +242,10 @@ static int raise_why(lua_State *L, int kind, int why) {
     return fpg_value_raise(L, "invalid_datetime_format", "%s: the text cannot be read", type);
   case FPG_FIELDS_RANGE:
     return fpg_value_raise(L, "datetime_field_overflow", "%s out of range", type);
+  case FPG_INTERVAL_RANGE:
+    return fpg_value_raise(L, "interval_field_overflow", "interval out of range");
+  case FPG_OFFSET_RANGE:
+    return fpg_value_raise(L, "invalid_time_zone_displacement_value", "%s: offset out of range", type);
   case FPG_FIELDS_UNKNOWN:
     return fpg_value_raise(L, "invalid_argument", "%s: unknown field; known are %s", type,
                            kind == FPG_V_INTERVAL
@@ -267,6 +261,19 @@ static int raise_why(lua_State *L, int kind, int why) {
                            type, fpg_describe(L, 1));
   }
 }
+
+int fpg_time_coerce(lua_State *L, int idx, int kind) {
+  fpg_any v;
+  size_t len;
+  if (lua_type(L, idx) != LUA_TSTRING) return 0;
+  const char *s = lua_tolstring(L, idx, &len);
+  int why = fpg_time_of_text(s, len, kind, NULL, &v);
+  if (why != 1) return raise_why(L, kind, why);
+  fpg_push_any(L, kind, &v);
+  return 1;
+}
+
+/* ---- constructors ------------------------------------------------------------------------- */
 
 /* Fields first..last of the arguments from 1 on. */
 static int of_numbers(lua_State *L, int kind, int first, int n, const fpg_tz *zone, fpg_any *out) {
@@ -337,7 +344,7 @@ int fpg_make_timestamptz(lua_State *L) {
   while (n > 1 && lua_isnil(L, n)) n--;
   if (n > 1 && lua_type(L, n) == LUA_TSTRING) {
     zone = fpg_zone(L, lua_tostring(L, n));
-    if (!zone) return fpg_value_raise(L, "invalid_argument", "timestamptz: no such time zone");
+    if (!zone) return fpg_value_raise(L, "invalid_parameter_value", "timestamptz: no such time zone");
     n--;
   }
   return make(L, FPG_V_TIMESTAMPTZ, n, zone);

@@ -101,24 +101,34 @@ void fpg_push_multirange(lua_State *L) {
   lua_settop(L, base);
 }
 
-static int bad_range(lua_State *L, const char *what) {
-  return fpg_raise(L, "invalid_argument", "fastpg.range: %s", what);
+static int bad_range(lua_State *L, const char *name, const char *what) {
+  return fpg_raise(L, name, "fastpg.range: %s", what);
 }
 
-/* From text: the bounds stay text, the range's own type is not known. */
-static int range_of_text(lua_State *L) {
-  size_t len;
-  const char *s = lua_tolstring(L, 1, &len), *p = s, *end = s + len;
-  fpg_buf *word = fpg_buf_new(L);
-  int flags = 0;
-  if (strcmp(s, "empty") == 0) {
+static const char *skip_blanks(const char *p, const char *end) {
+  while (p < end && (*p == ' ' || (*p >= '\t' && *p <= '\r'))) p++;
+  return p;
+}
+
+static int is_empty_word(const char *p, const char *end) {
+  static const char word[] = "empty";
+  for (size_t i = 0; i < sizeof word - 1; i++)
+    if (p + i >= end || (p[i] | 0x20) != word[i]) return 0;
+  return 1;
+}
+
+/* Reads one range at *at, as range_in does, and leaves *at behind it: pushes its bounds and gives its
+ * flags; -1, with nothing pushed, where there is none. */
+static int read_range(lua_State *L, const char **at, const char *end, fpg_buf *word) {
+  const char *p = *at;
+  int flags = 0, top = lua_gettop(L);
+  if (is_empty_word(p, end)) {
+    *at = p + 5;
     lua_pushnil(L);
     lua_pushnil(L);
-    lua_pushvalue(L, 1);
-    fpg_push_range(L, FPG_RANGE_EMPTY);
-    return 1;
+    return FPG_RANGE_EMPTY;
   }
-  if (len < 3 || (*p != '[' && *p != '(')) return bad_range(L, "text such as [1,10) or empty expected");
+  if (p >= end || (*p != '[' && *p != '(')) return -1;
   if (*p++ == '[') flags |= FPG_RANGE_LOWER_INC;
   for (int upper = 0; upper < 2; upper++) {
     if (fpg_buf_unquote(L, word, &p, end, ",)]"))
@@ -127,14 +137,66 @@ static int range_of_text(lua_State *L) {
       lua_pushnil(L);
       flags |= upper ? FPG_RANGE_UPPER_INF : FPG_RANGE_LOWER_INF;
     }
-    if (p >= end || (upper ? p + 1 != end || *p == ',' : *p != ','))
-      return bad_range(L, "text such as [1,10) or empty expected");
+    if (p >= end || (*p == ',') == upper) {
+      lua_settop(L, top);
+      return -1;
+    }
     if (upper && *p == ']') flags |= FPG_RANGE_UPPER_INC;
     p++;
   }
-  lua_pushvalue(L, 1);
+  if (flags & FPG_RANGE_LOWER_INF) flags &= ~FPG_RANGE_LOWER_INC;
+  if (flags & FPG_RANGE_UPPER_INF) flags &= ~FPG_RANGE_UPPER_INC;
+  *at = p;
+  return flags;
+}
+
+/* From text: the bounds stay text, the range's own type is not known. */
+static int range_of_text(lua_State *L) {
+  size_t len;
+  const char *s = lua_tolstring(L, 1, &len), *end = s + len, *p = skip_blanks(s, end), *start = p;
+  int flags = read_range(L, &p, end, fpg_buf_new(L));
+  if (flags < 0 || skip_blanks(p, end) != end)
+    return bad_range(L, "invalid_text_representation", "text such as [1,10) or empty expected");
+  if (flags & FPG_RANGE_EMPTY) lua_pushliteral(L, "empty");
+  else lua_pushlstring(L, start, (size_t)(p - start));
   fpg_push_range(L, flags);
   return 1;
+}
+
+/* Bounds of one kind can be told apart: numbers of every sort are one, dates and timestamps another.  A
+ * string may be the text of anything: 0. */
+static int bound_kind(lua_State *L, int idx) {
+  int64_t i;
+  int kind = fpg_value_kind(L, idx);
+  if (kind == FPG_V_TIMESTAMP || kind == FPG_V_TIMESTAMPTZ) return FPG_V_DATE;
+  if (!kind && (lua_type(L, idx) == LUA_TNUMBER || fpg_to_int64(L, idx, &i))) return FPG_V_NUMERIC;
+  return kind;
+}
+
+/* Whether the two bounds, at 1 and 2, are in the wrong order, as far as that can be said here. */
+static int is_backwards(lua_State *L, int kind) {
+  if (kind == FPG_V_NUMERIC) {
+    for (int i = 1; i <= 2; i++) {
+      if (fpg_value_kind(L, i)) lua_pushvalue(L, i);
+      else if (!fpg_push_numeric_of(L, i)) return 0;
+    }
+    int order = fpg_num_cmp(lua_touserdata(L, -2), lua_touserdata(L, -1));
+    lua_pop(L, 2);
+    return order > 0;
+  }
+  return fpg_value_kind(L, 1) == fpg_value_kind(L, 2) && kind < FPG_V_RANGE &&
+         fpg_time_cmp(fpg_value_kind(L, 1), lua_touserdata(L, 1), lua_touserdata(L, 2)) > 0;
+}
+
+static void check_bounds(lua_State *L) {
+  int lower = bound_kind(L, 1), upper = bound_kind(L, 2);
+  if (!lower || !upper) return;
+  if (lower != upper) {
+    const char *a = fpg_describe(L, 1), *b = fpg_describe(L, 2);
+    fpg_raise(L, "invalid_argument", "fastpg.range: two bounds of one kind expected, got %s and %s", a, b);
+  }
+  if (is_backwards(L, lower))
+    bad_range(L, "data_exception", "the lower bound is beyond the upper one");
 }
 
 static int is_none(lua_State *L, int idx) {
@@ -145,11 +207,12 @@ static int is_none(lua_State *L, int idx) {
 /* core.range(text) or core.range(lower, upper, "[)"): nil for a bound that is left out */
 static int core_range(lua_State *L) {
   if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TSTRING) return range_of_text(L);
-  if (lua_gettop(L) < 2) return bad_range(L, "text, or two bounds expected");
+  if (lua_gettop(L) < 2) return bad_range(L, "invalid_argument", "text, or two bounds expected");
   const char *bounds = lua_isnoneornil(L, 3) ? "[)" : lua_tostring(L, 3);
   if (!bounds || strlen(bounds) != 2 || !strchr("[(", bounds[0]) || !strchr("])", bounds[1]))
-    return bad_range(L, "the third argument is \"[)\", \"[]\", \"()\" or \"(]\"");
+    return bad_range(L, "syntax_error", "the third argument is \"[)\", \"[]\", \"()\" or \"(]\"");
   lua_settop(L, 2);
+  check_bounds(L);
   int flags = (is_none(L, 1)         ? FPG_RANGE_LOWER_INF
                : bounds[0] == '['    ? FPG_RANGE_LOWER_INC
                                      : 0) |
@@ -172,15 +235,48 @@ static int core_range(lua_State *L) {
   return 1;
 }
 
+/* Appends the ranges of the text to the list at `list`; 0 where it is none of a multirange. */
+static int read_ranges(lua_State *L, int list, const char *p, const char *end) {
+  fpg_buf *word = fpg_buf_new(L);
+  p = skip_blanks(p, end);
+  if (p >= end || *p++ != '{') return 0;
+  p = skip_blanks(p, end);
+  for (int i = 1; p < end && *p != '}'; i++) {
+    const char *start = p;
+    int flags = read_range(L, &p, end, word);
+    if (flags < 0) return 0;
+    lua_pushlstring(L, start, (size_t)(p - start));
+    fpg_push_range(L, flags);
+    lua_rawseti(L, list, i);
+    p = skip_blanks(p, end);
+    if (p < end && *p == ',') {
+      p = skip_blanks(p + 1, end);
+      if (p < end && *p == '}') return 0;
+    } else if (p < end && *p != '}') {
+      return 0;
+    }
+  }
+  return p < end && skip_blanks(p + 1, end) == end;
+}
+
+/* The text stays what is sent: the server puts ranges in order and joins them. */
+static int multirange_of_text(lua_State *L) {
+  size_t len;
+  const char *s = lua_tolstring(L, 1, &len);
+  lua_newtable(L);
+  int list = lua_gettop(L);
+  if (!read_ranges(L, list, s, s + len))
+    return fpg_raise(L, "invalid_text_representation", "fastpg.multirange: text such as {[1,3),[7,9)} expected");
+  lua_settop(L, list);
+  lua_pushvalue(L, 1);
+  fpg_push_multirange(L);
+  return 1;
+}
+
 /* core.multirange{ range, … } or core.multirange(text) */
 static int core_multirange(lua_State *L) {
   fpg_buf *text;
-  if (lua_type(L, 1) == LUA_TSTRING) {
-    lua_newtable(L);
-    lua_pushvalue(L, 1);
-    fpg_push_multirange(L); /* the ranges stay unread: the server knows the type */
-    return 1;
-  }
+  if (lua_type(L, 1) == LUA_TSTRING) return multirange_of_text(L);
   if (lua_type(L, 1) != LUA_TTABLE)
     return fpg_raise(L, "invalid_argument", "fastpg.multirange: a list of ranges expected, got %s",
                      fpg_describe(L, 1));

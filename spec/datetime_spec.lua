@@ -37,11 +37,11 @@ describe("fastpg.date", function()
 
   it("refuses what no calendar has", function()
     for _, s in ipairs { "2023-02-29", "1900-02-29", "2024-13-01", "2024-00-01", "2024-01-32", "0000-01-01",
-      "4714-11-23 BC", "5874898-01-01" } do
+      "4714-11-23 BC", "5874898-01-01", "99999999-01-01" } do
       assert.equal("datetime_field_overflow", fails(core.date, s).name)
     end
     for _, s in ipairs { "", "x", "2024", "2024-01", "24-01-01", "2024-01-01x", "2024-01-01 10:00", "infinityx",
-      "2024-01-01 BCE", "99999999-01-01" } do
+      "2024-01-01 BCE" } do
       assert.equal("invalid_datetime_format", fails(core.date, s).name)
     end
   end)
@@ -105,7 +105,7 @@ describe("fastpg.time and timetz", function()
     for _, s in ipairs { "", "10", "10:0", "10:00:", "10:00:00+01" } do
       assert.equal("invalid_datetime_format", fails(core.time, s).name)
     end
-    assert.equal("datetime_field_overflow", fails(core.timetz, "10:00+16").name)
+    assert.equal("invalid_time_zone_displacement_value", fails(core.timetz, "10:00+16").name)
   end)
 
   it("have fields and are made of them", function()
@@ -195,8 +195,8 @@ describe("fastpg.timestamptz", function()
     assert.equal("infinity", tostring(tstz "infinity"))
     assert.equal("infinity", tostring(tstz(math.huge)))
     assert.equal("0044-03-15 12:00:00+00 BC", tostring(tstz "0044-03-15 12:00:00+00 BC"))
-    assert.equal("invalid_argument", fails(tstz, "2024-02-29", "Nowhere/Town").name)
-    assert.equal("invalid_argument", fails(tstz, "2024-02-29", "../../etc/passwd").name)
+    assert.equal("invalid_parameter_value", fails(tstz, "2024-02-29", "Nowhere/Town").name)
+    assert.equal("invalid_parameter_value", fails(tstz, "2024-02-29", "../../etc/passwd").name)
   end)
 
   it("knows the zones' history and future", function()
@@ -249,7 +249,7 @@ describe("fastpg.interval", function()
     end
     for _, s in ipairs { "2147483648 days", "9999999999 months", "99999999999999999999 sec", "10:60:00",
       "2562047788:00:54.775808" } do
-      assert.equal("datetime_field_overflow", fails(core.interval, s).name)
+      assert.equal("interval_field_overflow", fails(core.interval, s).name)
     end
   end)
 
@@ -383,7 +383,7 @@ describe("arithmetic of dates and times", function()
     assert.equal(0, now.offset)
     assert.is_true(core.now() >= now)
     assert.equal(20700, core.now "Asia/Kathmandu".offset)
-    assert.equal("invalid_argument", fails(core.now, "Nowhere").name)
+    assert.equal("invalid_parameter_value", fails(core.now, "Nowhere").name)
   end)
 end)
 

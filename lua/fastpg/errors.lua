@@ -17,12 +17,12 @@ local Error = core.Error
 Error.own_source = debug.getinfo(1, "S").source:gsub("errors%.lua$", "")
 
 --- Makes an error object.
----@param name string  "invalid_argument", "not_found", … or a SQLSTATE's name
+---@param name string  "invalid_argument", "not_found", … or a SQLSTATE's name, which brings the SQLSTATE
 ---@param message string
 ---@param fields? table  further fields of the object
 ---@return table
 function errors.new(name, message, fields)
-  local err = { name = name, message = message }
+  local err = { name = name, message = message, sqlstate = core.sqlstate_of(name) }
   if fields then
     for k, v in pairs(fields) do err[k] = v end
   end
@@ -89,7 +89,7 @@ function errors.is(err, what)
   if groups[what] then return groups[what](err) end
   local code = err.sqlstate
   if not code then return false end
-  return code == what or code:sub(1, 2) == what or core.sqlclasses[code:sub(1, 2)] == what
+  return code == what or core.sqlstates[code] == what or code:sub(1, 2) == what or core.sqlclasses[code:sub(1, 2)] == what
 end
 
 local function pack(...) return { n = select("#", ...), ... } end

@@ -62,13 +62,12 @@ end
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
 local function commit_now(conn)
   if conn.c:transaction_status() == "idle" then
-    errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own",
-      { sqlstate = "25P01" })
+    errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own")
   end
   conn:arm()
   if conn:simple("COMMIT") == "ROLLBACK" then
     errors.raise("in_failed_sql_transaction",
-      "the transaction was rolled back at its end, because a statement in it had failed", { sqlstate = "25P02" })
+      "the transaction was rolled back at its end, because a statement in it had failed")
   end
   conn.in_transaction = false
   held.forget(conn)
@@ -197,8 +196,7 @@ function transaction.begin(db, opts)
   local conn = db:bound_connection()
   if conn then
     if conn.in_transaction then
-      errors.raise("active_sql_transaction", "begin: a transaction is open here: db:transaction nests",
-        { sqlstate = "25001" })
+      errors.raise("active_sql_transaction", "begin: a transaction is open here: db:transaction nests")
     end
     turn.run(conn, function()
       conn:arm()
