@@ -125,6 +125,11 @@ soak: ## writers behind a proxy where everything goes wrong: SECONDS=60, LOOP=lu
 	@$(MAKE) build
 	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" $(if $(in_nginx),tools/nginx_lua.sh,$(LUA)) tools/soak.lua "$(or $(SECONDS),60)" "$(or $(LOOP),luv)" $(SEED)
 
+regress: ## SQL=directory (or files): each statement by every way, beside psql; WAYS="q each", SETUP=files, LUA=luajit
+	@tools/deps.sh build run server $(LUA)
+	@$(MAKE) build
+	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" SQL="$(SQL)" WAYS="$(WAYS)" SETUP="$(SETUP)" $(LUA) tools/regress.lua
+
 bench: ## client CPU per query: raw libpq, asyncpg and fastpg side by side
 	@if [ -x bench/run.sh ]; then bench/run.sh; else echo "make bench: there is no bench/run.sh yet"; exit 1; fi
 
@@ -202,5 +207,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-24s%s\n' "$$a" "$$b"; done
 
-.PHONY: all build deps env demo test test-all asan valgrind soak bench bench-nginx fuzz fuzz-seeds nginx lint fmt generated \
+.PHONY: all build deps env demo test test-all asan valgrind soak regress bench bench-nginx fuzz fuzz-seeds nginx lint fmt generated \
   check-generated install uninstall luarocks luarocks-install dist clean help

@@ -13,6 +13,8 @@
  *   inner  the verb of the statement within EXPLAIN, PREPARE, DECLARE, COPY ( ), CREATE ... AS
  *   first, last  where it stands in the text, without its semicolon
  *
+ *   next_statement(sql, from, standard_strings) -> position behind the end of one, what ended it
+ *
  * A ; ends a statement but in brackets (CREATE RULE) and in the body of a function, between
  * BEGIN ATOMIC and an END right behind a semicolon.  Texts that are no SQL give something; the
  * server refuses such a text whole, before it runs any of it.
@@ -364,6 +366,37 @@ static int text_statements(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"statements", text_statements}, {NULL, NULL}};
+/* next_statement(sql, from, standard_strings) -> position, ";" or "\\" or nil
+ *
+ * For who reads a script of psql's: where the statement ends that begins at byte `from` (from 1): at
+ * its semicolon, at a backslash outside of strings, or with the text.  The position is behind that. */
+static int text_next_statement(lua_State *L) {
+  size_t len;
+  const char *sql = luaL_checklstring(L, 1, &len);
+  int64_t from = 0;
+  if (!fpg_to_int64(L, 2, &from) || from < 1 || (uint64_t)from > len + 1)
+    return fpg_raise(L, "invalid_argument", "next_statement: a position in the text expected");
+  parser p = {0};
+  fpg_token t;
+  fpg_lex_init(&p.lx, sql + from - 1, len - (size_t)from + 1,
+               !lua_isboolean(L, 3) || lua_toboolean(L, 3));
+  while (fpg_lex_next(&p.lx, &t)) {
+    if (t.kind == FPG_COMMENT) continue;
+    if (!p.last) p.creates = t.code == FPG_W_CREATE;
+    int command = t.kind == FPG_OTHER && *t.p == '\\';
+    if (command || (t.code == ';' && p.lx.depth == 0 && !p.atomic)) {
+      lua_pushinteger(L, (lua_Integer)(t.p - sql) + 2);
+      lua_pushstring(L, command ? "\\" : ";");
+      return 2;
+    }
+    watch_body(&p, t.code);
+    p.last = t.code ? t.code : -1;
+  }
+  lua_pushinteger(L, (lua_Integer)len + 1);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"statements", text_statements}, {"next_statement", text_next_statement}, {NULL, NULL}};
 
 void fpg_open_statements(lua_State *L) { luaL_setfuncs(L, functions, 0); }

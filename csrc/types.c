@@ -367,12 +367,19 @@ static void xml_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *t
   bytes_decode(L, cx, type, p, len);
 }
 
-/* The text of one byte: the server prints byte 0 as nothing and sends it in binary as it is. */
+/* The text of one byte: byte 0 is nothing, one above 127 is \ooo, as the server prints it (from 15 on; it
+ * would be no UTF-8). */
+static void push_char(lua_State *L, unsigned char c) {
+  char text[5] = {(char)c, 0};
+  if (c > 127) snprintf(text, sizeof text, "\\%03o", c);
+  lua_pushstring(L, text);
+}
+
 static void char_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   (void)cx;
   need(L, type, 1, len);
-  lua_pushlstring(L, p, *p ? 1 : 0);
+  push_char(L, (unsigned char)*p);
 }
 
 static int octal(const char *p, size_t len) {
@@ -385,13 +392,13 @@ static int octal(const char *p, size_t len) {
   return v <= 255 ? v : -1;
 }
 
-/* From PostgreSQL 16 on a byte above 127 comes as \ooo. */
 static void char_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                              size_t len) {
   (void)cx, (void)type;
-  int v = len == 4 && *p == '\\' ? octal(p + 1, 3) : -1;
-  char c = (char)v;
-  lua_pushlstring(L, v < 0 ? p : &c, v < 0 ? len : 1);
+  if (len == 1)
+    push_char(L, (unsigned char)*p);
+  else
+    lua_pushlstring(L, p, len);
 }
 
 /* A string as the server will read it.  Refused: what can't be text. */

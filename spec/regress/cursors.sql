@@ -1,0 +1,108 @@
+-- Texts that stay the same while what they name does not: cursors, prepared statements, kept plans.
+
+begin;
+declare c cursor for select 1::int a;
+fetch 1 from c;
+close c;
+declare c cursor for select 'abcd'::text b;
+fetch 1 from c;
+close c;
+declare c cursor for select 1.5::numeric x, date '2024-01-01' y;
+fetch 1 from c;
+close c;
+declare c cursor for select '1'::money, 7;
+fetch 1 from c;
+close c;
+declare c cursor for select null::text[];
+fetch 1 from c;
+commit;
+
+begin;
+declare s scroll cursor for select n, n || '!' as t, array[n] as l from generate_series(1, 9) n;
+fetch from s;
+fetch next from s;
+fetch 2 from s;
+fetch forward 2 from s;
+fetch prior from s;
+fetch first from s;
+fetch last from s;
+fetch absolute 4 from s;
+fetch relative -2 from s;
+fetch backward all from s;
+fetch all from s;
+fetch from s;
+move absolute 3 in s;
+move forward all in s;
+fetch 0 from s;
+fetch from nowhere;
+rollback;
+fetch from s;
+
+declare h cursor with hold for select n from generate_series(1, 3) n;
+fetch 1 from h;
+fetch all from h;
+close h;
+close h;
+begin;
+declare h binary cursor with hold for select 1::int4 as a, 'x'::text as b;
+commit;
+close all;
+
+prepare p as select 1::int4 as a;
+execute p;
+deallocate p;
+prepare p as select 'abcd'::text as b;
+execute p;
+deallocate p;
+prepare p (int, text) as select $1 * 2 as n, $2 || '!' as t;
+execute p(1, 'a');
+execute p(2, null);
+execute p(1);
+deallocate p;
+prepare p as select 1.50, date '2024-01-01', array[1];
+execute p;
+prepare p as select 1;
+execute nothing;
+deallocate all;
+execute p;
+
+create table kept (a int, b text);
+insert into kept values (1, 'one');
+prepare k as select * from kept;
+execute k;
+alter table kept add c int default 3;
+execute k;
+select * from kept;
+deallocate k;
+prepare k (int) as insert into kept values ($1, 'k' || $1) returning *;
+execute k(5);
+execute k(6);
+prepare u (int) as update kept set b = b || '?' where a = $1;
+execute u(5);
+execute u(99);
+explain (costs off) execute u(1);
+create temp table made as execute k(7);
+select * from made;
+discard plans;
+execute u(6);
+select * from kept order by a;
+discard all;
+execute u(6);
+select * from kept order by a;
+
+create function opened() returns refcursor language plpgsql as $$ declare r refcursor := 'given'; begin open r for select 42 as answer, 'x' as t; return r; end $$;
+begin;
+select opened();
+fetch all from given;
+commit;
+create function looping(n int) returns setof text language plpgsql as $$
+declare r record; c cursor (m int) for select g as v from generate_series(1, m) g;
+begin
+  for r in c(n) loop return next 'at ' || r.v; end loop;
+  return query execute 'select $1::text' using n;
+end $$;
+select looping(3);
+select * from looping(2);
+set plan_cache_mode = force_generic_plan;
+select looping(1);
+reset plan_cache_mode;

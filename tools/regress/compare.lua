@@ -1,0 +1,156 @@
+-- SPDX-License-Identifier: MIT
+--
+-- compare: what fastpg got beside what psql got.
+--
+-- Two differences are none: the order of rows that no ORDER BY names is the server's choice, and a text of json
+-- is laid out as jsonb's once it was read (then the documents are compared, as jsonb prints both).
+
+local reference = require "tools.regress.reference"
+
+local compare = {}
+
+local NULL = reference.NULL
+
+local function show(text)
+  if text == NULL then return "NULL" end
+  return '"' .. tostring(text) .. '"'
+end
+
+-- ---- errors -----------------------------------------------------------------------------------
+
+-- Names that a server gives anew each time.
+local function even(message)
+  return (message:gsub("pg_temp_%d+", "pg_temp_N"):gsub("pg_toast_%d+", "pg_toast_N"))
+end
+
+-- Without where it was raised.
+local function error_text(err)
+  if type(err) ~= "table" then return tostring(err) end
+  return ("%s %s: %s"):format(tostring(err.sqlstate), tostring(err.name), tostring(err.message))
+end
+
+local function compare_errors(session, unit, expected, ok, result)
+  local report = session.report
+  if ok then
+    return report(unit, "error", ("psql has %s %s, fastpg none"):format(expected.sqlstate, expected.message or ""))
+  end
+  if not expected.failed then
+    return report(unit, "error", ("psql has none, fastpg %s"):format(error_text(result)))
+  end
+  local is_error = type(result) == "table"
+  if not is_error or result.sqlstate ~= expected.sqlstate then
+    return report(unit, "error", ("psql has %s %s, fastpg %s"):format(expected.sqlstate, expected.message or "", error_text(result)))
+  end
+  local message, wanted = even(result.message), expected.message and even(expected.message)
+  if wanted and message ~= wanted and message:sub(-#wanted - 2) ~= ": " .. wanted then
+    report(unit, "message", ("psql has %s, fastpg %s"):format(show(wanted), show(message)))
+  end
+end
+
+-- ---- rows -------------------------------------------------------------------------------------
+
+local function joined(row, mask)
+  local out = {}
+  for c = 1, #mask do out[c] = mask[c] == false and "" or row[c] == nil and "" or tostring(row[c]) end
+  return table.concat(out, "\31")
+end
+
+-- Sorts both where the rows are the same but in another order.
+local function same_but_for_order(got, wanted)
+  local a, b = {}, {}
+  for i, row in ipairs(wanted) do
+    for c = 1, #row do
+      if row[c] == false or got[i][c] == false then return false end
+    end
+    a[i], b[i] = joined(got[i], row), joined(row, row)
+  end
+  table.sort(a)
+  table.sort(b)
+  return table.concat(a, "\30") == table.concat(b, "\30")
+end
+
+--- Whether the server takes both texts for the same value of the type, printed as the session prints.
+local function same_value(session, result, c, got, wanted)
+  local oid = result.types and result.types[c]
+  if not oid then return false end
+  return session:alike(oid, got, wanted)
+end
+
+local function first_difference(session, got, wanted, result)
+  for i, row in ipairs(wanted) do
+    for c = 1, #row do
+      local mine = got[i][c]
+      if row[c] ~= false and mine ~= false and mine ~= row[c] and not same_value(session, result, c, mine, row[c]) then
+        return i, c
+      end
+    end
+  end
+end
+
+local function compare_rows(session, unit, expected, result)
+  local report, wanted, got = session.report, expected.rows, result.rows
+  if result.columns and #expected.columns > 0 then
+    for c, name in ipairs(expected.columns) do
+      if result.columns[c] ~= name then
+        return report(unit, "columns", ("psql has %s, fastpg %s"):format(show(name), show(result.columns[c])))
+      end
+    end
+  end
+  local count = result.only_first and math.min(1, #wanted) or #wanted
+  if #got ~= count then return report(unit, "rows", ("psql has %d, fastpg %d"):format(count, #got)) end
+  if #expected.columns == 0 then return end
+  if result.only_first then wanted = { wanted[1] } end
+  local i, c = first_difference(session, got, wanted, result)
+  if not i then return end
+  if same_but_for_order(got, wanted) then
+    session.counts.ordered = session.counts.ordered + 1
+    return
+  end
+  if result.only_first and not unit.sql:lower():find "order%s+by" then return end
+  report(unit, "value", ("row %d, column %s: psql has %s, fastpg %s"):format(i, tostring(expected.columns[c]),
+    show(wanted[i][c]), show(got[i][c])))
+end
+
+-- ---- tags -------------------------------------------------------------------------------------
+
+local function compare_tag(session, unit, expected, result)
+  local tag = result.tag
+  if expected.tag and expected.tag ~= tag then
+    return session.report(unit, "tag", ("psql has %s, fastpg %s"):format(show(expected.tag), show(tag)))
+  end
+  local n = tag:match "(%d+)$"
+  if expected.rows and not expected.tag and n and tonumber(n) ~= expected.count then
+    session.report(unit, "tag", ("psql has %d rows, fastpg %s"):format(expected.count, show(tag)))
+  end
+end
+
+--- Reports what differs.
+---@param session table  of regress.lua: report, counts, alike, way
+---@param unit table
+---@param expected table  of the reference
+---@param ok boolean  whether the statement succeeded
+---@param result any  what ways.run gave, or the error
+function compare.outcome(session, unit, expected, ok, result)
+  session.counts.compared = session.counts.compared + 1
+  if not ok or expected.failed then
+    if not ok and expected.failed or ok ~= not expected.failed then
+      compare_errors(session, unit, expected, ok, result)
+    end
+    return
+  end
+  if unit.several or unit.ending ~= ";" then return end -- psql shows less of these
+  if result.raw then
+    if result.raw ~= expected.raw then
+      session.report(unit, "copy", ("psql has %s, fastpg %s"):format(show(expected.raw), show(result.raw)))
+    end
+  elseif result.tag then
+    compare_tag(session, unit, expected, result)
+  elseif expected.rows then
+    compare_rows(session, unit, expected, result)
+    if session.way == "back" then session:send_back(unit, result) end
+  elseif #result.rows > 0 then
+    session.report(unit, "rows", ("psql has none, fastpg %d"):format(#result.rows))
+  end
+end
+
+return compare

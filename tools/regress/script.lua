@@ -1,0 +1,182 @@
+-- SPDX-License-Identifier: MIT
+--
+-- script: a file of psql's as the list of its statements.
+--
+--   { line =, sql =, ending = ";" }            a statement; ending: what sent it, ";" "g" "gset" "gexec"
+--   { line =, sql =, data = text }             COPY … FROM STDIN with the lines that follow it
+--   { line =, command = "set", rest = text }   a command of psql's own
+--
+-- Where a statement ends the core's lexer says.  psql's variables are still in the text: psql puts in
+-- its own values, and `expand` ours.
+--
+-- PostgreSQL manual: psql ("Meta-Commands", "Variables").
+
+local core = require "fastpg.core"
+
+local script = {}
+
+-- What sends the statement before it; "gdesc", "watch", … are not understood.
+local SENDS = { g = true, gset = true, gexec = true }
+
+--- The verb of the first statement in lower case; nil where there is none.
+local function verb(sql, standard)
+  local first = core.statements(sql, standard)[1]
+  return first and (first.verb or first.words[1] or "?"):lower()
+end
+script.verb = verb
+
+local function line_counter(text)
+  local at, line = 1, 1
+  return function(position)
+    while true do
+      local newline = text:find("\n", at, true)
+      if not newline or newline >= position then return line end
+      at, line = newline + 1, line + 1
+    end
+  end
+end
+
+-- The end of the line and where the next one begins.
+local function rest_of_line(text, from)
+  local newline = text:find("\n", from, true)
+  if not newline then return text:sub(from), #text + 1 end
+  return text:sub(from, newline - 1), newline + 1
+end
+
+-- Lines that look like SQL are none of a COPY's: the server had refused it, and no data follows.
+local SQL_LINE = { copy = true, select = true, create = true, drop = true, insert = true, alter = true, truncate = true,
+  begin = true, reset = true, set = true, rollback = true, commit = true }
+
+--- The data behind a COPY … FROM STDIN, up to the line `\.`, and where it goes on; nil where there is none.
+local function data_of(text, from)
+  local _, at = rest_of_line(text, from)
+  local lines = {}
+  while at <= #text do
+    local line, following = rest_of_line(text, at)
+    if line == "\\." then
+      lines[#lines + 1] = ""
+      return table.concat(lines, "\n"), following
+    end
+    local word = line:match "^%s*(%a+)%s"
+    if word and SQL_LINE[word:lower()] and line:find ";%s*$" or line:find "^%-%-" then return nil end
+    lines[#lines + 1] = line
+    at = following
+  end
+  return nil
+end
+
+-- Without the space around it, and the comments before it, which psql does not send.
+local function strip(sql, standard)
+  local first = core.statements(sql, standard)[1]
+  return (sql:sub(first and first.first or 1):gsub("%s+$", ""))
+end
+
+local function takes_data(sql, standard)
+  return verb(sql, standard) == "copy" and sql:lower():find "%f[%w]from%s+stdin%f[%W]" ~= nil
+end
+
+-- How strings are read behind this statement; `now` where it says nothing of that.
+local function standard_after(sql, now)
+  local value = sql:lower():match "^%s*set%s+standard_conforming_strings%s*[=t]o?%s*'?(%w+)"
+  if sql:lower():find "^%s*reset%s+standard_conforming_strings" then return true end
+  if value == nil then return now end
+  return value ~= "off" and value ~= "false"
+end
+
+--- Reads a script.
+---@param text string
+---@return table[]
+function script.read(text)
+  local units, at, standard = {}, 1, true
+  local line_of = line_counter(text)
+  local pieces, begun = {}, nil -- a statement whose beginning was read: `\;` is in it
+
+  local function finish(sql, ending, extra)
+    pieces[#pieces + 1] = sql
+    local whole = strip(table.concat(pieces), standard)
+    local several = #pieces > 1
+    pieces = {}
+    if verb(whole, standard) == nil then return end
+    local unit = { line = begun, sql = whole, ending = ending, several = several }
+    for k, v in pairs(extra or {}) do unit[k] = v end
+    units[#units + 1] = unit
+    standard = standard_after(whole, standard)
+  end
+
+  while at <= #text do
+    at = text:find("%S", at) or #text + 1
+    if at > #text then break end
+    local behind, what = core.next_statement(text, at, standard)
+    local sql = text:sub(at, what and behind - 2 or behind - 1)
+    local first = core.statements(sql, standard)[1]
+    if #pieces == 0 then begun = line_of(at + (first and first.first or 1) - 1) end
+    if what == ";" then
+      local data, following
+      local copies = takes_data(sql, standard)
+      if copies then data, following = data_of(text, behind) end
+      finish(sql, ";", { data = data, copies = copies })
+      at = following or behind
+    elseif what == nil then
+      finish(sql, ";")
+      at = behind
+    elseif text:sub(behind, behind) == ";" then
+      pieces[#pieces + 1] = sql .. ";"
+      at = behind + 1
+    else
+      local rest, following = rest_of_line(text, behind)
+      local command, arguments = rest:match "^([%a_]+%+?)%s*(.*)$"
+      at = following
+      if SENDS[command] then
+        finish(sql, command, { rest = arguments })
+      else
+        -- psql keeps what stands before it; here that statement, if any, is one of those skipped
+        if #pieces > 0 or verb(sql, standard) then command, pieces = "?", {} end
+        units[#units + 1] = { line = line_of(behind - 1), command = command or "?", rest = arguments or rest }
+      end
+    end
+  end
+  return units
+end
+
+-- ---- variables ------------------------------------------------------------------------------
+
+--- Puts in the variables that there are: :name, :'name', :"name".
+---@param text string
+---@param variables table<string, string>
+---@return string
+function script.expand(text, variables)
+  local function put(form, quote)
+    return function(colon, name)
+      if variables[name] == nil or colon ~= "" then return nil end
+      return quote(variables[name], form)
+    end
+  end
+  text = text:gsub("(:?):'([%w_]+)'", put("literal", core.quote_literal))
+  text = text:gsub('(:?):"([%w_]+)"', put("ident", core.quote_ident))
+  return (text:gsub("(:?):([%a_][%w_]*)", put("plain", function(value) return value end)))
+end
+
+--- The arguments of a command, as psql reads them: variables put in, quotes taken off.
+---@return string[]
+function script.arguments(rest, variables)
+  local out, at = {}, 1
+  while true do
+    at = rest:find("%S", at)
+    if not at then return out end
+    local word = {}
+    while at <= #rest and not rest:find("^%s", at) do
+      local quoted, behind = rest:match("^'([^']*)'()", at)
+      local name, past = rest:match("^:([%a_][%w_]*)()", at)
+      if quoted then
+        word[#word + 1], at = quoted, behind
+      elseif name and variables[name] then
+        word[#word + 1], at = variables[name], past
+      else
+        word[#word + 1], at = rest:sub(at, at), at + 1
+      end
+    end
+    out[#out + 1] = table.concat(word)
+  end
+end
+
+return script

@@ -1,0 +1,122 @@
+-- SPDX-License-Identifier: MIT
+--
+-- values: two questions to the server about values, on a connection beside the one that is tested.
+--
+--   alike      is fastpg's text the value that psql shows, printed by the session's DateStyle and the like?
+--   send_back  is a value that was read, sent back as a parameter of its type, printed as it was?
+
+local core = require "fastpg.core"
+local ways = require "tools.regress.ways"
+
+local values = {}
+
+local JSON = { ["pg_catalog.json"] = "jsonb", ["pg_catalog._json"] = "jsonb[]" }
+local REPORTED = { "DateStyle", "IntervalStyle", "TimeZone" }
+local WATCHED = { "extra_float_digits", "bytea_output" } -- never reported: every value that the script named is tried
+local DEFAULTS = { extra_float_digits = "1", bytea_output = "hex" }
+
+local function connection(session)
+  if session.helper then return session.helper end
+  session.helper = session.server.pg:connect{ loop = "block", dbname = session.db:item "select current_database()",
+    command_timeout = 30, statement_cache_size = 0 } -- a plan that is kept holds texts in the style of before
+  return session.helper
+end
+
+--- Notes the settings that the script makes and no server reports.
+function values.watch(session, sql)
+  for _, name in ipairs(WATCHED) do
+    local value = sql:lower():match("set%s+[%a%s]*" .. name .. "%s*[=t]o?%s*'?(%-?%w+)")
+    if value then
+      session.seen_settings = session.seen_settings or {}
+      local list = session.seen_settings[name] or {}
+      list[#list + 1], session.seen_settings[name] = value, list
+    end
+  end
+end
+
+-- The type's name and whether values of it can be cast; by the helper, whose search_path is its own.
+local function type_of(session, oid)
+  local known = session.type_names or {}
+  session.type_names = known
+  if known[oid] == nil then
+    local row = connection(session):first([[
+      select quote_ident(nspname) || '.' || quote_ident(typname) as name, typtype::text as kind,
+        typname::text in ('record', '_record') as record
+      from pg_type t join pg_namespace n on n.oid = typnamespace where t.oid = $1::int8::oid]], oid)
+    known[oid] = row and row.kind ~= "p" and not row.record and row.name or false
+  end
+  return known[oid]
+end
+
+-- Sets what the session has; `extra`: those that are not reported.
+local function settings(session, helper, extra)
+  local wanted = {}
+  for _, name in ipairs(REPORTED) do wanted[name] = ways.parameter(name) end
+  for name, value in pairs(extra) do wanted[name] = value end
+  local now = session.helper_settings or {}
+  for name, value in pairs(wanted) do
+    if now[name] ~= value then helper:execute(("set %s = %s"):format(name, core.quote_literal(value))) end
+    now[name] = value
+  end
+  session.helper_settings = now
+end
+
+local function combinations(session)
+  local out, seen = {}, session.seen_settings or {}
+  local function add(name, value)
+    local one = {}
+    for k, v in pairs(DEFAULTS) do one[k] = v end
+    if name then one[name] = value end
+    out[#out + 1] = one
+  end
+  add()
+  for name, list in pairs(seen) do
+    for _, value in ipairs(list) do add(name, value) end
+  end
+  return out
+end
+
+local function printed_alike(session, oid, got, wanted)
+  local name = type_of(session, oid)
+  if not name then return false end
+  local helper = connection(session)
+  if JSON[name] then
+    return helper:item(("select ($1::text)::%s = ($2::text)::%s"):format(JSON[name], JSON[name]), got, wanted)
+  end
+  for _, extra in ipairs(combinations(session)) do
+    settings(session, helper, extra)
+    local ok, text = pcall(helper.item, helper, ("select ((%s::text)::%s)::text"):format(core.quote_literal(got), name))
+    if ok and text == wanted then return true end
+  end
+  return false
+end
+
+--- Whether psql's text is fastpg's in the style of the session.
+function values.alike(session, oid, got, wanted)
+  local ok, same = pcall(printed_alike, session, oid, got, wanted)
+  return ok and same
+end
+
+--- Sends the values of a result back.
+function values.send_back(session, unit, result)
+  if not result.types then return end
+  local helper = connection(session)
+  for r, row in ipairs(result.values) do
+    if r > 300 then break end
+    for c, oid in ipairs(result.types) do
+      local value, text = row[c], result.rows[r][c]
+      local name = value ~= nil and not rawequal(value, core.null) and type_of(session, oid)
+      if name then
+        session.counts.values = session.counts.values + 1
+        local ok, got = pcall(ways.text_of_item, helper, ("select $1::%s"):format(name), value)
+        if not ok then
+          session.report(unit, "back", ("%s as %s: %s"):format(text, name, tostring(got)))
+        elseif got ~= text and not values.alike(session, oid, got, text) then
+          session.report(unit, "back", ("%s as %s comes back as %s"):format(text, name, got))
+        end
+      end
+    end
+  end
+end
+
+return values
