@@ -4,10 +4,11 @@
 --
 --   make regress SQL=directory|"a.sql b.sql" [LUA=luajit] [WAYS="q arrays"] [SETUP="test_setup.sql"]
 --
--- Each file (with TOGETHER=1 all of them, one after the other) runs in a database of its own, made anew for psql (twice: where psql's two runs differ,
--- as with now() or an oid, nothing is compared) and for each way, from a template that the files of
--- SETUP have filled.  Compared are rows as the server prints them, the names of columns, command tags, errors
--- (SQLSTATE and message), and whether the connection is well afterwards.  What differs is printed:
+-- Each file (with TOGETHER=1 all of them, one after the other) runs in a database of its own, made anew for
+-- psql (twice: where psql's two runs differ, as with now() or an oid, nothing is compared) and for each way,
+-- from a template that the files of SETUP have filled.  Compared are rows as the server prints them, the names of
+-- columns, command tags, errors (SQLSTATE and message), and whether the connection is well afterwards.  What
+-- differs is printed:
 --
 --   rowtypes.sql:41 [each] row 2, column b: psql has "(1,2)", fastpg "(1,)"
 --
@@ -24,7 +25,7 @@ local values = require "tools.regress.values"
 local regress = {}
 
 local DATABASE = "regression"
-local SECONDS = 120 -- that one statement may take
+local SECONDS = 30 -- that one statement may take
 
 -- ---- databases --------------------------------------------------------------------------------
 

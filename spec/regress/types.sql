@@ -56,9 +56,9 @@ select row(1, 'a "b", (c)')::pair, row(null, null)::pair, row(null, '')::pair, n
 select row(row(1, 'x'), array[row(2, 'y,z')::pair], 'sad', 7, '{"a": "b"}', '2024-01-01 00:00 UTC')::nest;
 select textrange('a', 'b c'), textrange('"', '\'), textrange('', null), floatrange(0.1, 'infinity'), array[textrange('a', 'b')], '{[a,b],[x,y)}'::textmultirange, row(textrange(',', '('))::text;
 select row(1, 2.50, 'x', null, true, '\x01'::bytea, date '2024-01-01', interval '1 day', '{"a": "b c"}'::jsonb, '"s"'::jsonb, array[1, 2], row(3, 'y'));
-select row(0.1::float4, 1e15::float8, 'nan'::numeric, '1'::money, 'pg_class'::regclass, timestamptz '2024-01-01 00:00 UTC', uuid '00112233-4455-6677-8899-aabbccddeeff', inet '::1', point '(1,2)', b'1', 'c'::"char");
+select row(0.1::float4, 1e15::float8, 'nan'::numeric, timestamptz '2024-01-01 00:00 UTC', uuid '00112233-4455-6677-8899-aabbccddeeff', inet '::1', point '(1,2)', b'1', 'c'::"char");
 select array[row(1, 'a'), row(2, '"b"')], row(array[row(1, array['x', null])]), row('sad'::mood, row(1, 'p')::pair, 5::positive, int4range(1, 2), hash) from (select '{"f2": {"f3": 1}}'::jsonb as hash) h;
-select row('{"a": 1}'::json, '[1,2]'::json), row('fat:1'::tsvector, 'a & b'::tsquery), row('<a/>'::xml, '$.a'::jsonpath), row(time '01:02', timetz '01:02+03', timestamp '2024-01-01'), row();
+select row('{"a": 1}'::json, '[1, 2]'::json), row('fat:1'::tsvector, 'a & b'::tsquery), row('<a/>'::xml, '$.a'::jsonpath), row(time '01:02', timetz '01:02+03', timestamp '2024-01-01'), row();
 
 -- Wrong values.
 select 'x'::int;

@@ -54,7 +54,7 @@ local function put_unit(put, i, unit)
   else
     put(unit.sql .. "\n\\" .. unit.ending .. " " .. (unit.rest or ""))
   end
-  if unit.data then put(unit.data .. "\\.") end
+  if unit.copies then put((unit.data or "") .. "\\.") end -- where no data is asked for, it is an unknown command
   put(("\\echo '\\002E%d' :ERROR :SQLSTATE :ROW_COUNT '\\003' :LAST_ERROR_MESSAGE '\\004'"):format(i))
 end
 

@@ -59,25 +59,27 @@ local function text_of(value, shape, i)
 end
 ways.text_of = text_of
 
+-- A row's texts, with the values themselves under `values`.
 local function of_row(row, shape)
-  local out = {}
+  local out = { values = {} }
   for i, name in ipairs(shape.columns) do
-    out[i] = shape.index[name] == i and text_of(rawget(row, name), shape, i) -- of one name only the last is there
+    local value = rawget(row, name)
+    out[i] = shape.index[name] == i and text_of(value, shape, i) -- of one name only the last is there
+    out.values[i] = value
   end
   return out
 end
 
 local function of_array(row, shape)
-  local out = {}
+  local out = { values = row }
   for i = 1, #shape.columns do out[i] = text_of(row[i], shape, i) end
   return out
 end
 
--- `values`: of each row a function that gives the value in a column.
 local function of_list(list, convert)
   local shape, rows = seen.shape or { columns = {}, types = {} }, {}
   for i, row in ipairs(list) do rows[i] = convert(row, shape) end
-  return { rows = rows, columns = shape.columns, types = shape.types, values = list }
+  return { rows = rows, columns = shape.columns, types = shape.types }
 end
 
 -- ---- the ways -------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ function list.first(c, sql, expected)
   if rows and #rows == 1 and #expected.columns == 1 then
     local value = c:item(sql)
     local shape = seen.shape
-    return { rows = { { text_of(value, shape, 1) } }, columns = shape.columns, types = shape.types }
+    return { rows = { { text_of(value, shape, 1), values = { value } } }, columns = shape.columns, types = shape.types }
   end
   local result = of_list({ (c:first(sql)) }, of_row)
   result.only_first = true
