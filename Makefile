@@ -16,6 +16,7 @@ PYTHON ?= python3
 export CC LUA_INCDIR PQ_INCDIR PQ_LIBDIR PG_BINDIR SPEC FILTER DEPS FUZZ_SECONDS FUZZ FUZZ_INPUT FUZZ_SEED JOBS
 
 MAKEFLAGS += --no-print-directory
+SIDE_BY_SIDE = -j$(shell nproc 2>/dev/null || echo 2)
 
 # Asked once, when a recipe first needs it: `make deps` may have run in between.
 once = $(eval $(1) := $(2))$($(1))
@@ -46,15 +47,15 @@ LIBDIR = $(PREFIX)/lib/lua/$(LUA_VERSION)
 
 # ---- building ---------------------------------------------------------------------------------
 
-all: ## build for LUA=lua5.4 (default), lua5.3, lua5.1 or luajit
-	@tools/deps.sh build $(LUA)
-	@$(MAKE) build
+all: ## build for LUA=lua5.4 (default), lua5.3, lua5.1 or luajit; installs nothing
+	@DEPS=no tools/deps.sh build $(LUA)
+	@$(MAKE) $(SIDE_BY_SIDE) build
 
 build: $(CORE)
 	@:
 
-deps: ## install what is missing (Debian, Ubuntu), for building, testing and linting
-	@tools/deps.sh build run server test hosts pooler lint $(TEST_LUAS)
+deps: ## install what is missing (Debian, Ubuntu) for building and testing; with LUA=lua5.3 for building for that one
+	@tools/deps.sh $(if $(filter command,$(origin LUA)),build run $(LUA),build run server test lint $(TEST_LUAS))
 
 $(BUILD)/%.o: csrc/%.c
 	@mkdir -p $(@D)
@@ -88,16 +89,26 @@ demo: ## the manual's walk on our music data, or on CHINOOK=path/to/Chinook_Post
 	@$(MAKE) build
 	@eval "$$($(MAKE) env)" && CHINOOK="$(CHINOOK)" $(LUA) examples/demo.lua
 
+server: ## a private server with the music data, until Ctrl-C; prints how to connect
+	@tools/deps.sh build run server $(LUA)
+	@$(MAKE) $(SIDE_BY_SIDE) build
+	@eval "$$($(MAKE) env)" && $(LUA) tools/server.lua
+
 test: ## the specs on Lua 5.4 and LuaJIT; SPEC=spec/x_spec.lua, FILTER=pattern, JOBS=files side by side
 	@$(call run_specs,$(TEST_LUAS))
 
+# What the specs that need a loop or a host (luv, cqueues, copas, nginx, LÖVE, Neovim, PgBouncer) have in common.
+HOSTS = hosts pooler nginx love neovim
+HOST_SPECS = $(shell grep -lE 'support\.(nginx|proxy|yields)|luv|cqueues|copas|pgbouncer' spec/*_spec.lua)
+test-hosts: ## the specs that need event loops, nginx, LÖVE, Neovim or PgBouncer, which are installed where they are missing
+	@SPEC="$(or $(SPEC),$(HOST_SPECS))" && export SPEC && $(call run_specs,$(TEST_LUAS),$(HOSTS))
+
 test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing each target
-	@$(call run_specs,$(ALL_LUAS))
+	@$(call run_specs,$(ALL_LUAS),$(HOSTS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
-SIDE_BY_SIDE = -j$(shell nproc 2>/dev/null || echo 2)
-run_specs = tools/deps.sh build run server test hosts pooler $(if $(filter luajit,$(1)),nginx love neovim) $(1) && \
-  $(if $(filter luajit,$(1)),tools/nginx.sh &&) \
+run_specs = tools/deps.sh build run server test $(2) $(1) && \
+  $(if $(filter nginx,$(2)),tools/nginx.sh &&) \
   for lua in $(1); do $(MAKE) $(SIDE_BY_SIDE) build LUA=$$lua || exit 1; done && tools/test.sh $(1)
 
 # The interpreter is not instrumented, so the sanitizer's library is put before it. Leaks are looked
@@ -181,7 +192,7 @@ check-generated: ## are they what the installed PostgreSQL gives?
 
 # ---- installing -------------------------------------------------------------------------------
 
-install: all ## to PREFIX=/usr/local (and DESTDIR=), for LUA=
+install: build ## to PREFIX=/usr/local (and DESTDIR=), for LUA=
 	@tools/install.sh install "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(LIBDIR)" $(CORE)
 
 uninstall: ## what `install` with the same PREFIX= and LUA= put there
@@ -207,5 +218,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-24s%s\n' "$$a" "$$b"; done
 
-.PHONY: all build deps env demo test test-all asan valgrind soak regress bench bench-nginx fuzz fuzz-seeds nginx lint fmt generated \
+.PHONY: all build deps env demo server test test-hosts test-all asan valgrind soak regress bench bench-nginx fuzz fuzz-seeds nginx lint fmt generated \
   check-generated install uninstall luarocks luarocks-install dist clean help

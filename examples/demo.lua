@@ -44,3 +44,10 @@ pg:close()
 
 print(("\n%d steps, %d wrong"):format(steps, wrong))
 if wrong > 0 then os.exit(1) end
+print[[
+
+What next:
+  make server              the same private server, to try things on (with how to connect)
+  eval "$(make env)"       this shell's lua5.4 finds fastpg:  lua5.4 -i -e 'fastpg = require "fastpg"'
+  README.md                five minutes of it; doc/manual.md is the reference
+  examples/                scripts, games (LÖVE), Neovim, nginx, job queues, tenants]]

@@ -537,15 +537,19 @@ describe("a script run in nginx", function()
 end)
 
 describe("the example nginx/", function()
-  it("serves each tenant its own notes", function()
-    local c = pg.conninfo()
+  local function example_server(c, database)
     local conf = nginx.read_file "examples/nginx/nginx.conf"
     conf = conf:gsub("listen 127.0.0.1:8080;", "listen unix:$dir/http.sock;"):gsub("pid /tmp/[^;]*;", "pid $dir/pid; $user")
       :gsub("error_log stderr;", ""):gsub("%$prefix/%?.lua;;", "$here/examples/nginx/?.lua;$here/lua/?.lua;$here/lua/?/init.lua;;")
       :gsub("access_log off;", [[access_log off; lua_package_cpath "$here/$build/?.so;;"; client_body_temp_path $dir/body;
         proxy_temp_path $dir/proxy; fastcgi_temp_path $dir/fastcgi; uwsgi_temp_path $dir/uwsgi; scgi_temp_path $dir/scgi;]])
-    local server = nginx.start{ conf = conf,
-      environment = ("PGHOST=%s PGPORT=%d PGUSER=%s PGDATABASE=%s"):format(c.host, c.port, c.user, c.database) }
+    return nginx.start{ conf = conf,
+      environment = ("PGHOST=%s PGPORT=%d PGUSER=%s PGDATABASE=%s"):format(c.host, c.port, c.user, database) }
+  end
+
+  it("serves each tenant its own notes", function()
+    local c = pg.conninfo()
+    local server = example_server(c, c.database)
     local function ask(options, path) return server:get(path or "/notes", options) end
     local answer, status = ask "-H 'X-Tenant: 7' -d milk"
     assert.equal(201, status)
@@ -556,13 +560,54 @@ describe("the example nginx/", function()
     assert.equal(404, select(2, ask("-H 'X-Tenant: 8'", "/notes/1")))
     assert.equal(401, select(2, ask ""))
     assert.equal(405, select(2, ask "-X PUT -H 'X-Tenant: 8'"))
+
+    -- what people send
+    local function send(bytes)
+      local path = os.tmpname()
+      local f = assert(io.open(path, "wb"))
+      f:write(bytes)
+      f:close()
+      local body, code = ask(("-H 'X-Tenant: 9' --data-binary @%s"):format(path))
+      os.remove(path)
+      return code, body
+    end
+    local big = ("0123456789"):rep(30000) -- nginx puts it into a file
+    assert.equal(201, (send(big)))
+    assert.equal(201, (send "")) -- an empty note
+    assert.equal(#big, tonumber((pg.psql("select max(length(body)) from note where tenant = 9", c.database))))
+    assert.equal(400, (send "\255\254"))
+    assert.equal(400, (send "a\0b"))
+    for _, key in ipairs{ "99999999999999999999", "9223372036854775808", ("9"):rep(400) } do
+      local body, code = ask("-H 'X-Tenant: 7'", "/notes/" .. key)
+      assert.is_true(code == 400 or code == 404, code .. " " .. body)
+    end
+    assert.equal(404, select(2, ask("-H 'X-Tenant: 7'", "/notes/99999999999")))
+    for _, tenant in ipairs{ "99999999999", "x", "7 or 1=1", "1.5", "NaN" } do
+      local body, code = ask(("-H 'X-Tenant: %s'"):format(tenant))
+      assert.equal(400, code, body)
+      assert.is_nil(body:find "traceback")
+    end
     assert.equal("", server:stop())
     assert.is_nil(server.last_log:find "%[error%]")
+  end)
+
+  it("answers 503 without a database, and serves when there is one", function()
+    local own = require("fastpg").cluster()
+    local c = own.conninfo
+    own:stop()
+    local server = example_server(c, "postgres")
+    local body, status = server:get("/notes", "-H 'X-Tenant: 7'")
+    assert.equal(503, status)
+    assert.equal('{"error":"try again later"}\n', body)
+    own:start()
+    assert.equal(201, select(2, server:get("/notes", "-H 'X-Tenant: 7' -d milk")))
+    assert.equal("", server:stop())
+    own:close()
   end)
 
   it("is short", function()
     local lines = 0
     for _ in io.lines "examples/nginx/notes.lua" do lines = lines + 1 end
-    assert.is_true(lines <= 40)
+    assert.is_true(lines <= 60)
   end)
 end)

@@ -161,7 +161,12 @@ look
 [ -n "$packages" ] || exit 0
 if [ "${DEPS:-}" = no ] || ! has apt-get; then
   echo "missing:$things" >&2
-  [ "${DEPS:-}" = no ] || echo "Install them by this system's own means (make deps knows Debian and Ubuntu only)." >&2
+  if ! has apt-get; then
+    echo "Install them by this system's own means (make deps knows Debian and Ubuntu only)." >&2
+  else
+    case $luas in " "*" "*) for_lua= ;; *) for_lua=" LUA=${luas# }" ;; esac
+    echo "Nothing was installed: make deps$for_lua installs them." >&2
+  fi
   exit 1
 fi
 install_packages || exit 1

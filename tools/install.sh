@@ -14,9 +14,16 @@ case $1 in
     done
     install -d "$3/fastpg"
     install -m 755 "$4" "$3/fastpg/core.so"
+    echo "  installed $2/fastpg/*.lua"
+    echo "            $3/fastpg/core.so"
     ;;
   uninstall)
     rm -rf "$2/fastpg" "$3/fastpg/core.so"
+    # and the folders that this leaves empty, up to the prefix's lib/ and share/
     rmdir "$3/fastpg" 2>/dev/null || :
+    for dir in "$3" "$2"; do
+      rmdir "$dir" 2>/dev/null && rmdir "${dir%/*}" 2>/dev/null && rmdir "${dir%/*/*}" 2>/dev/null || :
+    done
+    echo "  removed $2/fastpg and $3/fastpg"
     ;;
 esac

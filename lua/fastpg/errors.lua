@@ -92,6 +92,27 @@ function errors.is(err, what)
   return code == what or core.sqlstates[code] == what or code:sub(1, 2) == what or core.sqlclasses[code:sub(1, 2)] == what
 end
 
+-- By SQLSTATE or its class, by name where there is none.
+local HTTP_STATUS = {
+  not_found = 404, invalid_argument = 400, timeout = 503, closed = 503, connection = 503, deadlock = 503,
+  ["22"] = 400, -- data exceptions: a number out of range, text that is no date, bytes that are no UTF-8
+  ["23505"] = 409, ["23P01"] = 409, ["40001"] = 409, ["40P01"] = 409, ["55P03"] = 409,
+  ["23"] = 422, -- the other constraints
+  ["42501"] = 403, -- a policy of row-level security, or a privilege
+  ["53"] = 503, ["57014"] = 503, ["57P01"] = 503, ["57P02"] = 503, ["57P03"] = 503, ["08"] = 503,
+}
+
+--- The HTTP status that tells a client what an error is: 404 a row that is not there, 409 a conflict with other
+--- rows or transactions, 422 a constraint that the values break, 400 values that can't be, 403, 503 no connection,
+--- no time or no room, and 500 for everything else (a mistake of the program's, which a client should not read).
+---@param err any
+---@return integer
+function errors.http_status(err)
+  if not errors.is_error(err) then return 500 end
+  local code = err.sqlstate
+  return code and (HTTP_STATUS[code] or HTTP_STATUS[code:sub(1, 2)]) or HTTP_STATUS[err.name] or 500
+end
+
 local function pack(...) return { n = select("#", ...), ... } end
 local unpack = table.unpack or unpack
 

@@ -43,6 +43,7 @@ local functions = {
   is = { errors.is, 2 },
   try = { errors.try, ANY },
   guard = { errors.guard, ANY },
+  http_status = { errors.http_status, 1 },
   args = { statement.args, 2 },
   set_loop = { wait.set_default, 1 },
   loop_info = { wait.info, 0 },

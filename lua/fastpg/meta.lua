@@ -585,6 +585,11 @@ function fastpg.try(fn, ...) end
 ---@param fn function
 ---@return any ...
 function fastpg.guard(fn, ...) end
+
+---The HTTP status that tells a client what an error is: 404, 409, 422, 400, 403, 503, and 500 for a mistake of the program's.
+---@param err any
+---@return integer
+function fastpg.http_status(err) end
 ---@param value fastpg.row|fastpg.rows
 ---@return string
 function fastpg.html(value) end
