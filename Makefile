@@ -99,7 +99,7 @@ test: ## the specs on Lua 5.4 and LuaJIT; SPEC=spec/x_spec.lua, FILTER=pattern, 
 
 # What the specs that need a loop or a host (luv, cqueues, copas, nginx, LÖVE, Neovim, PgBouncer) have in common.
 HOSTS = hosts pooler nginx love neovim
-HOST_SPECS = $(shell grep -lE 'support\.(nginx|proxy|yields)|luv|cqueues|copas|pgbouncer' spec/*_spec.lua)
+HOST_SPECS = $(shell grep -lE 'support\.(nginx|proxy|yields|pooler)|luv|cqueues|copas|pgbouncer' spec/*_spec.lua)
 test-hosts: ## the specs that need event loops, nginx, LÖVE, Neovim or PgBouncer, which are installed where they are missing
 	@SPEC="$(or $(SPEC),$(HOST_SPECS))" && export SPEC && $(call run_specs,$(TEST_LUAS),$(HOSTS))
 
