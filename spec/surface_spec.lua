@@ -22,7 +22,7 @@ end
 
 local surface = {
   fastpg = {
-    is = 2, try = ANY, guard = ANY, args = 2, set_loop = 1, loop_info = 0, spawn = ANY, gather = ANY, sleep = 1, step = 2, run = ANY,
+    is = 2, try = ANY, guard = ANY, http_status = 1, args = 2, set_loop = 1, loop_info = 0, spawn = ANY, gather = ANY, sleep = 1, step = 2, run = ANY,
     conv_placeholders = 2, sql = 1, quote_ident = 1, quote_literal = 1, class = 3, class_source = 1, all_classes = 2, col_def = 4,
     lua_type = 1, html = 1, columns = 1, values = 1, db_of = 1, to_json = 1, from_json = 1, json_text = 1, array = 2,
     lower_bounds = 1, numeric = 1, date = 3, time = 3, timetz = 4, timestamp = 6, timestamptz = 7, interval = 1, now = 1, range = 3,
