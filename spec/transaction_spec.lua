@@ -186,12 +186,6 @@ describe_both("transaction", function(db)
     assert.are.equal(1, n(1))
   end)
 
-  it("tells when it was ended inside", function()
-    local err = error_of(db.transaction, db, function(tx) tx:execute("commit") end)
-    assert.is_true(fastpg.is(err, "no_active_sql_transaction"), tostring(err))
-    assert.are.equal(10, n(1))
-  end)
-
   it("fails at COMMIT where a deferred constraint does", function()
     db:execute("create temp table later (id int, constraint u unique (id) deferrable initially deferred)")
     local err = error_of(db.transaction, db, function(tx)
@@ -834,5 +828,234 @@ describe("advisory_lock", function()
     assert.is_true(fastpg.is(error_of(db.advisory_lock, db, 1), "invalid_argument"))
     assert.is_true(fastpg.is(error_of(db.advisory_lock, db, 1.5, function() end), "invalid_argument"))
     assert.are.equal(0, held())
+  end)
+end)
+
+describe("SQL that ends or begins a transaction inside one", function()
+  local db, uncached
+  setup(function()
+    db, uncached = pg.pool(nil, { max_size = 2 }), pg.db{ statement_cache_size = 0 }
+    db:execute "create table half (id int); create table half_2 (id int)"
+  end)
+  before_each(function() db:execute "truncate half, half_2" end)
+  teardown(function()
+    db:close()
+    uncached:close()
+  end)
+
+  local function rows() return db:item "select count(*)::int from half" end
+
+  local ends = {
+    "commit", "COMMIT", " commit ;", "commit work", "Commit Transaction", "commit and chain", "commit and no chain", "end", "end work and chain",
+    "END TRANSACTION", "abort", "abort work", "rollback", "rollback work", "ROLLBACK TRANSACTION AND CHAIN", "rollback and no chain",
+    "prepare transaction 'x'", "/* a /* b */ */ commit", "-- it's\n commit", ";;commit",
+  }
+  local begins = { "begin", "BEGIN WORK", "begin isolation level serializable", "start transaction", "Start Transaction Read Only", ";begin;" }
+  local several = {
+    "commit; begin", "select 1; commit", "insert into half values (1); commit; begin; insert into half values (2)", "rollback; begin",
+    "savepoint a; rollback to a; commit", "create function pg_temp.f() returns int begin atomic select 1; end; commit",
+    "select 'a;' ; commit and chain; select $$;$$", "do 'begin end'; end", "select 1;\n\n-- x\nabort", "begin; commit",
+  }
+  local ways = {
+    execute = function(tx, sql) tx:execute(sql) end,
+    q = function(tx, sql) tx:q(sql) end,
+    first = function(tx, sql) tx:first(sql) end,
+    qone = function(tx, sql) tx:qone(sql) end,
+    item = function(tx, sql) tx:item(sql) end,
+    fetchval = function(tx, sql) tx:fetchval(sql) end,
+    arrays = function(tx, sql) tx:arrays(sql) end,
+    args = function(tx, sql) tx:q(sql, fastpg.args({})) end,
+    each = function(tx, sql) tx:each(sql)() end,
+    ["each with a function"] = function(tx, sql) tx:each(sql, function() end) end,
+    executemany = function(tx, sql) tx:executemany(sql, { {}, {} }) end,
+    prepare = function(tx, sql) tx:prepare(sql) end,
+    copy_from = function(tx, sql)
+      local ok, err = pcall(tx.copy_from, tx, "copy half from stdin; " .. sql, "77\n")
+      assert.is_false(ok)
+      if fastpg.is(err, "syntax_error") or fastpg.is(err, "invalid_argument") then return tx:q(sql) end -- several are refused
+      error(err, 0)
+    end,
+    pipeline = function(tx, sql)
+      tx:pipeline(function(p)
+        p:q "select 1"
+        p:execute(sql)
+      end)
+    end,
+    nested = function(tx, sql) tx:transaction(function(inner) inner:execute(sql) end) end,
+    acquire = function(tx, sql) tx:acquire(function(c) c:q(sql) end) end,
+    ["an advisory lock"] = function(tx, sql) tx:advisory_lock(1, function() db:q(sql) end) end,
+    timeout = function(tx, sql) tx:timeout(5, function() tx:q(sql) end) end,
+  }
+
+  local function refused(tx, way, sql)
+    local err = error_of(way, tx, sql)
+    assert.is_true(fastpg.is(err, "invalid_transaction_termination") or fastpg.is(err, "active_sql_transaction"), sql .. ": " .. tostring(err))
+    return err
+  end
+
+  it("is refused before it is sent, in every way that a statement can go", function()
+    for _, on in ipairs{ db, uncached } do
+      for name, way in pairs(ways) do
+        for _, list in ipairs{ ends, begins, name == "execute" and several or {} } do
+          for _, sql in ipairs(list) do
+            if name ~= "an advisory lock" or on == db then
+              on:transaction(function(tx)
+                tx:execute "insert into half_2 values (1)"
+                local err = refused(tx, way, sql)
+                assert.is_truthy(err.message:find("inside a", 1, true), err.message)
+                assert.are.equal(1, tx:item "select count(*)::int from half_2 where xmin = pg_current_xact_id()::xid") -- the same transaction
+                tx:execute "truncate half_2"
+              end)
+            end
+          end
+        end
+      end
+    end
+    assert.are.equal(0, rows())
+  end)
+
+  it("leaves nothing of the transaction when the refusal ends it", function()
+    for _, sql in ipairs(several) do
+      error_of(db.transaction, db, function(tx)
+        tx:execute "insert into half values (77)"
+        tx:execute(sql)
+        tx:execute "insert into half values (78)"
+      end)
+      assert.are.equal(0, rows(), sql)
+    end
+    local tx = db:begin()
+    tx:execute "insert into half values (77)"
+    local err = refused(tx, ways.q, "commit")
+    assert.is_truthy(err.message:find("tx:commit()", 1, true))
+    tx:rollback()
+    assert.are.equal(0, rows())
+  end)
+
+  it("is refused where it was prepared outside", function()
+    db:acquire(function(c)
+      for _ = 1, 3 do
+        c:q "begin"
+        c:q("insert into half values (?)", 1)
+        c:q "rollback"
+      end
+      local rollback = c:prepare "rollback"
+      c:transaction(function(tx)
+        tx:execute "insert into half values (77)"
+        for _ = 1, 3 do refused(tx, ways.q, "rollback") end
+        refused(tx, function() rollback() end, "rollback")
+      end)
+    end)
+    assert.are.equal(1, rows())
+  end)
+
+  it("is refused in a batch, which is all or nothing, outside of transactions too", function()
+    for _, on in ipairs{ db, uncached } do
+      local err = error_of(on.pipeline, on, function(p)
+        p:execute "insert into half values (1)"
+        p:execute "commit"
+        p:execute "select 1/0"
+      end)
+      assert.is_true(fastpg.is(err, "invalid_transaction_termination"), tostring(err))
+      assert.is_truthy(err.message:find("all or nothing", 1, true))
+      assert.is_true(fastpg.is(error_of(on.executemany, on, "begin", { {} }), "active_sql_transaction"))
+    end
+    assert.are.equal(0, rows())
+  end)
+
+  it("is no matter of what only looks like it", function()
+    db:transaction(function(tx)
+      tx:execute "set transaction isolation level repeatable read"
+      assert.are.equal("commit; begin", tx:item "select 'commit; begin'")
+      assert.are.equal(1, tx:item "select 1 as commit -- ; commit")
+      tx:execute "prepare transaction as select 1; deallocate transaction"
+      tx:execute "create temp table rollback (begin int, \"commit\" int) on commit drop; insert into rollback values (1, 2)"
+      assert.are.equal(1, tx:item "select begin from rollback")
+      tx:execute "do $$ begin perform 1; end $$"
+      tx:execute "create function pg_temp.f() returns int begin atomic; select case when true then 7 end; end"
+      assert.are.equal(7, tx:item "select pg_temp.f()")
+      assert.is_true(fastpg.is(error_of(tx.transaction, tx, function(inner) inner:execute "do 'begin commit; end'" end),
+        "invalid_transaction_termination")) -- the server's own word
+      tx:execute "insert into half values (1)"
+    end)
+    assert.are.equal(1, rows())
+    db:execute "begin; insert into half values (2); commit" -- a whole one, in a text of its own
+    assert.are.equal(2, rows())
+  end)
+
+  it("does not mean savepoints, but those under fastpg's own names", function()
+    for _, on in ipairs{ db, uncached } do
+      on:transaction(function(tx)
+        tx:execute "savepoint a"
+        tx:q "insert into half values (1)"
+        tx:q "rollback to savepoint a"
+        tx:execute("savepoint b; insert into half values (2); rollback work to b; release savepoint b")
+        tx:prepare("rollback transaction to a")()
+        error_of(tx.q, tx, "select 1/0")
+        tx:q "rollback to a"
+        tx:transaction(function(inner)
+          inner:execute "savepoint a; insert into half values (3); release a"
+        end)
+        tx:q "release savepoint a"
+        for _, sql in ipairs{ "savepoint fastpg_1", "rollback to fastpg_1", "release FASTPG_BATCH", "rollback to savepoint \"fastpg_1\"" } do
+          assert.is_true(fastpg.is(error_of(tx.execute, tx, sql), "invalid_argument"), sql)
+        end
+        tx:pipeline(function(p)
+          p:execute "savepoint a"
+          p:execute "insert into half values (4)"
+          p:execute "rollback to a"
+        end)
+      end)
+      assert.are.equal(1, rows())
+      db:execute "truncate half"
+    end
+  end)
+
+  it("frees what was claimed since a savepoint of SQL", function()
+    db:execute "create table half_jobs (id int primary key); insert into half_jobs select generate_series(1, 4)"
+    db:transaction(function(tx)
+      local jobs = tx.t.half_jobs
+      local function claim() return jobs:claim{ order_by = "id" }.id end
+      assert.are.equal(1, claim())
+      tx:execute "savepoint a"
+      assert.are.equal(2, claim())
+      tx:execute "SAVEPOINT b"
+      assert.are.equal(3, claim())
+      tx:q "rollback to savepoint \"a\""
+      assert.are.equal(2, claim())
+      tx:q "release A"
+      assert.are.equal(3, claim())
+    end)
+    db:execute "drop table half_jobs"
+  end)
+
+  it("is noticed at once where it should get by, and nothing runs after it", function()
+    local Route = require "fastpg.route"
+    for _, sql in ipairs{ "commit", "commit and chain", "rollback", "commit; begin", "rollback; begin; commit" } do
+      local after
+      local err = error_of(db.transaction, db, function(tx)
+        tx:execute "insert into half_2 values (1)"
+        local conn = Route.of(tx).bound_conn
+        after = error_of(conn.simple, conn, sql) -- past the look at the text
+        assert.is_true(fastpg.is(after, "invalid_transaction_termination"), tostring(after))
+        error_of(tx.execute, tx, "insert into half values (77)")
+        error(after, 0)
+      end)
+      assert.are.equal(after, err)
+      assert.are.equal(0, rows())
+      assert.are.equal(1, db:item "select 1")
+    end
+  end)
+
+  it("db:transaction on a connection where SQL began one is an error, and ends nothing", function()
+    db:acquire(function(c)
+      c:execute "begin"
+      c:execute "insert into half values (1)"
+      for _, call in ipairs{ function() c:transaction(function() end) end, function() c:begin() end } do
+        assert.is_true(fastpg.is(error_of(call), "active_sql_transaction"))
+      end
+      c:execute "rollback"
+      c:transaction(function() c:execute "insert into half values (2)" end)
+    end)
+    assert.are.equal(1, rows())
   end)
 end)

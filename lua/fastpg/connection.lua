@@ -18,7 +18,7 @@ deadlines.extend(Connection)
 prepared.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
-local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
+local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET, EVENT_COMMIT = 1, 2, 4, 8, 16
 
 local SESSION = {
   { "DateStyle", "^ISO", "SET DateStyle = ISO" },
@@ -105,8 +105,10 @@ function Connection:outcome()
     if events % 2 >= EVENT_DDL then self:note_ddl() end
     if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
     if events % 8 >= EVENT_ROLLBACK and self.ddl_in_transaction then self:note_ddl() end
-    if events >= EVENT_SET then self:note_settings() end
-    if self.c:transaction_status() == "idle" then
+    if events % 16 >= EVENT_SET then self:note_settings() end
+    local idle = self.c:transaction_status() == "idle"
+    if self.in_transaction and (idle or events >= EVENT_COMMIT) then err = self:ended_inside() end
+    if idle then
       if self.path_in_transaction then self:note_ddl() end -- SET LOCAL ends with it
       self.ddl_in_transaction, self.path_in_transaction = nil, nil
     end
@@ -114,6 +116,15 @@ function Connection:outcome()
   if err then self:explain(err) end
   if self.overdue then return self:late_outcome(err) end
   return err
+end
+
+-- The transaction that fastpg opened was ended by what a statement did, past fastpg.within: what is left of it is
+-- worth nothing, and nothing more may run as if it were open.
+function Connection:ended_inside()
+  self.in_transaction = false
+  self.c:close()
+  return errors.new("invalid_transaction_termination",
+    "the transaction was ended inside by a statement: the connection was closed", { sqlstate = "2D000" })
 end
 
 -- What the lexer has to know of the session.
@@ -283,9 +294,10 @@ end
 ---@return boolean  false: it can't be, close it
 function Connection:reset()
   local c = self.c
+  self.in_transaction, self.held = false, nil
   self:arm_recovery()
   local ok = c:usable() and pcall(clean, self)
-  self.deadline, self.overdue, self.in_transaction, self.held = nil, nil, false, nil
+  self.deadline, self.overdue = nil, nil
   return ok and self:is_clean()
 end
 

@@ -11,6 +11,7 @@
 -- used would run another's statement.  So it can only be missing (26000), never be somebody else's.
 
 local errors = require "fastpg.errors"
+local within = require "fastpg.within"
 
 local prepared = {}
 
@@ -106,16 +107,20 @@ end
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/conn.h), so that
 -- behind a pooler both happen on the same server connection.
 function methods.unnamed_statement(self, sql)
+  if self.in_transaction then within.check(self, sql) end
   self.unnamed = prepare(self, "", sql)
   return self.unnamed
 end
 
 --- The prepared statement of this text, made on the server (one round trip) when it is new.
---- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one.
+--- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one; of COMMIT and its like
+--- too, at which fastpg.within looks each time.
 function methods.statement(self, sql)
   local st = self.statements[sql]
   if st then return st end
-  if self.cache_size == 0 or self.c:transaction_status() == "inerror" then return methods.unnamed_statement(self, sql) end
+  if self.cache_size == 0 or self.c:transaction_status() == "inerror" or within.is_control(self, sql) then
+    return methods.unnamed_statement(self, sql)
+  end
   evict(self)
   self.serial = self.serial + 1
   st = prepare(self, self.prefix .. self.serial, sql)
@@ -138,6 +143,7 @@ end
 --- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
 --- only its description, where the cache has no room.
 function methods.statement_of_batch(self, sql, used)
+  if not self.statements[sql] then within.check_batch(self, sql) end
   if used < self.cache_size then
     local st = self:describe(sql)
     self.c:touch(st)

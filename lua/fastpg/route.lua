@@ -20,6 +20,7 @@ local turn = require "fastpg.turn"
 local types = require "fastpg.types"
 local undoing = require "fastpg.undoing"
 local wait = require "fastpg.wait"
+local within = require "fastpg.within"
 
 local Route = { __name = "fastpg.route" }
 Route.__index = Route
@@ -199,6 +200,7 @@ end
 
 local function simple(conn, sql)
   statement.refuse_copy(sql, conn.standard_strings)
+  if conn.in_transaction then within.check(conn, sql) end
   return conn:simple(sql)
 end
 

@@ -65,12 +65,12 @@ local function commit_now(conn)
     errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own")
   end
   conn:arm()
+  conn.in_transaction = false
+  held.forget(conn)
   if conn:simple("COMMIT") == "ROLLBACK" then
     errors.raise("in_failed_sql_transaction",
       "the transaction was rolled back at its end, because a statement in it had failed")
   end
-  conn.in_transaction = false
-  held.forget(conn)
 end
 
 -- Another coroutine may be in the middle of a statement of this transaction: that comes first.
@@ -87,8 +87,17 @@ local function roll_back(conn)
   if not (ok and clean) then conn:close() end -- and the server rolls back by itself
 end
 
+-- Of one that SQL began (in db:acquire) the server would make no second: ours would end it.
+local function check_none_open(conn)
+  local status = conn.c:transaction_status()
+  if status ~= "intrans" and status ~= "inerror" then return end
+  errors.raise("active_sql_transaction",
+    "a transaction that SQL began is open on this connection: let db:transaction begin it too, which nests", { sqlstate = "25001" })
+end
+
 -- A failure at BEGIN leaves nothing open.
 local function start(conn, command)
+  check_none_open(conn)
   local busy = conn.c:busy()
   if not busy then conn:bury() end
   local ok, err = pcall(conn.simple, conn, command)
