@@ -189,6 +189,57 @@ describe("ddl", function()
       assert.equal("Person(id=1, name='x')", tostring(copy:insert{ name = "x" }))
     end)
 
+    it("stores defaults as they are, every digit", function()
+      local numbers = {
+        2^53 - 1, 2^53, 2^53 + 2, 2^60, -2^60, 2^62, -2^63, 1e15, 1e16, 123456789012345680, 0, -0.0, 1, -1, 2^63, -2^64, 1e19, 1e22, 1e300, -1e300,
+        5e-324, 2^1023, 0.1, 1 / 3, 1.5, 3.4028234663852886e38,
+      }
+      local is_int64 = function(v) return v % 1 == 0 and v >= -2^63 and v < 2^63 end
+      for i, v in ipairs(numbers) do
+        local fields, defaults = { "id int", "d float", "n numeric", "t text" }, { d = v, n = v, t = v }
+        if is_int64(v) then fields[5], defaults.j = "j bigint", v end
+        local t = db:create(fastpg.class("Exact", fields), { replace = true, defaults = defaults })
+        t:insert{}
+        local row = db:first "select *, d::text as dt, n::text as nt from exact"
+        assert.equal(v, row.d)
+        assert.equal(1 / v, 1 / row.d, "the sign of zero")
+        if v % 1 == 0 then assert.equal(("%.0f"):format(v):gsub("^%-0$", "0"), row.nt, tostring(i)) end
+        if is_int64(v) then assert.equal(("%.0f"):format(v):gsub("^%-0$", "0"), db:item "select j::text from exact") end
+        assert.equal(v, tonumber(row.t))
+      end
+      local t = db:create(fastpg.class("Exact", { "id int", "d float", "r real", "n numeric", "e numeric" }), { replace = true,
+        defaults = { d = 0 / 0, r = -1 / 0, n = 1 / 0, e = 0 / 0 } })
+      assert.equal("NaN -Infinity Infinity NaN", db:item("select concat_ws(' ', d, r, n, e) from exact where id = ?", t:insert{}.id))
+      db:execute "create domain exact_float as float8; create domain exact_int as int8"
+      t = db:create(fastpg.class("Exact", { "id int", "d exact_float", "j exact_int" }), { replace = true, defaults = { d = -0.0, j = 2^60 } })
+      local row = t:insert{}
+      assert.equal(-1 / 0, 1 / row.d)
+      assert.equal("1152921504606846976", db:item "select j::text from exact")
+      for _, kind in ipairs{ "int", "smallint", "bigint", "oid" } do
+        has(fails(db.create, db, fastpg.class("Exact", { "id int", { name = "j", type = kind } }), { replace = true, defaults = { j = 1.5 } }),
+          'the default of "j" is no whole number')
+        for _, v in ipairs{ 0 / 0, 1 / 0, 2^63, -2^64 } do
+          has(fails(db.create, db, fastpg.class("Exact", { "id int", { name = "j", type = kind } }), { replace = true, defaults = { j = v } }),
+            'the default of "j" is no whole number of 64 bits')
+        end
+      end
+      has(fails(db.create, db, fastpg.class("Exact", { "id int", "t text" }), { replace = true, defaults = { t = io.stdout } }), 'write fastpg.sql"…"')
+      assert.is_true(db:has "exact")
+      local ok, ffi = pcall(require, "ffi")
+      if ok then
+        t = db:create(fastpg.class("Exact", { "id int", "j bigint", "n numeric", "b bool", "t text" }), { replace = true,
+          defaults = { j = ffi.new("int64_t", -2^63), n = ffi.new("uint64_t", 0) - 1, t = ffi.new("int64_t", 5) } })
+        t:insert{}
+        assert.equal("-9223372036854775808 18446744073709551615 5", db:item "select concat_ws(' ', j, n, t) from exact")
+        local sly = ffi.metatype(ffi.typeof "struct { int x; }", { __tostring = function() return "now(); drop table exact --" end })
+        for _, value in ipairs{ ffi.new "int[2]", ffi.new("complex", 1, 2), ffi.new(sly), ffi.cast("void *", 0), ffi.new("struct { int a; }") } do
+          has(fails(db.create, db, fastpg.class("Exact", { "id int", "t text" }), { replace = true, defaults = { t = value } }),
+            "a cdata that is no 64-bit integer")
+        end
+      end
+      db:execute "drop table exact; drop domain exact_float, exact_int"
+    end)
+
     it("says what is wrong before anything is sent", function()
       local X = fastpg.class("Xx", { "id int", "name text", "tags text[]" })
       local function bad(opts, part) has(fails(db.create, db, X, opts), part) end
@@ -265,6 +316,70 @@ describe("ddl", function()
         defaults = { a = "new" } })
       assert.equal("TTyp(id=3, a='new', b=nil, c=nil)", tostring(t:insert{}))
       assert.equal("TTyp(id=1, a='5', b='7', c=1)", tostring(t[1]))
+    end)
+
+    it("changes types as a plain ALTER does, and never cuts what is too long", function()
+      db:execute "drop table if exists t_cut; create domain short as varchar(4)"
+      -- from, to, a value that fits and what becomes of it, a value that does not fit
+      local cases = {
+        { "text", "varchar(3)", "abc", "abc", "abcd" }, { "varchar(9)", "varchar(3)", "abc", "abc", "abcd" },
+        { "text", "char(3)", "abc", "abc", "abcd" }, { "char(5)", "char(3)", "ab", "ab", "abcd" }, { "text", "short", "abcd", "abcd", "abcde" },
+        { "bit(8)", "bit(4)", nil, nil, "10101010" }, { "varbit(8)", "varbit(4)", "1010", "1010", "10101" },
+        { "varbit", "bit(4)", "1010", "1010", "10101" }, { "text", "bit(4)", "1010", "1010", "10101010" },
+        { "text", "varbit(4)", "1010", "1010", "10101010" }, { "bigint", "bit(64)", "5", ("0"):rep(61) .. "101" }, { "bigint", "bit(4)", nil, nil, "21" },
+        { "int", "bit(1)", nil, nil, "5" }, { "int", "varchar(3)", "123", "123", "1234" }, { "jsonb", "varchar(3)", "[1]", "[1]", "[1, 2]" },
+        { "text[]", "varchar(3)[]", "{abc}", "{abc}", "{abcd}" }, { "bit(8)[]", "bit(4)[]", nil, nil, "{10101010}" },
+        { "text[]", "bit(4)[]", "{1010}", "{1010}", "{10101010}" }, { "numeric(9,2)", "numeric(4,2)", "12.34", "12.34", "123.45" },
+        { "text", "numeric(4,2)", "12.34", "12.34", "123.45" }, { "bigint", "smallint", "7", "7", "70000" }, { "text", "int", "7", "7", "7.5" },
+        { "text", "smallint", "7", "7", "70000" }, { "text", "boolean", "t", "true", "maybe" }, { "text", "date", "2024-02-29", "2024-02-29", "2024-02-30" },
+        { "text", "uuid", "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000001", "x" },
+        { "text", "timestamptz(0)", "2024-01-01 00:00:00+00", "2024-01-01 00:00:00+00", "x" }, { "text", "int[]", "{1,2}", "{1,2}", "1" },
+        -- as the server does it in a plain ALTER
+        { "numeric(9,2)", "numeric(9,1)", "1.25", "1.3" }, { "float", "int", "2.6", "3" }, { "timestamptz", "date", "2024-01-01 10:00:00+00", "2024-01-01" },
+        { "timestamp", "time", "2024-01-01 10:00:00", "10:00:00" }, { "bool", "text", "t", "true" }, { "date", "timestamp", "2024-01-01", "2024-01-01 00:00:00" },
+      }
+      db:execute "set timezone = 'UTC'"
+      for _, case in ipairs(cases) do
+        local from, to, fits, becomes, too_long = case[1], case[2], case[3], case[4], case[5]
+        local what = from .. " to " .. to
+        local function change(value)
+          db:execute(("drop table if exists t_cut; create table t_cut (a %s)"):format(from))
+          if value then db:execute(("insert into t_cut values (%s)"):format(value == "21" and value or "'" .. value .. "'")) end
+          return pcall(db.create, db, fastpg.class("TCut", { { name = "a", type = to } }), { transform = true })
+        end
+        if fits or not too_long then
+          local ok, err = change(fits)
+          assert.is_true(ok, what .. ": " .. tostring(err))
+          assert.equal(becomes, db:item "select a::text from t_cut", what)
+        end
+        if too_long then
+          assert.is_false((change(too_long)), what)
+          assert.equal(too_long, db:item "select a::text from t_cut", what)
+        end
+      end
+      db:execute "reset timezone; drop table t_cut; drop domain short"
+    end)
+
+    it("a default that is too long for the new type is not cut either", function()
+      db:execute "create table t_cut_default (id int, a text default 'abcdef', b text default '12', c bit(8) default B'10101010')"
+      local t = db:create(fastpg.class("TCutDefault", { "id int", "a varchar(3)", "b int", "c varbit(4)" }), { transform = true, pk = {} })
+      assert.equal(12, t:insert{ id = 1, a = "x", c = "1" }.b)
+      local _, err = fails(t.insert, t, { id = 2, c = "1" })
+      assert.is_true(fastpg.is(err, "string_data_right_truncation"), tostring(err))
+      fails(t.insert, t, { id = 2, a = "x" })
+      assert.equal(1, t:count())
+    end)
+
+    it("is no matter of what temporary tables and types there are", function()
+      db:execute [[create temp table fastpg_transform (a int); create temp table fastpg_transform_1 (a int);
+        create type pg_temp.fastpg_transform_2 as enum ('x'); create temp sequence fastpg_transform_3]]
+      local before = db:item "select count(*)::int from pg_class where relpersistence = 't'"
+      for _, kind in ipairs{ "int", "text", "varchar(9)" } do
+        assert.equal("id integer, a " .. (kind == "int" and "integer" or kind == "varchar(9)" and "character varying(9)" or kind),
+          cols(db:create(fastpg.class("TTemp", { "id int", "a " .. kind }), { transform = true })))
+      end
+      assert.equal(before, db:item "select count(*)::int from pg_class where relpersistence = 't'")
+      db:execute "drop table fastpg_transform, fastpg_transform_1; drop type pg_temp.fastpg_transform_2; drop sequence fastpg_transform_3"
     end)
 
     it("fails whole", function()

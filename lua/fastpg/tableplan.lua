@@ -91,15 +91,41 @@ end
 
 -- ---- defaults -------------------------------------------------------------------------------
 
-local function number_literal(value)
-  if value ~= value then return "'NaN'" end
-  if value == math.huge then return "'Infinity'" end
-  if value == -math.huge then return "'-Infinity'" end
+local FLOATS = options.set("REAL", "DOUBLE PRECISION")
+local TEXTS = options.set("TEXT", "CHARACTER VARYING", "CHARACTER", "BPCHAR")
+local WHOLE = options.set("SMALLINT", "INTEGER", "BIGINT", "SMALLSERIAL", "SERIAL", "BIGSERIAL", "OID") -- SQL would round
+
+local function is_in_int64(value) return value >= -2^63 and value < 2^63 end
+
+-- A whole number is written with all its digits (on LuaJIT every number is a float).  Where SQL would make another
+-- value of a number on its way to the column, it goes as text, which the column's own type reads: to floats (-0),
+-- texts and types of the database.
+local function number_literal(field, value)
   if math.type and math.type(value) == "integer" then return ("%d"):format(value) end
-  for digits = 15, 17 do
-    local text = ("%." .. digits .. "g"):format(value)
-    if digits == 17 or tonumber(text) == value then return text end
+  local finite = value - value == 0
+  local digits = finite and value % 1 == 0 and ("%.0f"):format(value)
+  if WHOLE[field.base] and field.depth == 0 and not (digits and is_in_int64(value)) then
+    errors.argument('create: the default of "%s" is no whole number of 64 bits', field.name)
   end
+  local negative_zero = value == 0 and 1 / value < 0
+  if digits and is_in_int64(value) and not negative_zero then return digits end
+  if not finite or FLOATS[field.base] or TEXTS[field.base] or field.oid == 0 then return quote_literal(core.float_text(value)) end
+  return digits or core.float_text(value)
+end
+
+-- LuaJIT's 64-bit integers; any other cdata is no value, whatever it says it is.
+local function cdata_literal(field, value)
+  local ffi = require "ffi"
+  if not (ffi.istype("int64_t", value) or ffi.istype("uint64_t", value)) then
+    errors.argument('create: the default of "%s" is a cdata that is no 64-bit integer: write fastpg.sql"…"', field.name)
+  end
+  return (tostring(value):gsub("U?LL$", ""))
+end
+
+-- A date, a numeric …: what prints as the server would; a file or a library's object is none.
+local function is_value(object)
+  local name = getmetatable(object) -- a string: value classes hide their metatables
+  return type(name) == "string" and name:find("^fastpg%.") ~= nil and not core.table_state(object)
 end
 
 local function bytes_literal(bytes)
@@ -114,13 +140,13 @@ local function default_sql(field, value)
   if (field.base == "JSON" or field.base == "JSONB") and field.depth == 0 and kind ~= "function" then
     return quote_literal(core.to_json(value))
   end
-  if kind == "number" then return number_literal(value) end
+  if kind == "number" then return number_literal(field, value) end
   if kind == "boolean" then return value and "true" or "false" end
-  if kind == "cdata" then return (tostring(value):gsub("U?LL$", "")) end
+  if kind == "cdata" then return cdata_literal(field, value) end
   if kind == "string" then
     return field.base == "BYTEA" and field.depth == 0 and bytes_literal(value) or quote_literal(value)
   end
-  if kind == "userdata" and not core.table_state(value) then return quote_literal(tostring(value)) end
+  if kind == "userdata" and is_value(value) then return quote_literal(tostring(value)) end
   errors.argument('create: the default of "%s" is a %s: write fastpg.sql"…"', field.name, kind)
 end
 
