@@ -128,12 +128,12 @@ static void note_events(fpg_conn *c, const PGresult *res) {
     const char *tag;
     int event;
   } tags[] = {{"CREATE ", FPG_EVENT_DDL},       {"ALTER ", FPG_EVENT_DDL},
-              {"DROP ", FPG_EVENT_DDL},         {"DISCARD ALL", FPG_EVENT_DISCARD | FPG_EVENT_DDL},
+              {"DROP ", FPG_EVENT_DDL},         {"DISCARD ALL", FPG_EVENT_DISCARD | FPG_EVENT_DDL | FPG_EVENT_UNLISTEN},
               {"DEALLOCATE ALL", FPG_EVENT_DISCARD}, {"ROLLBACK", FPG_EVENT_ROLLBACK | FPG_EVENT_SET},
               {"COMMIT", FPG_EVENT_SET | FPG_EVENT_COMMIT},
               {"PREPARE TRANSACTION", FPG_EVENT_SET | FPG_EVENT_COMMIT},
               {"SET", FPG_EVENT_SET},           {"RESET", FPG_EVENT_SET},
-              {"DISCARD", FPG_EVENT_SET}};
+              {"DISCARD", FPG_EVENT_SET},       {"UNLISTEN", FPG_EVENT_UNLISTEN}};
   if (PQresultStatus(res) != PGRES_COMMAND_OK) return;
   const char *tag = PQcmdStatus((PGresult *)(uintptr_t)res);
   for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)

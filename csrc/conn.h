@@ -42,7 +42,8 @@ enum {
   FPG_EVENT_DISCARD = 2, /* prepared statements are gone */
   FPG_EVENT_ROLLBACK = 4, /* a transaction or savepoint was rolled back by hand */
   FPG_EVENT_SET = 8,      /* settings of the session may be others */
-  FPG_EVENT_COMMIT = 16   /* a transaction ended, but by ROLLBACK */
+  FPG_EVENT_COMMIT = 16,  /* a transaction ended, but by ROLLBACK */
+  FPG_EVENT_UNLISTEN = 32 /* what the session listens to may be less */
 };
 
 /* COPY: asked for by send_copy, then under way in one of two directions (copy.c). */

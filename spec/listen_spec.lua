@@ -161,6 +161,77 @@ for _, kind in ipairs{ "one connection", "a pool" } do
       assert.are.equal(1, db:item("select 1"))
     end)
 
+    it("what SQL takes away is listened to again, and told as a gap", function()
+      db:listen("a", note)
+      db:listen("b", note)
+      local ways = {
+        function() db:execute "discard all" end, function() db:q "discard all" end, function() db:execute "unlisten *" end,
+        function() db:q "UNLISTEN *" end, function() db:execute [[unlisten a; unlisten "b"]] end, function() db:execute "begin; unlisten *; commit" end,
+        function() db:transaction(function(tx) tx:execute "unlisten *" end) end,
+        function() db:pipeline(function(p) p:execute "unlisten *" end) end,
+        function() db:acquire(function(c) c:execute "unlisten *" end) end,
+      }
+      for i, way in ipairs(ways) do
+        got = {}
+        note = noted(got)
+        db:unlisten()
+        db:listen("a", note)
+        db:listen("b", note)
+        way()
+        watch:notify("a", tostring(i))
+        watch:notify("b", tostring(i))
+        local gaps = kind == "a pool" and 0 or 2 -- a pool listens on a connection of its own
+        poll_until(gaps + 2)
+        table.sort(got)
+        assert.equal((gaps > 0 and "a:%d a:gap b:%d b:gap" or "a:%d b:%d"):format(i, i), table.concat(got, " "))
+      end
+      got = {}
+      note = noted(got)
+      db:unlisten()
+      db:listen("a", note)
+      db:execute "reset all"
+      db:unlisten "b"
+      watch:notify("a", "still")
+      poll_until(1)
+      assert.same({ "a:still" }, got)
+    end)
+
+    it("listening begun in a transaction outlives its rollback", function()
+      error_of(db.transaction, db, function()
+        db:listen("a", note)
+        error "back"
+      end)
+      pcall(db.transaction, db, function(tx)
+        pcall(tx.transaction, tx, function()
+          db:listen("b", note)
+          error "back"
+        end)
+      end)
+      db:item "select 1"
+      watch:notify("a", "1")
+      watch:notify("b", "2")
+      assert.equal(2, poll_until(2))
+      table.sort(got)
+      assert.same({ "a:1", "b:2" }, got)
+    end)
+
+    it("no function is called after db:close, nor after it was taken away", function()
+      local function stops(n)
+        note(n)
+        if n.payload == "close" then db:close() elseif n.payload == "unlisten" then db:unlisten "a" end
+      end
+      for _, way in ipairs{ "close", "unlisten" } do
+        for i = #got, 1, -1 do got[i] = nil end
+        db:listen("a", stops)
+        db:listen("a", note)
+        for _ = 1, 3 do watch:notify("a", way) end
+        local ends = core.clock() + 5
+        while #got == 0 and core.clock() < ends and pcall(db.poll, db, 0.1) do end
+        assert.same({ "a:" .. way }, got)
+        if way == "close" then db = kind == "a pool" and pg.pool(nil, { max_size = 3 }) or pg.db() end
+      end
+    end)
+
     it("ten thousand, in order, none lost", function()
       local n, wrong = 0, 0
       db:listen("many", function(e)
@@ -275,6 +346,25 @@ for _, kind in ipairs{ "one connection", "a pool" } do
 end
 
 describe("in a script, a pool:", function()
+  it("a pool that resets its sessions listens all the same", function()
+    for _, reset in ipairs{ true, "discard all", "unlisten *", "reset all; unlisten *" } do
+      for _, size in ipairs{ 1, 2 } do
+        local db = pg.pool(nil, { max_size = size, reset = reset })
+        local got = {}
+        db:listen("a", noted(got))
+        for i = 1, 3 do
+          db:q "select 1"
+          db:transaction(function() db:q "select 2" end)
+          watch:notify("a", tostring(i))
+          local ends = core.clock() + 5
+          while #got < i and core.clock() < ends do db:poll(0.1) end
+        end
+        assert.equal("a:1 a:2 a:3", table.concat(got, " "))
+        db:close()
+      end
+    end
+  end)
+
   it("listens on a connection of its own, which goes with the last channel", function()
     local db = pg.pool(nil, { max_size = 2 })
     local pid = db.pid

@@ -18,7 +18,7 @@ deadlines.extend(Connection)
 prepared.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
-local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET, EVENT_COMMIT = 1, 2, 4, 8, 16
+local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET, EVENT_COMMIT, EVENT_UNLISTEN = 1, 2, 4, 8, 16, 32
 
 local SESSION = {
   { "DateStyle", "^ISO", "SET DateStyle = ISO" },
@@ -107,7 +107,8 @@ function Connection:outcome()
     if events % 8 >= EVENT_ROLLBACK and self.ddl_in_transaction then self:note_ddl() end
     if events % 16 >= EVENT_SET then self:note_settings() end
     local idle = self.c:transaction_status() == "idle"
-    if self.in_transaction and (idle or events >= EVENT_COMMIT) then err = self:ended_inside() end
+    if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then err = self:ended_inside() end
+    if events >= EVENT_UNLISTEN and self.on_unlisten then self.on_unlisten() end
     if idle then
       if self.path_in_transaction then self:note_ddl() end -- SET LOCAL ends with it
       self.ddl_in_transaction, self.path_in_transaction = nil, nil

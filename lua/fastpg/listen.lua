@@ -6,11 +6,12 @@
 --
 --   under a loop      a connection of its own, and a coroutine that reads it (the reader)
 --   a script, pool    a connection of its own, read after each statement and in db:poll
---   a script, single  the connection itself, likewise
+--   a script, single  the connection itself, likewise; not where a pool of one resets its session (reset =)
 --
 -- Notifications go to an inbox first and from there to functions and to the queues of
 -- db:notifications, so that a function may run statements, listen and unlisten.  When the connection
--- is lost another one listens, and everybody is told of the gap.
+-- is lost another one listens, and everybody is told of the gap.  So they are when SQL of the user's took a
+-- listening away from the connection that is shared with it (DISCARD ALL, UNLISTEN).
 --
 -- PostgreSQL manual: LISTEN, NOTIFY, "Asynchronous Notification".
 
@@ -59,6 +60,15 @@ local function call(fn, n)
   if not ok then task.report(err, traceback) end
 end
 
+-- Whether a function is still to be called: one before it may have ended that.
+local function is_listening(self, channel, fn)
+  if self.stopped then return false end
+  for _, other in ipairs(self.channels[channel] or {}) do
+    if other == fn then return true end
+  end
+  return false
+end
+
 local function hand_out(self, n)
   for subscription in pairs(self.subscriptions) do
     if subscription.channel == n.channel then
@@ -69,7 +79,9 @@ local function hand_out(self, n)
   end
   local list = {}
   for i, fn in ipairs(self.channels[n.channel] or {}) do list[i] = fn end -- it may change while they run
-  for _, fn in ipairs(list) do call(fn, n) end
+  for _, fn in ipairs(list) do
+    if is_listening(self, n.channel, fn) then call(fn, n) end
+  end
 end
 
 -- Gives out what is in the inbox; one at a time, whoever calls.
@@ -77,7 +89,7 @@ local function deliver(self)
   if self.delivering then return 0 end
   self.delivering = true
   local count = 0
-  while #self.inbox > 0 do
+  while #self.inbox > 0 and not self.stopped do
     local inbox = self.inbox
     self.inbox = {}
     for _, n in ipairs(inbox) do
@@ -229,7 +241,11 @@ local function run(self, sql)
   if not self.spawned then
     with_connection(self, function(conn)
       conn.c:listening(true)
-      conn:simple(sql)
+      self.telling = true
+      local ok, err = pcall(conn.simple, conn, sql)
+      self.telling = false
+      if not ok then error(err, 0) end
+      if conn.c:transaction_status() ~= "idle" then self.unsure = true end -- it may be rolled back
     end)
     return
   end
@@ -246,7 +262,8 @@ local function start(db)
   local self = setmetatable({
     db = db, host = host, loop = host.loop and host.loop(), channels = {}, heard = {},
     subscriptions = setmetatable({}, { __mode = "k" }), inbox = {}, commands = {},
-    delivering = false, stopped = false, shared = not host.wake and db.pool.max_size == 1, spawned = false,
+    delivering = false, stopped = false, shared = not host.wake and db.pool.max_size == 1 and not db.config.reset,
+    spawned = false,
   }, Listener)
   db.listener = self -- at once: who comes while it connects finds it
   if host.wake then
@@ -317,10 +334,26 @@ local function leave(self, channel)
   if not others and not is_used(self) then stop(self) end
 end
 
+-- ---- what SQL took away ----------------------------------------------------------------------
+
+--- SQL of the user's may have ended what this connection listens to.
+function Listener:unheard()
+  if self.shared and not self.telling then self.unsure, self.missed = true, true end
+end
+
+-- Listens again where that is in doubt; within a transaction it would be in doubt again.
+local function make_sure(self, conn)
+  if not self.unsure or conn.c:transaction_status() ~= "idle" then return end
+  listen_again(self, conn)
+  if self.missed then post_gap(self) end
+  self.unsure, self.missed = nil, nil
+end
+
 -- ---- without a reader -----------------------------------------------------------------------
 
 local function receive(self, seconds)
   with_connection(self, function(conn)
+    make_sure(self, conn)
     drain(self, conn)
     if #self.inbox == 0 then conn.wait(conn.c:fd(), "r", seconds) end
     conn.c:consume()
@@ -355,6 +388,7 @@ function Listener:pump()
   self.looking = true
   local conn = self.conn
   if self.shared then
+    if self.unsure then pcall(with_connection, self, function(c) make_sure(self, c) end) end
     local idle = self.db.pool.idle[1]
     if idle and idle.c:usable() then drain(self, idle) end
   elseif not conn or not conn.c:usable() or core.poll(conn.c:fd(), "r", 0) then
@@ -369,6 +403,7 @@ function Listener:fresh(conn)
   if not self.shared then return end
   listen_again(self, conn)
   post_gap(self)
+  self.unsure, self.missed = nil, nil
 end
 
 -- ---- what users call ------------------------------------------------------------------------

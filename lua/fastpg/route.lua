@@ -78,6 +78,9 @@ local function set_up(root, conn, init)
   conn.types = root.types
   conn.on_settings = function(c) root.standard_strings = c.standard_strings end
   conn:on_settings()
+  conn.on_unlisten = function()
+    if root.listener then root.listener:unheard() end
+  end
   conn.deadline_of = function() return deadline_of(root) end
   conn.pick = function() return wait.pick(root.config.loop) end
   if init then root:bind(conn, "connection"):lend(init, true) end
