@@ -633,11 +633,7 @@ static int core_poll(lua_State *L) {
   int64_t fd = -1;
   if (!fpg_to_int64(L, 1, &fd)) luaL_argerror(L, 1, "file descriptor expected");
   const char *mode = luaL_checkstring(L, 2);
-  int timeout = -1;
-  if (!lua_isnoneornil(L, 3)) {
-    double ms = (double)luaL_checknumber(L, 3) * 1000;
-    timeout = ms <= 0 ? 0 : ms > INT_MAX - 1 ? INT_MAX - 1 : (int)ms + (ms > (int)ms);
-  }
+  int timeout = lua_isnoneornil(L, 3) ? -1 : fpg_milliseconds(fpg_check_seconds(L, 3));
   struct pollfd p = {(int)fd, 0, 0};
   for (; *mode; mode++) p.events = (short)(p.events | (*mode == 'r' ? POLLIN : POLLOUT));
   int n = poll(&p, fd >= 0 ? 1 : 0, timeout);

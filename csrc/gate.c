@@ -119,7 +119,7 @@ static int gate_arm(lua_State *L) {
   gate *g = check_gate(L);
   int fd = lua_isnoneornil(L, 2) ? -1 : (int)luaL_checkinteger(L, 2);
   uint32_t wanted = fd >= 0 ? to_events(L, 3) : 0;
-  double seconds = luaL_optnumber(L, 4, -1);
+  double seconds = lua_isnoneornil(L, 4) ? -1 : fpg_check_seconds(L, 4);
   if (g->owner != getpid())
     open_all(L, g);
   else

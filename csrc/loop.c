@@ -149,7 +149,7 @@ static int poller_watch(lua_State *L) {
     p->slots[s].fd = p->nfds++;
   }
   if (!lua_isnoneornil(L, 5)) {
-    p->slots[s].time = fpg_clock() + (double)luaL_checknumber(L, 5);
+    p->slots[s].time = fpg_clock() + fpg_check_seconds(L, 5);
     sift_up(p, p->nheap++, s);
   }
   return 0;
@@ -173,9 +173,7 @@ static int poll_time(const poller *p, double limit, int forever) {
     forever = 0;
   }
   if (forever) return -1;
-  if (limit <= 0) return 0;
-  double ms = limit * 1000;
-  return ms > INT_MAX - 1 ? INT_MAX - 1 : (int)ms + (ms > (int)ms);
+  return fpg_milliseconds(limit);
 }
 
 static void found_ready(poller *p, int s, int mode) {
@@ -203,7 +201,7 @@ static void collect_times(poller *p) {
 static int poller_wait(lua_State *L) {
   poller *p = luaL_checkudata(L, 1, POLLER_MT);
   int forever = lua_isnoneornil(L, 2);
-  double limit = forever ? 0 : (double)luaL_checknumber(L, 2);
+  double limit = forever ? 0 : fpg_check_seconds(L, 2);
   p->nready = p->taken = 0;
   int time = poll_time(p, limit, forever);
   if (p->nfds || time) {

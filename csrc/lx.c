@@ -4,6 +4,7 @@
  */
 #include "lx.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -91,7 +92,7 @@ int fpg_raise(lua_State *L, const char *name, const char *fmt, ...) {
 
 /* ---- what users call ----------------------------------------------------------------------- */
 
-/* Upvalues: the function, its name, the most arguments it takes, how many of them are self. */
+/* Upvalues: the function, its name, the most arguments it takes, how many of them are self, whose it is. */
 static int limited_call(lua_State *L) {
   int most = (int)lua_tointeger(L, lua_upvalueindex(3));
   int n = lua_gettop(L);
@@ -103,17 +104,21 @@ static int limited_call(lua_State *L) {
                    most == 1 ? "" : "s", n - self);
 }
 
-static void push_limited(lua_State *L, lua_CFunction func, const char *name, int most, int self) {
+static void push_limited(lua_State *L, lua_CFunction func, const char *name, int most, int self,
+                         int owner) {
   lua_pushcfunction(L, func);
   lua_pushstring(L, name);
   lua_pushinteger(L, most + self);
   lua_pushinteger(L, self);
-  lua_pushcclosure(L, limited_call, 4);
+  lua_pushinteger(L, owner);
+  lua_pushcclosure(L, limited_call, 5);
 }
 
-void fpg_set_methods(lua_State *L, const fpg_method *list) {
+int fpg_method_owner(lua_State *L) { return (int)lua_tointeger(L, lua_upvalueindex(5)); }
+
+void fpg_set_methods(lua_State *L, const fpg_method *list, int owner) {
   for (; list->name; list++) {
-    push_limited(L, list->func, list->name, list->most, 1);
+    push_limited(L, list->func, list->name, list->most, 1, owner);
     lua_setfield(L, -2, list->name);
   }
 }
@@ -290,6 +295,18 @@ double fpg_clock(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+double fpg_check_seconds(lua_State *L, int idx) {
+  double seconds = (double)luaL_checknumber(L, idx);
+  if (isnan(seconds)) luaL_argerror(L, idx, "a number of seconds expected, got nan");
+  return seconds;
+}
+
+int fpg_milliseconds(double seconds) {
+  double ms = seconds * 1000;
+  if (!(ms > 0)) return 0;
+  return ms > INT_MAX - 1 ? INT_MAX - 1 : (int)ms + (ms > (int)ms);
 }
 
 int fpg_to_int64(lua_State *L, int idx, int64_t *out) {

@@ -36,8 +36,10 @@ typedef struct fpg_method {
 } fpg_method;
 
 /* Adds the methods of a list that ends with a NULL name to the table on top of the stack.  A surplus
- * argument is an error, as everywhere in fastpg (lua/fastpg/surface.lua does the same for Lua's). */
-void fpg_set_methods(lua_State *L, const fpg_method *list);
+ * argument is an error, as everywhere in fastpg (lua/fastpg/surface.lua does the same for Lua's).  `owner`
+ * says whose methods they are: within one fpg_method_owner gives it. */
+void fpg_set_methods(lua_State *L, const fpg_method *list, int owner);
+int fpg_method_owner(lua_State *L);
 
 /* Raises for a name that the object at idx does not have, with the near ones of those that are keys of
  * the table at `known`.  (Which is near is Lua's to say: core.set_unknown_name.) */
@@ -110,5 +112,10 @@ void fpg_open_surface(lua_State *L);
 
 /* Seconds of a clock that only goes forward. */
 double fpg_clock(void);
+
+/* The number of seconds at idx; NaN is refused. */
+double fpg_check_seconds(lua_State *L, int idx);
+/* Milliseconds as poll(2) takes them: rounded up, nothing below 0, no more than an int holds less one. */
+int fpg_milliseconds(double seconds);
 
 #endif

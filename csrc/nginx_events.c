@@ -348,8 +348,7 @@ static int check_mode(lua_State *L, int idx) {
 /* Milliseconds, rounded up; for ever is the longest that a timer takes, some weeks. */
 static int check_timeout(lua_State *L, int idx) {
   if (lua_isnoneornil(L, idx)) return INT_MAX;
-  double ms = (double)luaL_checknumber(L, idx) * 1000;
-  return ms >= INT_MAX - 1 ? INT_MAX : ms <= 0 ? 0 : (int)ms + (ms > (int)ms);
+  return fpg_milliseconds(fpg_check_seconds(L, idx));
 }
 
 /* What poll(2) says now: READ and WRITE. */

@@ -146,7 +146,9 @@ static void load_aligned(fpg_math *m, const fpg_num *a, const fpg_num *b) {
   fpg_math_shift_up(m->z[1], m->z[2], m->scale - b->dscale);
 }
 
-static void multiply(fpg_math *m, const fpg_num *a, const fpg_num *b) {
+/* What has too many digits is refused before GMP allocates them: where memory is short it aborts. */
+static int multiply(fpg_math *m, const fpg_num *a, const fpg_num *b) {
+  if (a->ndigits && b->ndigits && a->weight + b->weight > FPG_NUM_MAX_WEIGHT) return FPG_MATH_OVERFLOW;
   fpg_math_load(m->z[0], a);
   fpg_math_load(m->z[1], b);
   mpz_mul(m->z[0], m->z[0], m->z[1]);
@@ -155,6 +157,7 @@ static void multiply(fpg_math *m, const fpg_num *a, const fpg_num *b) {
     fpg_math_shift(m->z[0], m->z[1], m->z[2], m->scale - FPG_NUM_MAX_SCALE);
     m->scale = FPG_NUM_MAX_SCALE;
   }
+  return FPG_MATH_OK;
 }
 
 /* At least 16 significant digits, at least the operands' scales, 1000 at most. */
@@ -181,7 +184,7 @@ static int divide(fpg_math *m, const fpg_num *a, const fpg_num *b) {
 
 static int finite_op(fpg_math *m, int op, const fpg_num *a, const fpg_num *b) {
   switch (op) {
-  case FPG_MATH_MUL: multiply(m, a, b); return FPG_MATH_OK;
+  case FPG_MATH_MUL: return multiply(m, a, b);
   case FPG_MATH_DIV: return divide(m, a, b);
   case FPG_MATH_POW: return fpg_math_power(m, a, b);
   default: break;

@@ -18,6 +18,7 @@
 #define BITS_PER_DIGIT 3.3219280948873626
 #define LOG10_E 0.434294481903252 /* with the server's digits */
 #define MAX_SCALE 1000            /* NUMERIC_MAX_DISPLAY_SCALE */
+#define MOST_DIGITS 131073.0      /* more than a numeric has before the point */
 #define MIN_DIGITS 16             /* NUMERIC_MIN_SIG_DIGITS */
 #define MAX_LN 6000               /* of a result: exp(6000) */
 
@@ -118,6 +119,8 @@ static int power_int(fpg_math *m, const fpg_num *a, int32_t exp) {
     return finish(m, 0, rscale);
   }
   if (a->ndigits == 0) return exp < 0 ? FPG_MATH_DIVISION_BY_ZERO : zero(m, rscale);
+  double f = exp * estimate_log10(a);
+  if (f > MOST_DIGITS) return FPG_MATH_OVERFLOW;
   fpg_math_load(m->z[0], a);
   if (exp == 1) return finish(m, scale, rscale);
   if (exp == -1) return reciprocal(m, scale, rscale);
@@ -125,8 +128,6 @@ static int power_int(fpg_math *m, const fpg_num *a, int32_t exp) {
     mpz_mul(m->z[0], m->z[0], m->z[0]);
     return finish(m, 2 * scale, rscale);
   }
-  double f = exp * estimate_log10(a);
-  if (f > 3 * 32767.0 * 4) return FPG_MATH_OVERFLOW;
   if (f + 1 < (double)-rscale || f + 1 < -MAX_SCALE) return zero(m, rscale);
   int64_t digits = 1 + rscale + (int)f + (int)log(fabs((double)exp)) + 8;
   if (!power_whole(m, a, exp < 0 ? 0 - (uint32_t)exp : (uint32_t)exp, digits, &scale))

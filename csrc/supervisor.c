@@ -162,7 +162,7 @@ static int wait_readable(int fd, double deadline) {
   for (;;) {
     double left = deadline - fpg_clock();
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    int n = poll(&p, 1, left > 0 ? (int)(left * 1000) + 1 : 0);
+    int n = poll(&p, 1, fpg_milliseconds(left));
     if (n > 0) return 1;
     if (n == 0 || errno != EINTR) return 0;
   }
@@ -230,7 +230,7 @@ static int take_line(lua_State *L, supervisor *s, size_t n, size_t skip) {
 /* s:receive(seconds) -> the next line of the script's output; nil when it ended; nil, "timeout". */
 static int supervisor_receive(lua_State *L) {
   supervisor *s = check_supervisor(L);
-  double deadline = fpg_clock() + (double)luaL_checknumber(L, 2);
+  double deadline = fpg_clock() + fpg_check_seconds(L, 2);
   for (;;) {
     char *nl = memchr(s->line, '\n', s->len);
     if (nl) return take_line(L, s, (size_t)(nl - s->line), 1);

@@ -76,9 +76,12 @@ int fpg_value_text(lua_State *L, int idx, fpg_buf *out) {
 
 enum { SMALL_TEXT = 256 };
 
+/* Ranges and multiranges have functions of their own for all. */
+static int is_plain(int kind) { return kind > FPG_V_NONE && kind < FPG_V_RANGE; }
+
 static int value_tostring(lua_State *L) {
   int kind = fpg_value_kind(L, 1);
-  if (!kind) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
+  if (!is_plain(kind)) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
   const void *v = lua_touserdata(L, 1);
   if (kind != FPG_V_NUMERIC || fpg_num_text_size(v) <= SMALL_TEXT) {
     char text[SMALL_TEXT];
@@ -111,8 +114,8 @@ static int coerce(lua_State *L, int idx, int kind, int text_too) {
 /* Orders the values at 1 and 2, one of which is ours. */
 static int order(lua_State *L, int text_too) {
   int kind = fpg_value_kind(L, 1);
-  if (!kind) kind = fpg_value_kind(L, 2);
-  if (!kind) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
+  if (!is_plain(kind)) kind = fpg_value_kind(L, 2);
+  if (!is_plain(kind)) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
   lua_settop(L, 2);
   if (!coerce(L, 1, kind, text_too) || !coerce(L, 2, kind, text_too)) {
     const char *a = fpg_describe(L, 1), *b = fpg_describe(L, 2);
@@ -123,7 +126,7 @@ static int order(lua_State *L, int text_too) {
 
 static int value_eq(lua_State *L) {
   int kind = fpg_value_kind(L, 1);
-  int same = kind && kind == fpg_value_kind(L, 2) &&
+  int same = is_plain(kind) && kind == fpg_value_kind(L, 2) &&
              compare(kind, lua_touserdata(L, 1), lua_touserdata(L, 2)) == 0;
   lua_pushboolean(L, same);
   return 1;
@@ -137,21 +140,31 @@ static int value_le(lua_State *L) {
   return 1;
 }
 
+/* A method knows its class and takes no other's value: d.lt is the date's. */
+const void *fpg_value_self(lua_State *L) {
+  return fpg_value_check(L, 1, fpg_method_owner(L));
+}
+
+static int method_order(lua_State *L) {
+  fpg_value_self(L);
+  return order(L, 1);
+}
+
 /* v:cmp(x) -> -1, 0 or 1; x a value of the same type, its text, for a numeric also a number. */
 static int method_cmp(lua_State *L) {
-  lua_pushinteger(L, order(L, 1));
+  lua_pushinteger(L, method_order(L));
   return 1;
 }
 static int method_eq(lua_State *L) {
-  lua_pushboolean(L, order(L, 1) == 0);
+  lua_pushboolean(L, method_order(L) == 0);
   return 1;
 }
 static int method_lt(lua_State *L) {
-  lua_pushboolean(L, order(L, 1) < 0);
+  lua_pushboolean(L, method_order(L) < 0);
   return 1;
 }
 static int method_le(lua_State *L) {
-  lua_pushboolean(L, order(L, 1) <= 0);
+  lua_pushboolean(L, method_order(L) <= 0);
   return 1;
 }
 
@@ -249,9 +262,9 @@ void fpg_value_define(lua_State *L, const fpg_value_class *c) {
   luaL_setfuncs(L, fpg_arith_meta, 0);
 
   lua_createtable(L, 0, 16); /* what __index finds */
-  fpg_set_methods(L, common_methods);
-  fpg_set_methods(L, c->methods);
-  if (c->more_methods) fpg_set_methods(L, c->more_methods);
+  fpg_set_methods(L, common_methods, c->kind);
+  fpg_set_methods(L, c->methods, c->kind);
+  if (c->more_methods) fpg_set_methods(L, c->more_methods, c->kind);
   for (int i = 0; c->fields && c->fields[i]; i++) {
     lua_pushinteger(L, i);
     lua_setfield(L, -2, c->fields[i]);

@@ -135,6 +135,8 @@ void fpg_range_put_bound(lua_State *L, fpg_buf *out, const char *s, size_t len);
 void *fpg_value_to(lua_State *L, int idx, int kind);
 /* The same, raising "method: fastpg.date expected, got …". */
 void *fpg_value_check(lua_State *L, int idx, int kind);
+/* In a method of a class: its own value, raising where it was called with another's. */
+const void *fpg_value_self(lua_State *L);
 void *fpg_value_new(lua_State *L, int kind, size_t size);
 /* Raises an error that names the line of the Lua code that called the running C function. */
 int fpg_value_raise(lua_State *L, const char *name, const char *fmt, ...);

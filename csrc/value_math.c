@@ -74,7 +74,7 @@ int fpg_numeric_arith(lua_State *L, int op) {
 
 /* n:round(digits): half away from zero; 0 digits when left out, negative ones before the point. */
 static int numeric_round(lua_State *L) {
-  const fpg_num *n = fpg_value_check(L, 1, FPG_V_NUMERIC);
+  const fpg_num *n = fpg_value_self(L);
   int64_t digits = 0;
   if (!lua_isnoneornil(L, 2) && !fpg_to_int64(L, 2, &digits))
     return fpg_value_raise(L, "invalid_argument", "round: integer expected, got %s",
@@ -92,7 +92,7 @@ static int push_copy(lua_State *L, const fpg_num *n, uint16_t sign) {
 }
 
 static int numeric_abs(lua_State *L) {
-  const fpg_num *n = fpg_value_check(L, 1, FPG_V_NUMERIC);
+  const fpg_num *n = fpg_value_self(L);
   uint16_t sign = n->sign == FPG_NUM_NEG ? FPG_NUM_POS
                   : n->sign == FPG_NUM_NINF ? FPG_NUM_PINF
                                             : n->sign;

@@ -78,7 +78,7 @@ static int numeric_new(lua_State *L) {
 
 /* n:tonumber(): an integer where the scale is 0 and this Lua has it, else the nearest float. */
 static int numeric_tonumber(lua_State *L) {
-  const fpg_num *n = fpg_value_check(L, 1, FPG_V_NUMERIC);
+  const fpg_num *n = fpg_value_self(L);
 #if FPG_HAS_INTEGER
   int64_t v;
   if (n->dscale == 0 && fpg_num_int64(n, &v)) {

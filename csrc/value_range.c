@@ -416,7 +416,7 @@ void fpg_open_range(lua_State *L) {
   lua_pushcclosure(L, range_index, 1);
   fpg_value_metatable(L, FPG_V_RANGE, range_meta);
   lua_newtable(L);
-  fpg_set_methods(L, multirange_methods);
+  fpg_set_methods(L, multirange_methods, FPG_V_MULTIRANGE);
   lua_pushcclosure(L, multirange_index, 1);
   fpg_value_metatable(L, FPG_V_MULTIRANGE, multirange_meta);
   lua_pushcfunction(L, core_range);

@@ -266,8 +266,8 @@ static double interval_epoch(const fpg_interval *v) {
 /* v:epoch(): seconds since 1970-01-01 (of a time: since midnight UTC; of an interval: its length)
  * as extract(epoch from v), a float. */
 static int time_epoch(lua_State *L) {
+  const void *v = fpg_value_self(L);
   int kind = fpg_value_kind(L, 1);
-  const void *v = lua_touserdata(L, 1);
   double e;
   int64_t ts;
   switch (kind) {
@@ -285,10 +285,7 @@ static int time_epoch(lua_State *L) {
   }
   case FPG_V_TIMESTAMP:
   case FPG_V_TIMESTAMPTZ: e = ts_epoch(((const fpg_time *)v)->usec); break;
-  case FPG_V_INTERVAL: e = interval_epoch(v); break;
-  default:
-    return fpg_value_raise(L, "invalid_argument", "epoch: a date or time expected, got %s",
-                           fpg_describe(L, 1));
+  default: e = interval_epoch(v); break;
   }
   lua_pushnumber(L, (lua_Number)e);
   return 1;

@@ -326,3 +326,158 @@ describe("connections that the server closed while they were idle", function()
     db:close()
   end)
 end)
+
+describe("a method of a value", function()
+  local fastpg = require "fastpg"
+  local values = {
+    numeric = fastpg.numeric "1.5", date = fastpg.date "2024-02-29", time = fastpg.time "10:00",
+    timetz = fastpg.timetz "10:00+01", timestamp = fastpg.timestamp "2024-02-29 10:00",
+    timestamptz = fastpg.timestamptz "2024-02-29 10:00+00", interval = fastpg.interval "1 day",
+    range = fastpg.range(1, 10), multirange = fastpg.multirange{ fastpg.range(1, 10) },
+  }
+  local others = { "1.5", 7, true, fastpg.null, {}, print, io.stdout, coroutine.create(print) }
+  local METHODS = { "cmp", "eq", "lt", "le", "round", "abs", "tonumber", "epoch", "ranges" }
+  local META = { "__eq", "__lt", "__le", "__add", "__sub", "__mul", "__div", "__mod", "__pow", "__unm", "__concat",
+    "__tostring", "__index", "__newindex", "__len" }
+
+  local function method(value, name)
+    local ok, found = pcall(function() return value[name] end)
+    return ok and type(found) == "function" and found or nil
+  end
+  -- One of the errors of fastpg, or a value: nothing that only reading beyond a value gives.
+  local function judge(what, ok, result)
+    if ok then return end
+    assert.is_truthy(type(result) == "string" and result:find "argument" or type(result) == "table" and result.name,
+      what .. ": " .. tostring(result))
+  end
+
+  it("takes values of its own class only, whatever else it is given", function()
+    local taken = 0
+    for class, value in pairs(values) do
+      for _, name in ipairs(METHODS) do
+        local fn = method(value, name)
+        for other, self in pairs(values) do
+          for _, arg in pairs(values) do
+            if fn then
+              local ok, result = pcall(fn, self, arg)
+              judge(class .. "." .. name .. "(" .. other .. ")", ok, result)
+              if other ~= class then
+                assert.is_false(ok, ("%s.%s took a %s"):format(class, name, other))
+                assert.are.equal(("fastpg.%s expected, got fastpg.%s"):format(class, other), result.message)
+                taken = taken + 1
+              end
+            end
+          end
+        end
+        for _, self in ipairs(others) do
+          if fn then assert.is_false(pcall(fn, self, value), class .. "." .. name) end
+        end
+        if fn then assert.is_false((pcall(fn))) end
+      end
+    end
+    assert.is_true(taken > 500)
+  end)
+
+  it("and of its metatable", function()
+    for class, value in pairs(values) do
+      local meta = debug.getmetatable(value)
+      for _, name in ipairs(META) do
+        local fn = rawget(meta, name)
+        local lists = { values, others }
+        for _, selves in ipairs(fn and lists or {}) do
+          for _, self in pairs(selves) do
+            for _, args in ipairs(lists) do
+              for _, arg in pairs(args) do judge(class .. name, pcall(fn, self, arg)) end
+            end
+            judge(class .. name, pcall(fn, self, "lower"))
+            judge(class .. name, pcall(fn, self, "year"))
+          end
+        end
+      end
+    end
+  end)
+end)
+
+describe("a number of seconds", function()
+  local fastpg = require "fastpg"
+  local db
+  setup(function() db = pg.db() end)
+  teardown(function() db:close() end)
+
+  local takers = {
+    ["fastpg.sleep"] = function(s) fastpg.sleep(s) end,
+    ["fastpg.step"] = function(s) fastpg.step(s) end,
+    ["db:timeout"] = function(s) db:timeout(s, function() return db:item "select 1" end) end,
+    ["db:close"] = function(s) pg.db():close(s) end,
+    ["db:poll"] = function(s) db:poll(s) end,
+    ["db:notifications"] = function(s) db:notifications("c", s):close() end,
+  }
+  for _, name in ipairs{ "command_timeout", "connect_timeout", "acquire_timeout", "max_lifetime",
+    "max_inactive_connection_lifetime" } do
+    takers[name] = function(s)
+      local own = pg.pool({}, { [name] = s })
+      assert.are.equal(1, own:item "select 1")
+      own:close()
+    end
+  end
+
+  it("is never NaN", function()
+    for name, take in pairs(takers) do
+      for _, nan in ipairs{ 0 / 0, -(0 / 0) } do
+        local ok, err = pcall(take, nan)
+        assert.is_false(ok, name)
+        assert.are.equal("invalid_argument", err.name, name)
+        assert.truthy(err.message:find "seconds", name .. ": " .. err.message)
+      end
+    end
+  end)
+
+  it("may be without an end, or as good as", function()
+    for name, take in pairs(takers) do
+      if name ~= "fastpg.sleep" and name ~= "fastpg.step" and name ~= "db:poll" then
+        for _, long in ipairs{ math.huge, 1e300, 1e12, 2 ^ 31, 2 ^ 63 } do
+          local ok, err = pcall(take, long)
+          assert.is_true(ok, name .. ": " .. tostring(err))
+        end
+      end
+    end
+  end)
+
+  it("is NaN for no function of the core either", function()
+    local core = require "fastpg.core"
+    assert.is_false((pcall(core.poll, -1, "r", 0 / 0)))
+    local poller = core.poller and core.poller()
+    if poller then
+      assert.is_false((pcall(poller.wait, poller, 0 / 0)))
+      assert.is_false((pcall(poller.watch, poller, 1, nil, nil, 0 / 0)))
+    end
+  end)
+end)
+
+describe("a numeric of more digits than the server's", function()
+  local fastpg = require "fastpg"
+
+  it("is refused before it is calculated", function()
+    local n = fastpg.numeric
+    local big = n "1e131071"
+    local begun = os.clock()
+    for name, calc in pairs{
+      product = function() return big * big end,
+      square = function() return big ^ 2 end,
+      power = function() return n "10" ^ 131072 end,
+      ["huge power"] = function() return n "12345678901234567890.5" ^ 2147483647 end,
+      ["power of a fraction"] = function() return n "0.1" ^ -200000 end,
+      text = function() return n "1e131072" end,
+      ["long exponent"] = function() return n "1e999999999999999999999" end,
+      ["small text"] = function() return n "1e-20000" end,
+      sum = function() return n("9" .. ("9"):rep(131071)) + 1 end,
+    } do
+      local ok, err = pcall(calc)
+      assert.is_false(ok, name)
+      assert.are.equal("numeric_value_out_of_range", err.name, name)
+    end
+    assert.is_true(os.clock() - begun < 2)
+    assert.are.equal("1e131071", "1e" .. #tostring(big * 1) - 1)
+    assert.are.equal(131072, #tostring(n "10" ^ 131071):match "^%d+")
+  end)
+end)

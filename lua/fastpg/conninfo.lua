@@ -14,8 +14,8 @@ local conninfo = {}
 local connection_options = options.declare("fastpg.connect", {
   loop = options.any, -- wait.check says more
   statement_cache_size = options.whole(0),
-  command_timeout = options.number(0),
-  connect_timeout = options.number(0),
+  command_timeout = options.duration,
+  connect_timeout = options.duration,
   init = options.fn,
   schema = options.text,
   strict = options.boolean,
@@ -23,9 +23,9 @@ local connection_options = options.declare("fastpg.connect", {
 local pool_options = options.declare("fastpg.create_pool", {
   min_size = options.whole(0),
   max_size = options.whole(1),
-  acquire_timeout = options.number(0),
-  max_inactive_connection_lifetime = options.number(0),
-  max_lifetime = options.number(0),
+  acquire_timeout = options.duration,
+  max_inactive_connection_lifetime = options.duration,
+  max_lifetime = options.duration,
   reset = options.either("true or SQL text", true, options.text),
 })
 
@@ -43,7 +43,7 @@ end
 
 local function take(config, what, allowed, name, value)
   options.check_value(what, name, allowed[name], value)
-  config[name] = value
+  config[name] = allowed[name] == options.duration and options.seconds(what, value) or value
 end
 
 local function unknown(what, name, allowed)

@@ -59,9 +59,7 @@ end
 function methods.close(self, timeout)
   local root = self.root
   if self ~= root then errors.raise("invalid_argument", "a transaction's database can't be closed") end
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
-    errors.argument("close: a number of seconds expected, got %s", type(timeout))
-  end
+  timeout = timeout ~= nil and options.seconds("close", timeout) or nil
   if root.pool and (not root.closed or timeout) then
     root.closed = true
     listen.stop(root)
@@ -235,9 +233,7 @@ function methods.advisory_lock(self, key, fn) return transaction.advisory_lock(s
 
 --- Runs fn; its statements together have this many seconds.
 function methods.timeout(self, seconds, fn)
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
-    errors.argument("timeout: a number of seconds expected, from 0, got %s", type(seconds))
-  end
+  seconds = options.seconds("timeout", seconds)
   if type(fn) ~= "function" then errors.argument("timeout: a function expected, got %s", type(fn)) end
   local scope = self.ambient:push{ deadline = core.clock() + seconds }
   local function finish(ok, ...)

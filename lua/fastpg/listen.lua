@@ -462,9 +462,7 @@ end
 ---@param timeout number?  0
 ---@return integer  how many came
 function methods.poll(db, timeout)
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
-    errors.argument("poll: a number of seconds expected, got %s", type(timeout))
-  end
+  timeout = timeout ~= nil and options.seconds("poll", timeout) or nil
   local self = db.root.listener
   if not self then errors.raise("invalid_argument", "poll: nothing is listened to (db:listen)") end
   if self.spawned then
@@ -536,9 +534,7 @@ end
 ---@param channel string
 ---@param timeout number?
 function methods.notifications(db, channel, timeout)
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout < 0) then
-    errors.argument("notifications: a number of seconds expected, got %s", type(timeout))
-  end
+  timeout = timeout ~= nil and options.seconds("notifications", timeout) or nil
   local self, new = listener_for(db, channel, "notifications")
   local subscription = setmetatable({
     listener = self, channel = channel, timeout = timeout or false, first = 1, last = 0, entry = nil,

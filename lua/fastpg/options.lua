@@ -59,6 +59,28 @@ function options.number(min)
   }
 end
 
+-- More than any clock of a host needs: some thirty years.
+local LONGEST = 1e9
+
+--- Seconds, from 0.
+options.duration = {
+  wanted = "a number of seconds, from 0",
+  test = function(value) return type(value) == "number" and value >= 0 end,
+}
+
+--- The seconds that a user gave, as the clocks of all hosts take them: never NaN, never without an end.
+---@param what string  who takes them
+---@param value any  nil where it may be left out
+---@param least number?  0; for where fewer mean no time
+---@return number
+function options.seconds(what, value, least)
+  if type(value) ~= "number" or value ~= value or value < (least or 0) then
+    errors.argument("%s: a number of seconds expected%s, got %s", what, least and "" or ", from 0",
+      type(value) == "number" and tostring(value) or type(value))
+  end
+  return value < LONGEST and value or LONGEST
+end
+
 --- A whole number from min to max (without an end when that is nil).
 function options.whole(min, max)
   return {

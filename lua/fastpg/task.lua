@@ -15,6 +15,7 @@
 local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local options = require "fastpg.options"
 local step = require "fastpg.wait.step"
 local stepper = require "fastpg.stepper"
 local surface = require "fastpg.surface"
@@ -420,9 +421,7 @@ end
 --- Waits for that many seconds: this coroutine under a loop, the program in a script.
 ---@param seconds number
 function task.sleep(seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds then
-    errors.argument("fastpg.sleep: a number of seconds expected, got %s", type(seconds) == "number" and "nan" or type(seconds))
-  end
+  seconds = options.seconds("fastpg.sleep", seconds, -math.huge)
   local host, ends = wait.pick(nil), core.clock() + seconds
   task.check() -- a cancel that came too late for the statement before
   repeat
@@ -440,13 +439,11 @@ step.on_error = task.report
 ---@param rows integer?  how many rows are decoded at most (1000): the rest comes with the next call
 ---@return boolean  whether tasks are left
 function task.step(timeout, rows)
-  if timeout ~= nil and type(timeout) ~= "number" then
-    errors.argument("fastpg.step: a number of seconds expected, got %s", type(timeout))
-  end
-  if rows ~= nil and (type(rows) ~= "number" or rows < 1) then
+  timeout = timeout ~= nil and options.seconds("fastpg.step", timeout, -math.huge) or 0
+  if rows ~= nil and (type(rows) ~= "number" or rows ~= rows or rows < 1) then
     errors.argument("fastpg.step: rows is a number from 1, got %s", type(rows))
   end
-  local left = stepper.step(timeout or 0, rows)
+  local left = stepper.step(timeout, rows)
   if #unseen > 0 then report_unseen() end
   return left
 end
