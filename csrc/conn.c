@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/random.h> /* getentropy, on macOS */
 #include <unistd.h>
 
@@ -48,13 +49,16 @@ static void forget_result(fpg_conn *c) {
   c->res = NULL;
 }
 
-/* A child process shares the socket with its parent: PQfinish would say goodbye on it. */
-static void drop_inherited(fpg_conn *c) {
-  int fd = PQsocket(c->pg), null = fd >= 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
-  if (null >= 0) {
-    dup2(null, fd);
-    close(null);
-  }
+/* A child process shares the socket with its parent: PQfinish would say goodbye on it.  So it gets a socket
+ * that leads nowhere in its place.  Where no descriptor is free for that, or none can be had, the child only
+ * lets go of the parent's, and libpq's memory is never given back: 0, PQfinish must not be called. */
+static int drop_inherited(fpg_conn *c) {
+  int fd = PQsocket(c->pg);
+  if (fd < 0) return 1;
+  int nowhere = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), safe = nowhere >= 0 && dup2(nowhere, fd) >= 0;
+  if (nowhere >= 0) close(nowhere);
+  if (!safe) close(fd);
+  return safe;
 }
 
 /* The server goes on with a statement until it next writes to the client, which may be hours later. */
@@ -63,7 +67,15 @@ static void stop_server(fpg_conn *c) {
     fpg_cancel_later(PQgetCancel(c->pg));
 }
 
+static void leave_list(fpg_conn *c) {
+  if (!c->link) return;
+  *c->link = c->next;
+  if (c->next) c->next->link = c->link;
+  c->link = NULL;
+}
+
 static void conn_finish(fpg_conn *c) {
+  leave_list(c);
   if (!c->pg) return;
   forget_result(c);
   PQclear(c->held);
@@ -71,13 +83,60 @@ static void conn_finish(fpg_conn *c) {
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
   fpg_nginx_closing(PQsocket(c->pg));
+  int safe = 1;
   if (c->owner == fpg_process_id())
     stop_server(c);
   else
-    drop_inherited(c);
-  PQfinish(c->pg);
+    safe = drop_inherited(c);
+  if (safe) PQfinish(c->pg);
   c->pg = NULL;
 }
+
+/* ---- all of a Lua state's ----------------------------------------------------------------- */
+
+/* While a state is closed, a finalizer may open a connection whose own finalizer Lua does not call any more.
+ * So all open ones are in a list, whose owner was there first and is finalized after all that came later. */
+typedef struct {
+  fpg_conn *first;
+  int closed;
+} conn_list;
+
+static const char list_key = 0;
+
+void fpg_conn_enlist(lua_State *L, fpg_conn *c) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &list_key);
+  conn_list *list = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (list->closed) fpg_raise(L, "closed", "the Lua state is being closed: no connection is opened any more");
+  c->next = list->first;
+  c->link = &list->first;
+  if (c->next) c->next->link = &c->next;
+  list->first = c;
+}
+
+static int list_gc(lua_State *L) {
+  conn_list *list = lua_touserdata(L, 1);
+  list->closed = 1;
+  while (list->first) {
+    fpg_conn *c = list->first;
+    conn_finish(c);
+    if (c->buf) fpg_buf_free(L, c->buf);
+    if (c->argv) fpg_buf_free(L, c->argv);
+  }
+  return 0;
+}
+
+static void make_list(lua_State *L) {
+  conn_list *list = fpg_newuserdata(L, sizeof *list);
+  memset(list, 0, sizeof *list);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, list_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &list_key);
+}
+
+/* ---- using one ---------------------------------------------------------------------------- */
 
 static fpg_conn *get_conn(lua_State *L, int idx) {
   fpg_conn *c = luaL_checkudata(L, idx, FPG_CONN_MT);
@@ -707,6 +766,7 @@ static const luaL_Reg core_functions[] = {
 
 void fpg_open_conn(lua_State *L) {
   watch_forks(L);
+  make_list(L);
   luaL_newmetatable(L, FPG_CONN_MT);
   lua_pushliteral(L, FPG_CONN_MT);
   lua_setfield(L, -2, "__name");

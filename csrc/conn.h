@@ -76,7 +76,12 @@ typedef struct fpg_conn {
   fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
   fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared; likewise */
   struct fpg_holder *holder; /* of the result being decoded */
+  struct fpg_conn *next, **link; /* among the open ones of this Lua state; what points here */
 } fpg_conn;
+
+/* Counts c, which is about to be opened, among the connections of this Lua state; raises "closed" when the
+ * state is being closed and nobody would close it any more. */
+void fpg_conn_enlist(lua_State *L, fpg_conn *c);
 
 /* The connection at idx; raises "closed" when it is closed or belongs to another process. */
 fpg_conn *fpg_check_conn(lua_State *L, int idx);

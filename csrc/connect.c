@@ -56,6 +56,7 @@ static int core_connect(lua_State *L) {
   parameters p;
   read_parameters(L, 1, &p);
   c->owner = fpg_process_id();
+  fpg_conn_enlist(L, c);
   c->pg = PQconnectStartParams(p.keywords, p.values, 0); /* a dbname is a name, not a conninfo */
   if (!c->pg) return luaL_error(L, "not enough memory");
   PQsetNoticeReceiver(c->pg, take_notice, c);
@@ -96,10 +97,13 @@ static int conn_connect_step(lua_State *L) {
 
 #define OPTIONS_MT "fastpg.conninfo"
 
-static int options_gc(lua_State *L) {
-  PQconninfoOption **box = lua_touserdata(L, 1);
+static void free_options(PQconninfoOption **box) {
   PQconninfoFree(*box);
   *box = NULL;
+}
+
+static int options_gc(lua_State *L) {
+  free_options(lua_touserdata(L, 1));
   return 0;
 }
 
@@ -128,6 +132,7 @@ static int core_conninfo_parse(lua_State *L) {
   *box = PQconninfoParse(text, NULL);
   if (!*box) return 0;
   add_options(L, *box);
+  free_options(box);
   return 1;
 }
 
@@ -142,6 +147,7 @@ static int core_conninfo_defaults(lua_State *L) {
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, o->keyword);
   }
+  free_options(box);
   return 2;
 }
 
@@ -171,6 +177,7 @@ static int core_conninfo_effective(lua_State *L) {
       lua_setfield(L, -2, o->keyword);
     }
   }
+  free_options(box);
   return understood;
 }
 

@@ -481,3 +481,63 @@ describe("a numeric of more digits than the server's", function()
     assert.are.equal(131072, #tostring(n "10" ^ 131071):match "^%d+")
   end)
 end)
+
+describe("a forked child", function()
+  local has_ffi, ffi = pcall(require, "ffi")
+
+  it("without a free descriptor leaves its parent's sessions alone", function()
+    if not has_ffi or not ffi.C then return pending("fork is called through LuaJIT's ffi") end
+    for _, how in ipairs{ "db:close()", "db = nil", "os.exit(0, true)" } do
+      assert.are.equal("true", run({ "ulimit -n 100" }, [[
+        local ffi = require "ffi"
+        ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
+        local fastpg = require "fastpg"
+        local db = fastpg.connect(info)
+        local pid = db.pid
+        io.stdout:flush()
+        local id = ffi.C.fork()
+        if id == 0 then
+          local files = {}
+          for i = 1, 1000 do
+            files[i] = io.open "/dev/null"
+            if not files[i] then break end
+          end
+          ]] .. how .. [[ collectgarbage() collectgarbage()
+          ffi.C._exit(0)
+        end
+        ffi.C.waitpid(id, nil, 0)
+        local same = false
+        db:transaction(function(tx) same = tx:item "select pg_backend_pid()" == pid end)
+        print(same)]]))
+    end
+  end)
+end)
+
+describe("a Lua state that is being closed", function()
+  it("closes what a finalizer opens, and opens nothing when it is done", function()
+    -- Under the sanitizers whatever is left is an error.
+    local out = run({}, [[
+      local function on_close(fn)
+        if rawget(_G, "newproxy") then
+          local proxy = newproxy(true)
+          getmetatable(proxy).__gc = fn
+          return proxy
+        end
+        return setmetatable({}, { __gc = fn })
+      end
+      local fastpg
+      EARLY = on_close(function()
+        local ok, err = pcall(function() return fastpg.connect(info):item "select 1" end)
+        print(ok and 1 or err.name)
+      end)
+      fastpg = require "fastpg"
+      LATE = on_close(function()
+        KEPT = fastpg.connect(info)
+        print(KEPT:item("select ?::int + 1", 1))
+      end)]])
+    local lines = {}
+    for line in out:gmatch "[^\n]+" do lines[line] = true end
+    assert.is_true(lines["2"], out)
+    assert.is_true(lines["1"] or lines["closed"], out)
+  end)
+end)
