@@ -98,6 +98,73 @@ describe("class", function()
       assert.equal(Growing, db.t.growing:class())
       assert.equal("Growing(more='x')", tostring(Growing{ more = "x" }))
     end)
+
+    it("follows them by itself, whoever changed the table", function()
+      local other = pg.db()
+      local function watched(by, name)
+        db:execute(("drop table if exists %s; create table %s (id int); insert into %s values (1)"):format(name, name, name))
+        local t, n = db.t[name], 0
+        local X = t:class(by.options)
+        return X, t, function(sql)
+          n = n + 1;
+          (by.other and other or db):execute(sql:format(name, n))
+          return "c" .. n
+        end
+      end
+      for i, by in ipairs{ {}, { other = true }, { options = { store = false } }, { options = { store = false }, other = true } } do
+        local X, t, change = watched(by, "follow_" .. i)
+        local column = change "alter table %s add c%d text default 'x'"
+        has(tostring(X(db:first("select * from " .. t))), column .. "='x')") -- a row of plain SQL
+        column = change "alter table %s add c%d text default 'y'"
+        has(tostring(X{ [column] = 5 }), "(" .. column .. "=5)")
+        column = change "alter table %s add c%d text"
+        has(fastpg.class_source(X), column .. " text")
+        column = change "alter table %s add c%d int[]"
+        has(tostring(X(t()[1])), column .. "=nil)")
+        change "alter table %s rename id to no"
+        has(fastpg.class_source(X), '"no integer"')
+        has(fails(X, { id = 1 }), 'no field "id"')
+        change "alter table %s drop c1, add c%d int"
+        assert.is_nil(fastpg.class_source(X):find("c1 ", 1, true))
+        has(fails(X, db:first("select *, 1 as nn from " .. t)), 'no field "nn" (did you mean "no"?)')
+        has(fails(X, { c1 = 1 }), 'no field "c1"')
+      end
+      other:close()
+    end)
+
+    it("one that was made in a transaction, or by hand, takes the rows of its table", function()
+      db:execute "create table follow_tx (id int); create table by_hand (id int); insert into by_hand values (1)"
+      local Made
+      db:transaction(function(tx) Made = tx.t.follow_tx:class() end)
+      local Hand = fastpg.class("ByHand", { "id int" })
+      db:link_classes{ Hand }
+      db:execute "alter table follow_tx add more int; alter table by_hand add more int default 2"
+      assert.equal("FollowTx(more=1)", tostring(Made{ more = 1 }))
+      assert.equal("ByHand(id=1, more=2)", tostring(Hand(db:first "select * from by_hand")))
+      assert.equal("ByHand(id=1, more=2)", tostring(Hand(db.t.by_hand()[1])))
+      has(fails(Hand, db:first "select *, 3 as moor from by_hand"), 'ByHand has no field "m')
+      has(fails(Hand, { more = 1 }), 'ByHand has no field "more"') -- what it has is said by hand
+      assert.is_nil(fastpg.class_source(Hand):find("more", 1, true))
+      pcall(db.transaction, db, function(tx)
+        pcall(tx.q, tx, "select 1/0")
+        has(fails(Made, { mor = 1 }), 'no field "mor" (did you mean "more"?)') -- nothing can be asked there
+      end)
+    end)
+
+    it("is what it was where nothing can be asked", function()
+      local gone = pg.db()
+      local Artist = gone.t.artist:class()
+      local source = fastpg.class_source(Artist)
+      gone:close()
+      assert.equal(source, fastpg.class_source(Artist))
+      has(fails(Artist, { nam = 1 }), 'no field "nam" (did you mean "name"?)')
+      db:execute "create table short_lived (id int)"
+      local Short = db.t.short_lived:class()
+      db:execute "drop table short_lived"
+      assert.equal("ShortLived(id=1)", tostring(Short{ id = 1 }))
+      has(fails(Short, { more = 1 }), 'no field "more"')
+      has(fastpg.class_source(Short), "id integer")
+    end)
   end)
 
   describe("names", function()

@@ -12,12 +12,17 @@
 --   shape      of its instances (see fastpg.rows); it and fields are filled anew, never replaced
 --   relation   { name =, schema = or nil } of the table it was made from, or nil
 --   generated  whether the fields follow the table's columns
+--   place      { root =, name =, schema = }, weak: the table whose rows it is for, or nil
+--
+-- A class follows its table: where a field is not known, or its source is asked for, the table is looked up again.
 --
 -- A table's rows get the class that its `link` (fastpg.handle) names when the statement runs.  Columns
 -- win over methods: a row whose column `count` is NULL has nil there, whatever the class holds.
 
+local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
+local names = require "fastpg.names"
 local options = require "fastpg.options"
 local rows = require "fastpg.rows"
 local suggest = require "fastpg.suggest"
@@ -135,12 +140,68 @@ local function fields_of_relation(rel)
   return fields
 end
 
+-- ---- following the table ----------------------------------------------------------------------
+
+-- (weak, so that a class and its database can be collected on every Lua)
+local weak = { __mode = "v" }
+
+local function set_place(info, st)
+  info.place = setmetatable({ root = st.db.root, name = st.name, schema = st.schema }, weak)
+end
+
+local function look_up(place)
+  local st = core.table_state(names.table_of(place.root, place.name, place.schema))
+  handle.doubt(st)
+  return handle.resolve(st)
+end
+
+-- What the class's table is now; nil where there is none, or nothing can be asked.
+local function relation_now(info)
+  local place = info.place
+  if not place or not place.root then return nil end
+  local ok, rel = pcall(look_up, place)
+  if ok then return rel end
+  if errors.is(rel, "canceled") or errors.is(rel, "timeout") then error(rel, 0) end
+  return nil
+end
+
+-- Looks the table up; a class made from it gets its columns.
+local function look_again(info)
+  local rel = relation_now(info)
+  if rel and info.generated and info.relation.name == rel.name then set_fields(info, fields_of_relation(rel)) end
+  return rel
+end
+
+--- Lets a class that was made from a table have the columns that the table has now.
+function class.refresh(cls)
+  local info = infos[cls]
+  if info.generated then look_again(info) end
+end
+
 -- ---- instances ------------------------------------------------------------------------------
 
 local function check_field(info, key)
   if type(key) ~= "string" then errors.argument("%s{…}: fields have names, got a %s key", info.name, type(key)) end
-  if not info.index[key] then
+  if not info.index[key] and not (look_again(info) and info.index[key]) then
     errors.raise("undefined_column", ('%s has no field "%s"%s'):format(info.name, key, suggest.phrase(key, info.index)))
+  end
+end
+
+-- Whether all of these are columns that the class's table has, whatever a class made by hand says of it.
+local function are_columns(info, columns)
+  local rel = look_again(info)
+  for _, name in ipairs(columns) do
+    if not (rel and rel.index[name] or info.index[name]) then return false end
+  end
+  return true
+end
+
+local function check_columns(info, columns)
+  for _, name in ipairs(columns) do
+    if not info.index[name] then
+      if are_columns(info, columns) then return end
+      check_field(info, name)
+    end
   end
 end
 
@@ -148,8 +209,8 @@ end
 -- that is nil in it is NULL and not unset.
 local function copy_row(cls, info, row, mt)
   local copy = {}
+  check_columns(info, mt.shape.columns)
   for _, name in ipairs(mt.shape.columns) do
-    check_field(info, name)
     copy[name] = rawget(row, name)
   end
   return setmetatable(copy, rows.of(mt.shape, rows.origin_of(mt), cls, info.name))
@@ -223,6 +284,7 @@ end
 ---@param st table  of fastpg.handle
 function class.link(st, cls)
   st.link.class, st.link.class_name = cls, infos[cls].name
+  set_place(infos[cls], st)
 end
 
 --- Takes from a relation what only the server knows of the types; a class made from it gets its columns.
@@ -249,6 +311,7 @@ function class.of_table(st, opts)
     return link.class
   end
   local cls = class.of_relation(rel, name)
+  set_place(infos[cls], st)
   if opts.store ~= false then class.link(st, cls) end
   return cls
 end

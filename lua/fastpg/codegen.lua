@@ -9,7 +9,7 @@
 --
 -- The names come from a database, and whoever may create a table there chooses them.  The file holds
 -- them only inside string literals and at the end of comment lines:
---   - a name with a control character (a line's end among them) is refused;
+--   - a name with a control character (a line's end among them) is refused, or its table left out of the module;
 --   - in literals `"` and `\` are escaped, and so are characters that are not seen or turn the
 --     direction of text, so that what is read is what is run;
 --   - in comments a name that is no plain identifier is such a literal too, and a comment line begins
@@ -49,6 +49,13 @@ end
 -- The name as a Lua literal on one line.
 local function quote(what, name)
   local text = check_name(what, name):gsub('[\\"]', "\\%0")
+  for _, pattern in ipairs(UNSEEN) do text = text:gsub(pattern, escape_bytes) end
+  return '"' .. text .. '"'
+end
+
+-- The same of any name, for a comment that says why it is not there.
+local function quote_any(name)
+  local text = name:gsub('[\\"]', "\\%0"):gsub("%c", escape_bytes)
   for _, pattern in ipairs(UNSEEN) do text = text:gsub(pattern, escape_bytes) end
   return '"' .. text .. '"'
 end
@@ -108,6 +115,7 @@ end
 ---@return string
 function codegen.class_source(cls)
   local info = class.check("class_source", cls)
+  class.refresh(cls)
   local name = is_identifier(info.name) and info.name or "Class"
   local lines = {}
   definition_lines(lines, "class_source", info, ('local %s = require("fastpg").'):format(name), false)
@@ -156,10 +164,14 @@ local function getter_lines(lines, what, infos)
   end
 end
 
--- The source of a module of these classes, each with its table.
-local function module_source(what, infos)
+-- The source of a module of these classes, each with its table; `left_out` are names of tables.
+local function module_source(what, infos, left_out)
   table.sort(infos, function(a, b) return a.name < b.name end)
   local lines = { HEAD }
+  for _, name in ipairs(left_out) do
+    lines[#lines + 1] = "-- Left out, for a control character in its name or a column's: the table " .. quote_any(name)
+  end
+  if left_out[1] then lines[#lines + 1] = "" end
   for _, info in ipairs(infos) do
     definition_lines(lines, what, info, ("classes%s = fastpg."):format(index(what, info.name)), true)
     lines[#lines + 1] = ""
@@ -171,6 +183,15 @@ local function module_source(what, infos)
   getter_lines(lines, what, infos)
   lines[#lines + 1] = "\nreturn classes\n"
   return table.concat(lines, "\n")
+end
+
+-- Whether a name of the class can't be in the file.
+local function has_control(info)
+  if info.relation.name:find("%c") or (info.relation.schema or ""):find("%c") then return true end
+  for _, field in ipairs(info.fields) do
+    if field.name:find("%c") then return true end
+  end
+  return false
 end
 
 local function write_file(path, text)
@@ -186,17 +207,21 @@ end
 
 --- db:create_mod: writes a module that returns a map class name -> class.
 ---@param path string  "path/db_classes"; ".lua" is added
----@param opts { with_views: boolean?, store: boolean?, suf: string? }?  as of fastpg.all_classes
+---@param opts { with_views: boolean?, store: boolean?, suf: string? }?  as of fastpg.all_classes; tables that have a
+--- class keep it
 ---@return string path  of the file
+---@return string[]? left_out  tables with a control character in their name or a column's, which are not in it
 function codegen.create_mod(db, path, opts)
   if type(path) ~= "string" or path == "" then errors.argument("create_mod: a path expected, got %s", type(path)) end
   if not path:find("%.lua$") then path = path .. ".lua" end
-  local infos = {}
-  for i, item in ipairs(linking.collect("create_mod", db, opts)) do
+  local infos, left_out = {}, {}
+  for _, item in ipairs(linking.collect("create_mod", db, opts, true)) do
     -- (a class made by hand may say less than the table)
-    infos[i] = class.info(class.of_relation(handle.resolve(item.state), item.name))
+    local info = class.info(class.of_relation(handle.resolve(item.state), item.name))
+    if has_control(info) then left_out[#left_out + 1] = info.relation.name else infos[#infos + 1] = info end
   end
-  write_file(path, module_source("create_mod", infos))
+  write_file(path, module_source("create_mod", infos, left_out))
+  if left_out[1] then return path, left_out end
   return path
 end
 

@@ -67,6 +67,12 @@ function handle.refilter(st, what)
   if st.rel then check_filter(st, st.rel) end
 end
 
+--- What was found out of the relation is doubtful: it is looked up again.
+function handle.doubt(st)
+  st.db.catalog:forget(st.name, st.schema)
+  st.generation = -1
+end
+
 -- A builder's arguments are the list it fills, then maps of values (and lists, which hold no SQL).
 local function check_values(n, _, ...)
   for i = 1, n - 1 do
@@ -84,8 +90,7 @@ function handle.build(st, method, ...)
   local sql, n = rel.core[method](rel.core, ...)
   if sql then return sql, n end
   if type(n) == "string" then
-    st.db.catalog:forget(st.name, st.schema)
-    st.generation = -1
+    handle.doubt(st)
     rel = handle.resolve(st)
     sql, n = rel.core[method](rel.core, ...)
     if sql then return sql, n end

@@ -53,14 +53,17 @@ local function distinct_names(states, suf)
 end
 
 -- What all_classes makes, with the tables: a list of { name =, class =, state = }.
-local function collect(what, db, opts)
+---@param leave boolean?  tables that have a class keep it
+local function collect(what, db, opts, leave)
   opts = class.check_options(what, opts, ALL_OPTIONS)
   local states, list = {}, {}
   each_table(db, opts.with_views, function(st) states[#states + 1] = st end)
   load_all(db, states)
   for i, name in ipairs(distinct_names(states, opts.suf)) do
-    local keep = not opts.suf and states[i].link.class
-    local cls = class.of_table(states[i], { name = not keep and name or nil, store = opts.store })
+    local has = states[i].link.class
+    local store = opts.store
+    if leave and has then store = false end
+    local cls = class.of_table(states[i], { name = (opts.suf or not has) and name or nil, store = store })
     list[i] = { name = name, class = cls, state = states[i] }
   end
   return list

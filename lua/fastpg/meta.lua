@@ -390,6 +390,7 @@ function Database:create_from_schema(name, sql, options) end
 ---@param path string
 ---@param options { with_views: boolean?, store: boolean?, suf: string? }?
 ---@return string path
+---@return string[]? left_out  names of tables
 function Database:create_mod(path, options) end
 ---@param classes table<string, fastpg.class>
 ---@return table<string, fastpg.class>
