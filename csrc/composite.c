@@ -13,6 +13,8 @@
 #include "be.h"
 #include "typemap.h"
 
+enum { RECORD = 2249 };
+
 enum { MAX_NESTING = 200 }; /* a record may hold records; what no table has is not followed */
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -60,7 +62,7 @@ static int begin_row(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int 
   luaL_checkstack(L, 14, "composite");
   lua_createtable(L, 0, n);
   int row = lua_gettop(L);
-  if (type->nfields) {
+  if (type->oid != RECORD) {
     fpg_type_push_data(L, type);
   } else {
     push_oids(L, p, end, n);
@@ -111,15 +113,25 @@ static void cannot_read(lua_State *L, const fpg_type *type, const fpg_type *fiel
   lua_error(L);
 }
 
+/* The type is not what it was when it was looked up: another session altered it.  The error carries its oid, so that the
+ * Lua side can look it up once more. */
+static void stale(lua_State *L, const fpg_type *type) {
+  fpg_push_error(L, "protocol_violation", "%s: the value has other columns than the type is known with (db:refresh() forgets it)",
+                 type->name);
+  fpg_push_int64(L, type->oid);
+  lua_setfield(L, -2, "stale_type");
+  lua_error(L);
+}
+
 void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                  const char *p, size_t len) {
   const char *end = p + len;
   if (len < 4) fpg_bad_length(L, type, "at least 4", len);
   int n = be_i32(p);
   p += 4;
-  if (n < 0 || n > (end - p) / 8 || (type->nfields && n != type->nfields))
-    fpg_raise(L, "protocol_violation", "%s: %d columns expected, got %d (was the type altered? db:refresh() forgets it)",
-              type->name, type->nfields, n);
+  int anonymous = type->oid == RECORD;
+  if (n < 0 || n > (end - p) / 8) fpg_bad_length(L, type, "8 for each column", len);
+  if (!anonymous && n != type->nfields) stale(L, type);
   fpg_ctx inner = inside(L, cx, type);
   int row = begin_row(L, cx, type, n, p, end);
   for (int i = 0; i < n; i++) {
@@ -128,8 +140,9 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
     int size = be_i32(p + 4);
     p += 8;
     if (size < -1 || (size > 0 && size > end - p)) fpg_bad_length(L, type, "more", len);
+    if (!anonymous && oid != type->fields[i]->oid) stale(L, type);
     if (size < 0) continue;
-    const fpg_type *field = type->nfields ? type->fields[i] : fpg_typemap_find(cx->types, oid);
+    const fpg_type *field = anonymous ? fpg_typemap_find(cx->types, oid) : type->fields[i];
     if (!field || !fpg_type_reads_binary(field)) cannot_read(L, type, field, oid, i + 1);
     push_name(L, row, i);
     field->decode_binary(L, &inner, field, p, (size_t)size);
@@ -146,16 +159,17 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   if (len < 2 || *p != '(') fpg_bad_text(L, type);
   p++;
   fpg_ctx inner = inside(L, cx, type);
-  int columns = type->nfields ? type->nfields : count_columns(p, end), n = 0;
+  int anonymous = type->oid == RECORD, n = 0;
+  int empty = p + 1 == end && *p == ')' && type->nfields == 0;
+  int columns = anonymous ? empty ? 0 : count_columns(p, end) : type->nfields;
   int row = begin_row(L, cx, type, columns, NULL, NULL);
   fpg_buf *word = fpg_buf_new(L);
-  int empty = p + 1 == end && *p == ')' && type->nfields == 0;
   while (!empty) {
-    if (n >= columns) fpg_bad_text(L, type);
+    if (n >= columns) stale(L, type);
     int there = fpg_buf_unquote(L, word, &p, end, ",)");
     if (p >= end) fpg_bad_text(L, type);
     if (there) {
-      const fpg_type *field = type->nfields ? type->fields[n] : &fpg_type_other;
+      const fpg_type *field = anonymous ? &fpg_type_other : type->fields[n];
       size_t size = word->len;
       fpg_buf_putc(L, word, 0);
       push_name(L, row, n);
@@ -165,7 +179,8 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
     n++;
     if (*p++ == ')') break;
   }
-  if (!empty && (p != end || n != columns)) fpg_bad_text(L, type);
+  if (!empty && p != end) fpg_bad_text(L, type);
+  if (n != columns) stale(L, type);
   end_row(L, row);
 }
 
@@ -245,7 +260,7 @@ static int write_row(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int 
     fpg_encode_text(L, cx, type, idx, out);
     return FPG_TEXT;
   }
-  if (lua_type(L, idx) != LUA_TTABLE || !type->nfields)
+  if (lua_type(L, idx) != LUA_TTABLE || type->oid == RECORD)
     fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a row of %s", type->name));
   luaL_checkstack(L, 12, "composite");
   int top = lua_gettop(L), form = FPG_TEXT;

@@ -489,11 +489,11 @@ static int conn_send_undescribed(lua_State *L) {
   return 0;
 }
 
-/* conn:result_statement() -> a statement that reads the finished result, which is text */
+/* conn:result_statement() -> a statement that reads the finished result, made from its own description */
 static int conn_result_statement(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   if (!c->res) return fpg_raise(L, "connection_busy", "there is no result");
-  fpg_stmt_new(L, "", c->res)->text_only = 1;
+  fpg_stmt_of_result(L, c->res);
   return 1;
 }
 
@@ -708,11 +708,11 @@ static int core_libpq_version(lua_State *L) {
   return 1;
 }
 
-/* core.random_text() -> 16 letters and digits, 80 bits by chance: nobody else has them, in whatever process, nor had them
+/* core.random_text() -> 13 letters and digits, 65 bits by chance: nobody else has them, in whatever process, nor had them
  * before a fork */
 static int core_random_text(lua_State *L) {
   static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
-  unsigned char bytes[16];
+  unsigned char bytes[13];
   if (getentropy(bytes, sizeof bytes)) return luaL_error(L, "the system gives no random bytes");
   for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)digits[bytes[i] & 31];
   lua_pushlstring(L, (const char *)bytes, sizeof bytes);

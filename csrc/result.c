@@ -238,13 +238,22 @@ static int conn_fetch_status(lua_State *L) {
   return 2;
 }
 
-/* conn:outcome() -> the error object of the finished operation or nil, what happened to the session
- * (FPG_EVENT_* added up) or nil for nothing; the result stays */
+/* Whether what came is not what the statement was described with: FETCH, EXECUTE and their like give what their cursor
+ * or statement gives by now. */
+static int differs(lua_State *L, const fpg_conn *c, ExecStatusType status) {
+  if (lua_isnoneornil(L, 2)) return 0;
+  int has_rows = status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE || status == PGRES_COMMAND_OK;
+  return c->res && has_rows && !fpg_stmt_describes(fpg_check_stmt(L, 2), c->res);
+}
+
+/* conn:outcome([stmt]) -> the error object of the finished operation or nil, what happened to the session (FPG_EVENT_*
+ * added up) or nil for nothing, whether the result is other than the statement's description; the result stays */
 static int conn_outcome(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_COMMAND_OK;
   int failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE || c->refused;
-  if (!failed && !c->events) return 0;
+  int other = differs(L, c, status);
+  if (!failed && !c->events && !other) return 0;
   if (c->refused && PQstatus(c->pg) == CONNECTION_OK)
     fpg_push_error(L, "feature_not_supported",
                    "COPY FROM STDIN and COPY TO STDOUT can't run as a plain statement: db:copy_from and db:copy_to run them");
@@ -252,21 +261,24 @@ static int conn_outcome(lua_State *L) {
     fpg_push_result_error(L, c->pg, c->res);
   else
     lua_pushnil(L);
-  if (!c->events) return 1;
-  lua_pushinteger(L, c->events);
+  if (!c->events)
+    lua_pushnil(L);
+  else
+    lua_pushinteger(L, c->events);
   c->events = 0;
-  return 2;
+  lua_pushboolean(L, other);
+  return 3;
 }
 
-/* conn:hold(): puts the result aside whose decoding has just failed; conn:unhold(): makes it the
+/* conn:hold(): puts the finished result aside, or the one whose decoding has just failed; conn:unhold(): makes it the
  * finished result again.  Between the two another statement can run. */
 static int conn_hold(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  if (!c->holder || !c->holder->res)
-    return fpg_raise(L, "connection_busy", "there is no result to hold");
+  PGresult **from = c->res ? &c->res : c->holder ? &c->holder->res : NULL;
+  if (!from || !*from) return fpg_raise(L, "connection_busy", "there is no result to hold");
   PQclear(c->held);
-  c->held = c->holder->res;
-  c->holder->res = NULL;
+  c->held = *from;
+  *from = NULL;
   return 0;
 }
 

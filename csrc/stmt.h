@@ -24,17 +24,24 @@ typedef struct fpg_stmt {
   char name[32];    /* on the server; "" is the unnamed statement */
   int nparams, ncols;
   int format;       /* FPG_BINARY, or FPG_TEXT when a column has no binary reader */
-  int text_only;    /* the result is text, whatever could be read in binary */
+  int given;        /* made from a result that is there: its format is what it is */
   int duplicates;   /* two columns have the same name */
   double used;      /* the connection's clock at the last use, for eviction */
   fpg_column *cols;      /* behind params, in the same block; */
   uint32_t *oids;        /* of the parameters, then of the columns: behind cols */
+  char *names;           /* of the columns, one behind the other with their zero bytes: behind oids */
   const fpg_typemap *types; /* what the types below belong to; the shape keeps it */
   const fpg_type *params[];
 } fpg_stmt;
 
 /* Pushes a statement made from the result of a Describe. */
 fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *described);
+
+/* Pushes a statement that reads this result, in whatever format it is. */
+fpg_stmt *fpg_stmt_of_result(lua_State *L, const PGresult *res);
+
+/* Whether the result has the columns of the statement: as many, of the same types and names. */
+int fpg_stmt_describes(const fpg_stmt *st, const PGresult *res);
 
 /* Pushes a statement of which only the number of parameters is known: each is written as text. */
 fpg_stmt *fpg_stmt_undescribed(lua_State *L, int nparams);

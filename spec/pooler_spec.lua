@@ -116,7 +116,7 @@ describe("the names of statements", function()
       for i = 1, 3 do db:item("select " .. i) end
       for _, row in ipairs(names(db)) do
         assert.is_nil(seen[row[1]])
-        assert.truthy(row[1]:find "^fpg_%l*%w+_%d+$" and #row[1] <= 31, row[1])
+        assert.truthy(row[1]:find "^fastpg_%w+_%d+$" and #row[1] <= 31, row[1])
         seen[row[1]] = true
       end
       db:close()
@@ -145,7 +145,7 @@ describe("the names of statements", function()
     local out, seen, n = child({}, script), {}, 0
     if out == "no fork" then return end
     for name in out:gmatch "[^\n]+" do
-      assert.truthy(name:find "^fpg_", out)
+      assert.truthy(name:find "^fastpg_", out)
       assert.is_nil(seen[name])
       seen[name], n = true, n + 1
     end

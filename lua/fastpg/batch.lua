@@ -31,11 +31,13 @@ local function collect(state)
   state.read = state.read + 1
   local st, tag = state.pending[state.read], state.tags[state.read]
   state.pending[state.read], state.tags[state.read] = nil, nil
-  local err = state.conn:outcome()
+  local described = st ~= COMMAND and st or nil
+  local err, reader = state.conn:outcome(described)
   if err then
-    state.failure, state.undone = state.failure or err, true
-  elseif not state.failure and st ~= COMMAND then
-    local ok, problem = pcall(state.receive, state.conn, st, tag)
+    if not state.failure then state.failure, state.failed = err, described end
+    state.undone = true
+  elseif not state.failure and described then
+    local ok, problem = pcall(state.receive, state.conn, reader, tag)
     if not ok then state.failure = problem end
   end
 end
@@ -135,7 +137,7 @@ local function run(conn, prepare, produce, receive, in_transaction)
     end
     finish(state)
   end
-  return state.failure or not ok and problem or nil, state.undone and guarded
+  return state.failure or not ok and problem or nil, state.undone and guarded, state.failed
 end
 
 --- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
@@ -146,8 +148,8 @@ end
 ---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
 function batch.run(conn, prepare, produce, receive, guarded)
   local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
-  local failure, undone = run(conn, prepare, produce, receive, in_transaction)
-  if errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure) then
+  local failure, undone, failed = run(conn, prepare, produce, receive, in_transaction)
+  if errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure, failed) then
     failure, undone = run(conn, prepare, produce, receive, in_transaction)
   end
   if not failure then return end

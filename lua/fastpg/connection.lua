@@ -8,6 +8,7 @@
 
 local core = require "fastpg.core"
 local deadlines = require "fastpg.deadlines"
+local described = require "fastpg.described"
 local errors = require "fastpg.errors"
 local opening = require "fastpg.opening"
 local prepared = require "fastpg.prepared"
@@ -16,6 +17,7 @@ local Connection = {}
 Connection.__index = Connection
 deadlines.extend(Connection)
 prepared.extend(Connection)
+described.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET, EVENT_COMMIT, EVENT_UNLISTEN = 1, 2, 4, 8, 16, 32
@@ -41,7 +43,7 @@ function Connection.open(config, wait, deadline, place)
     wait = wait,
     statements = {}, -- SQL text -> prepared statement
     count = 0, -- how many of them
-    prefix = "fpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.prepared)
+    prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.prepared)
     serial = 0, -- for the rest of their names
     cache_size = config.statement_cache_size,
     dead = {}, -- names of statements that are forgotten here and still on the server
@@ -98,9 +100,10 @@ function Connection:settle()
   if self.canceling then self:end_cancel() end
 end
 
--- The error of a finished operation, after what it tells of the session was noted.
-function Connection:outcome()
-  local err, events = self.c:outcome()
+-- The error of a finished operation, after what it tells of the session was noted; and what reads the result: the
+-- statement, or where that describes another one, what the result says of itself.
+function Connection:outcome(st)
+  local err, events, differs = self.c:outcome(st)
   if events then
     if events % 2 >= EVENT_DDL then self:note_ddl() end
     if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
@@ -115,8 +118,9 @@ function Connection:outcome()
     end
   end
   if err then self:explain(err) end
-  if self.overdue then return self:late_outcome(err) end
-  return err
+  if self.overdue then err = self:late_outcome(err) end
+  if differs and not err then st = self:redescribe(st) end
+  return err, st
 end
 
 -- The transaction that fastpg opened was ended by what a statement did, past fastpg.within: what is left of it is
@@ -169,47 +173,24 @@ function Connection:send(method, st, ...)
   end
 end
 
--- The values of an anonymous record may name types that nobody knew: looked up, and read again.
-local fetch_records
-
-local function end_fetch(self, st, fetch, target, last, ok, ...)
-  if ok then return ... end
-  local err = ...
-  local oid = errors.is_error(err) and err.unknown_type
-  if not oid or oid == last or self.c:transaction_status() == "inerror" then error(err, 0) end
-  self.c:hold()
-  self.types:look_up(self, { oid })
-  self.c:unhold()
-  return fetch_records(self, st, fetch, target, oid)
-end
-
-function fetch_records(self, st, fetch, target, last)
-  return end_fetch(self, st, fetch, target, last, pcall(fetch, self, st, target))
-end
-
---- Fetches the result of a statement that has just ended.
-function Connection:fetch(st, fetch, target)
-  if self.records and self.records[st] then return fetch_records(self, st, fetch, target) end
-  return fetch(self, st, target)
-end
-
 --- Runs one statement with these arguments and fetches its result.
 ---@param fetch fun(conn: table, st: userdata, target: any): ...
 function Connection:run(sql, fetch, target, ...)
   local st = self:statement(sql)
   self:send("send_query", st, ...)
   self:drive()
-  local err = self:outcome()
-  if not err then return self:fetch(st, fetch, target) end
-  if self:may_retry(err) then return retry(self, self.run, sql, fetch, target, ...) end
+  local err, reader = self:outcome(st)
+  if not err then return self:fetch(reader, fetch, target) end
+  if self:may_retry(err, st) then return retry(self, self.run, sql, fetch, target, ...) end
   error(errors.annotate(err, sql), 0)
 end
 
--- Drives what was sent to its end; raises what went wrong.
-local function complete(self, sql)
+-- Drives what was sent to its end; raises what went wrong; what reads the result of a statement.
+local function complete(self, sql, st)
   self:drive()
-  local err = self:outcome()
+  local err, reader = self:outcome(st)
   if err then error(errors.annotate(err, sql), 0) end
+  return reader
 end
 
 -- A description of more parameters than these is over 30,000 bytes, which a libpq older than 15.20 takes
@@ -220,9 +201,7 @@ Connection.most_described = core.libpq_version() >= 150020 and core.libpq_versio
 local function run_undescribed(self, sql, fetch, target, list, n)
   self.c:send_undescribed(sql, list, n)
   complete(self, sql)
-  local st = self.c:result_statement()
-  st:bind(self.types and self.types.map)
-  return fetch(self, st, target)
+  return self:fetch(self:redescribe(), fetch, target)
 end
 
 --- The same with the arguments in a list.
@@ -231,9 +210,9 @@ function Connection:run_list(sql, fetch, target, list, n)
   local st = self:statement(sql)
   self:send("send_list", st, list, n)
   self:drive()
-  local err = self:outcome()
-  if not err then return self:fetch(st, fetch, target) end
-  if self:may_retry(err) then return retry(self, self.run_list, sql, fetch, target, list, n) end
+  local err, reader = self:outcome(st)
+  if not err then return self:fetch(reader, fetch, target) end
+  if self:may_retry(err, st) then return retry(self, self.run_list, sql, fetch, target, list, n) end
   error(errors.annotate(err, sql), 0)
 end
 
@@ -241,8 +220,7 @@ end
 function Connection:run_once(sql, fetch, target, list, n)
   local st = self:unnamed_statement(sql)
   self:send("send_list", st, list, n)
-  complete(self, sql)
-  return fetch(self, st, target)
+  return self:fetch(complete(self, sql, st), fetch, target)
 end
 
 --- Runs SQL text without arguments, several statements allowed: the last command tag.

@@ -10,6 +10,7 @@
 -- Their names begin by chance: a pooler may give one server's connection to many clients, and a name that two of them
 -- used would run another's statement.  So it can only be missing (26000), never be somebody else's.
 
+local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local within = require "fastpg.within"
 
@@ -32,13 +33,12 @@ end
 
 local prepare
 
--- Types that a statement has and nobody knows yet.  The unnamed statement does not outlive the
--- look-up: it is prepared again.
+-- Types that a statement has and nobody knows yet, or that may be others by now.  The unnamed statement does not
+-- outlive the look-up: it is prepared again.
 local function look_up_types(self, st, name, sql, unknown)
   if name == "" then self:settle() end
-  self.types:look_up(self, unknown)
+  self:verify(st, unknown)
   if name == "" then return prepare(self, name, sql) end
-  st:bind(self.types.map)
   return st
 end
 
@@ -53,12 +53,8 @@ function prepare(self, name, sql)
   local late = not err and (self.take_cancel() or self.overdue and self.timeout_error()) -- what it is for has not begun
   if not err and not late then
     local st = c:make_statement(name)
-    if st:has_record() then
-      self.records = self.records or setmetatable({}, { __mode = "k" })
-      self.records[st] = true
-    end
-    local unknown = st:bind(self.types and self.types.map)
-    if not unknown or not self.types or c:transaction_status() == "inerror" then return st end
+    local unknown = self:bind_types(st)
+    if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then return st end
     return look_up_types(self, st, name, sql, unknown)
   end
   self:settle()
@@ -72,6 +68,20 @@ function prepare(self, name, sql)
     return prepare(self, name, sql)
   end
   error(errors.annotate(err, sql), 0)
+end
+
+-- What was looked at for the statement before may be others by now.
+local function prepare_now(self, name, sql)
+  self.looked_at = nil
+  return prepare(self, name, sql)
+end
+
+-- What gives the rows of a cursor or of a statement that the user prepared: each time it is described anew.
+local UNSTEADY = { FETCH = true, EXECUTE = true }
+
+local function is_unsteady(self, sql)
+  local first = core.statements(sql, self.standard_strings)[1]
+  return first and UNSTEADY[first.verb]
 end
 
 -- ---- methods of a connection -----------------------------------------------------------------
@@ -104,11 +114,23 @@ function methods.bury(self)
   self:forget_all(false) -- they are gone already, and the rest with them
 end
 
+--- Forgets one statement.
+function methods.forget(self, st)
+  for sql, known in pairs(self.statements) do
+    if known == st then
+      self.statements[sql] = nil
+      self.count = self.count - 1
+      self.dead[#self.dead + 1] = (st:info())
+      return
+    end
+  end
+end
+
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/conn.h), so that
 -- behind a pooler both happen on the same server connection.
 function methods.unnamed_statement(self, sql)
   if self.in_transaction then within.check(self, sql) end
-  self.unnamed = prepare(self, "", sql)
+  self.unnamed = prepare_now(self, "", sql)
   return self.unnamed
 end
 
@@ -117,13 +139,21 @@ end
 --- too, at which fastpg.within looks each time.
 function methods.statement(self, sql)
   local st = self.statements[sql]
-  if st then return st end
-  if self.cache_size == 0 or self.c:transaction_status() == "inerror" or within.is_control(self, sql) then
+  if st then
+    local composites = self.composites
+    if composites and composites[st] then
+      self.looked_at = nil
+      self:verify(st)
+    end
+    return st
+  end
+  if self.cache_size == 0 or self.c:transaction_status() == "inerror" or within.is_control(self, sql)
+    or is_unsteady(self, sql) then
     return methods.unnamed_statement(self, sql)
   end
   evict(self)
   self.serial = self.serial + 1
-  st = prepare(self, self.prefix .. self.serial, sql)
+  st = prepare_now(self, self.prefix .. self.serial, sql)
   self.statements[sql] = st
   self.count = self.count + 1
   return st
@@ -149,7 +179,7 @@ function methods.statement_of_batch(self, sql, used)
     self.c:touch(st)
     return st
   end
-  local st = prepare(self, "", sql)
+  local st = prepare_now(self, "", sql)
   self:settle()
   return st
 end
@@ -173,9 +203,9 @@ function methods.explain(self, err)
 end
 
 --- After a failed statement: whether it may run once more from a fresh Parse.
-function methods.may_retry(self, err)
-  if not methods.is_stale_plan(err) then return false end
-  self:forget_all(err.sqlstate == "0A000")
+function methods.may_retry(self, err, st)
+  if not methods.is_stale_plan(err) and not self:is_stale_composite(err, st) then return false end
+  self:forget_all(err.sqlstate ~= "26000")
   if self.on_ddl then self.on_ddl() end
   if self.c:transaction_status() == "idle" then return not self.retrying end
   err.hint = err.hint or "The table was changed by another session; the transaction can run again."

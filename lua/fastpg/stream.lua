@@ -70,12 +70,13 @@ local function start_single(conn, sql, list, n)
   conn:send("send_list", st, list, n)
   conn.c:stream()
   conn:drive()
-  return st, conn:outcome()
+  local err, reader = conn:outcome(st)
+  return reader, err, st
 end
 
 local function open_single(conn, target, sql, list, n)
-  local st, err = start_single(conn, sql, list, n)
-  if err and conn:may_retry(err) then st, err = start_single(conn, sql, list, n) end
+  local st, err, sent = start_single(conn, sql, list, n)
+  if err and conn:may_retry(err, sent) then st, err = start_single(conn, sql, list, n) end
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
     conn = conn, st = st, sql = sql, ready = true, untimed = 0,

@@ -50,12 +50,16 @@ local EXTENSION_KINDS = {
 }
 
 function types.new(db)
-  return setmetatable({ db = db, map = core.typemap(), codecs = {} }, Types)
+  return setmetatable({
+    db = db, map = core.typemap(), codecs = {},
+    composites = {}, -- oid of a composite type -> the names and types of its columns, as the map has them
+    bases = {}, -- oid of a domain -> of the type below
+  }, Types)
 end
 
 --- Forgets what was looked up; statements that are prepared already keep what they know.
 function Types:reset()
-  self.map = core.typemap()
+  self.map, self.composites, self.bases = core.typemap(), {}, {}
   self.map:define(self.codecs)
 end
 
@@ -170,6 +174,13 @@ local function describe(f)
   }
 end
 
+-- The connection remembers for its statement under way which types were looked at now.
+local function look_at(conn, list, field)
+  local seen = conn.looked_at or {}
+  for _, item in ipairs(list) do seen[field and item[field] or item] = true end
+  conn.looked_at = seen
+end
+
 --- Looks types up on this connection and adds them to the map.
 ---@param conn table
 ---@param oids integer[]
@@ -190,6 +201,46 @@ function Types:look_up(conn, oids)
     end
   end
   self.map:define(defs)
+  for _, t in ipairs(list) do
+    if t.typtype == "d" then self.bases[t.oid] = base_type(by_oid, t.oid) end
+    if t.typtype == "c" and not self.composites[t.oid] then self.composites[t.oid] = { names = t.names, fields = t.fields } end
+  end
+  look_at(conn, list, "oid")
+end
+
+-- ---- composite types ------------------------------------------------------------------------
+
+-- What of a composite type another session may have altered.
+local COLUMNS = [[
+select t.oid,
+  array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = t.typrelid
+    and a.attnum > 0 and not a.attisdropped order by a.attnum),
+  array(select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid
+    and a.attnum > 0 and not a.attisdropped order by a.attnum)
+from pg_catalog.pg_type t where t.oid = any($1::pg_catalog.oid[])]]
+
+local function same(a, b)
+  if #a ~= #b then return false end
+  for i = 1, #a do
+    if a[i] ~= b[i] then return false end
+  end
+  return true
+end
+
+--- Whether these composite types have the columns with which they are known.
+---@param conn table
+---@param oids integer[]
+---@return boolean
+function Types:are_current(conn, oids)
+  local bases, known = {}, self.composites
+  for i, oid in ipairs(oids) do bases[i] = self.bases[oid] or oid end
+  local found = conn:run_list(COLUMNS, statement.fetch.arrays, nil, { bases }, 1)
+  look_at(conn, oids)
+  for _, f in ipairs(found) do
+    local k = known[f[1]]
+    if not k or not same(k.names, f[2]) or not same(k.fields, f[3]) then return false end
+  end
+  return true
 end
 
 return types
