@@ -89,9 +89,11 @@ function within.check(conn, sql)
   for _, one in ipairs(list) do held[one.what](conn, one.name) end
 end
 
---- Looks at a text of a batch: that is all or nothing, whether a transaction is around it or not.
+--- Looks at a text of a batch: that is all or nothing, whether a transaction is around it or not; but one that the
+--- user began by hand is the user's to end (fastpg.batch puts no savepoint around such a batch).
 function within.check_batch(conn, sql)
   if conn.in_transaction then return within.check(conn, sql) end
+  if conn.c:transaction_status() ~= "idle" then return end
   for _, one in ipairs(effects(conn, sql) or {}) do
     if not is_savepoint(one) then refuse(one, "a batch, which is all or nothing,", "run it before or after the batch") end
   end
