@@ -125,7 +125,7 @@ end
 -- The row may be gone: a function that deletes a job that is done has its reasons.
 local function mark(st, job, key, status)
   local args = {}
-  local sql, n = handle.build(st, "update", args, { [job.column] = status }, nil, st.filters, key, false)
+  local sql, n = handle.writing(st, "update", args, { [job.column] = status }, nil, key, false)
   st.db:run_list(sql, fetch.first, st.link, args, n)
 end
 

@@ -16,7 +16,7 @@
 --
 -- A class follows its table: where a field is not known, or its source is asked for, the table is looked up again.
 --
--- A table's rows get the class that its `link` (fastpg.handle) names when the statement runs.  Columns
+-- A table's rows get the class that is kept for its relation (fastpg.handle) when the statement runs.  Columns
 -- win over methods: a row whose column `count` is NULL has nil there, whatever the class holds.
 
 local core = require "fastpg.core"
@@ -283,7 +283,7 @@ end
 --- Makes rows of the table instances of the class.
 ---@param st table  of fastpg.handle
 function class.link(st, cls)
-  st.link.class, st.link.class_name = cls, infos[cls].name
+  handle.set_class(st, cls, infos[cls].name)
   set_place(infos[cls], st)
 end
 
@@ -304,11 +304,12 @@ end
 ---@param opts { store: boolean?, suf: string?, name: string? }  store = false leaves the table without it
 function class.of_table(st, opts)
   local rel = handle.resolve(st)
-  local link, info = st.link, infos[st.link.class]
+  local existing = handle.class_of(st)
+  local info = infos[existing]
   local name = opts.name or class.camel(rel.name) .. (opts.suf or "")
   if info and (info.name == name or not opts.name and not opts.suf) then
-    class.follow(link.class, rel)
-    return link.class
+    class.follow(existing, rel)
+    return existing
   end
   local cls = class.of_relation(rel, name)
   set_place(infos[cls], st)

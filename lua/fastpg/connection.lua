@@ -145,6 +145,8 @@ function Connection:note_ddl()
   if self.on_ddl then self.on_ddl() end
 end
 
+function Connection:names_key() return "" end
+
 -- ---- running --------------------------------------------------------------------------------
 
 local function end_retry(self, ok, ...)

@@ -58,8 +58,7 @@ end
 function Scan:missing(name, where)
   local st = self.st
   if not self.streaming and type(name) == "string" then
-    st.db.catalog:forget(st.name, st.schema)
-    st.generation = -1
+    handle.doubt(st)
     self.rel = handle.resolve(st)
     if self.rel.index[name] then return end
   end

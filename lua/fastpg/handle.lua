@@ -3,49 +3,146 @@
 -- handle: the state behind a Table, and what it knows of its relation.
 --
 -- A Table is a userdata whose state is a table:
---   db        the database its statements run on (a root, or a transaction's)
---   name, schema, view      what was asked for
---   rel, generation         what the catalog said, and when
---   scope, xtra, filters    see fastpg.filters; filters is both, or nil
---   link      { db =, class =, class_name = }: shared by all handles of the same table
+--   db        the route its statements run on (a root, or a transaction's)
+--   name, schema, view, key  what was asked for
+--   rel, stamp, space       what the catalog said, when, and for which meaning of names
+--   scope     filters that nothing takes away        own   what xtra added to a Table that has a scope
+--   filters   all that hold for the relation, or false (see fastpg.filters)
+--   link      { origin =, class =, class_name =, rel = }: what rows become;  plain  the same for other rows than
+--             `select *` gives
 --   sql       statements that never change as long as the filters don't, by name
 --
--- The state of a transaction's handle looks up scope, xtra and filters in the one of its root
--- (handle.inherit) until it gets an xtra of its own.
+-- Filters of xtra and classes are the relation's, not the handle's (fastpg.identity): a handle learns of them when it
+-- is resolved, and is resolved again whenever some were changed.
+--
+-- Where names mean different things on different connections (Connection:names_key) a handle has a state of its own for
+-- each meaning: `handle.current` gives the one for the connection that the caller's statement runs on.  So what one
+-- coroutine does under one search_path never changes what another one builds under another.
 
 local catalog = require "fastpg.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
+local identity = require "fastpg.identity"
 local surface = require "fastpg.surface"
+local wait = require "fastpg.wait"
 
 local handle = {}
 
 --- Makes the state of a handle.
-function handle.new_state(db, name, schema, view, link)
+function handle.new_state(db, name, schema, view)
   return {
-    db = db, name = name, schema = schema, view = view, rel = false, generation = -1,
-    scope = nil, xtra = nil, filters = nil, link = link, sql = {},
+    db = db, name = name, schema = schema, view = view, key = (schema or "") .. "\0" .. name, rel = false, stamp = -1,
+    space = "", scope = nil, own = nil, filters = false, link = false, plain = false, sql = {}, base = nil, places = nil,
   }
 end
 
-local INHERITED = { scope = true, xtra = true, filters = true }
+-- ---- what is kept of relations --------------------------------------------------------------
 
---- Lets a state have the filters of another, as they are at each moment.
-function handle.inherit(st, base)
-  return setmetatable(st, { __index = function(_, key) return INHERITED[key] and base[key] or nil end })
+-- A transaction's filters lie above its root's; classes are the root's.
+local function kept_filters(db)
+  local root = db.root
+  root.kept_filters = root.kept_filters or identity.new()
+  return db.kept_filters or root.kept_filters
 end
 
-local function check_filter(st, rel)
-  for name in pairs(st.filters or {}) do
+local function own_filters(db)
+  db.kept_filters = db.kept_filters or identity.new(db.root ~= db and kept_filters(db.root) or nil)
+  return db.kept_filters
+end
+
+local function kept_classes(db)
+  local root = db.root
+  root.kept_classes = root.kept_classes or identity.new()
+  return root.kept_classes
+end
+
+-- Everybody looks again at what holds for their relation.
+local function touch(db)
+  local cat = db.root.catalog
+  if cat then cat:touch() end
+end
+
+-- Several entries that hold for one relation: all of them do.
+local function merged_xtra(st, own, named, asked)
+  local xtra = own and own.value
+  for _, entry in pairs{ named ~= own and named or nil, asked ~= own and asked ~= named and asked or nil } do
+    local ok, both = pcall(filters.merge, "xtra", xtra, entry.value)
+    if not ok then
+      errors.argument("xtra: the filters that were set for %s by different names contradict each other: set or clear them"
+        .. " again on this Table", core.quote_ident(st.name))
+    end
+    xtra = both
+  end
+  return xtra or nil
+end
+
+-- What a scope has said of a column stands; the relation's filters add to it.
+local function add_to_scope(st, xtra)
+  local base = st.base or st
+  if not base.scope then return xtra end
+  local fixed = filters.merge("scope", base.scope, base.own or nil)
+  if not xtra then return fixed end
+  local all = {}
+  for name, value in pairs(xtra) do all[name] = value end
+  for name, value in pairs(fixed) do all[name] = value end
+  return all
+end
+
+local function check_filter(rel, filter)
+  for name in pairs(filter or {}) do
     if not rel.index[name] then catalog.unknown_column(rel, name, "filter") end
   end
 end
 
---- Whether that is so without looking up anything.
+local function find_link(st, rel)
+  local own, named, asked = kept_classes(st.db):find(st.key, rel)
+  local entry = own or named or asked
+  return entry and entry.value
+end
+
+-- What holds for the relation as it is known now (rel is nil where it is not).
+local function take_over(st, rel)
+  local filter = add_to_scope(st, merged_xtra(st, kept_filters(st.db):find(st.key, rel))) or false
+  if rel then check_filter(rel, filter) end
+  local class = find_link(st, rel)
+  if st.rel ~= rel or st.filters ~= filter then st.sql = {} end
+  if st.rel ~= rel or not st.link or st.link.class ~= (class and class.class) then
+    local origin = st.db.root
+    st.link = { origin = origin, class = class and class.class, class_name = class and class.name, rel = rel, state = st }
+    st.plain = { origin = origin, class = st.link.class, class_name = st.link.class_name }
+  end
+  st.rel, st.filters = rel or false, filter
+end
+
+-- ---- resolving ------------------------------------------------------------------------------
+
+--- Whether what the state knows of its relation holds, found out without looking up anything.
 function handle.is_fresh(st)
   local cat = st.db.catalog
-  return st.rel and cat and st.generation == cat.generation
+  if not cat or st.stamp ~= cat.stamp then return false end
+  return not cat.many or st.space == st.db:names_key(st.name)
+end
+
+-- Names that were filtered before anything could be looked up: now it can, and a filter holds for its relation
+-- whatever name leads there.
+local function bind_names(db, cat)
+  local kept = kept_filters(db)
+  local keys = kept:unbound()
+  for _, key in ipairs(keys or {}) do
+    local at = key:find("\0", 1, true)
+    local rel = cat:relation(db, key:sub(at + 1), at > 1 and key:sub(1, at - 1) or nil)
+    if rel then kept:find(key, rel) end
+  end
+  if kept.under then bind_names(db.root, cat) end
+end
+
+-- Relations that are gone leave the registries now and then.
+local function sweep(db, cat)
+  for _, kept in pairs{ kept_filters(db.root), kept_classes(db) } do
+    local oids = kept:due_for_sweep()
+    if oids then kept:sweep(oids, cat:alive(db, oids), kept == kept_classes(db)) end
+  end
 end
 
 --- What the catalog knows of the table; looked up where that is not known or stale.
@@ -54,23 +151,106 @@ function handle.resolve(st)
   local cat = db.catalog
   if handle.is_fresh(st) then return st.rel end
   if not cat then db:on_connection(function() end) end -- raises: not connected
+  local stamp, space = cat.stamp, cat.many and db:names_key(st.name) or ""
   local rel = cat:relation(db, st.name, st.schema)
-  if not rel then cat:missing(db, st.name, st.schema, st.view and "view" or "table") end
-  check_filter(st, rel)
-  st.rel, st.generation, st.sql = rel, cat.generation, {}
+  if not rel then
+    st.stamp = -1
+    cat:missing(db, st.name, st.schema, st.view and "view" or "table")
+  end
+  bind_names(db, cat)
+  sweep(db, cat)
+  take_over(st, rel)
+  st.stamp, st.space = stamp, space
   return rel
 end
 
---- Sets the filters again after scope or xtra changed.
-function handle.refilter(st, what)
-  st.filters = filters.merge(what, st.scope, st.xtra) or false
-  if st.rel then check_filter(st, st.rel) end
+local MOST_PLACES = 64
+
+--- The state of a handle for the connection that the caller's statements run on.
+function handle.current(st)
+  st = st.base or st
+  local cat = st.db.catalog
+  if not cat or not cat.many then return st end
+  local key = st.db:names_key(st.name) or false
+  local places = st.places
+  if not places or places.n >= MOST_PLACES then
+    places = { n = 0 }
+    st.places = places
+  end
+  local place = places[key]
+  if not place then
+    place = handle.new_state(st.db, st.name, st.schema, st.view)
+    place.base = st
+    places[key], places.n = place, places.n + 1
+  end
+  return place
 end
 
---- What was found out of the relation is doubtful: it is looked up again.
-function handle.doubt(st)
-  st.db.catalog:forget(st.name, st.schema)
-  st.generation = -1
+-- Whether the relation can be looked up here and now.
+local function may_look_up(st)
+  local root = st.db.root
+  return root.pool and not root.closed and wait.may_look_up(root.config.loop)
+end
+
+-- The relation, as far as it can be known here and now.  `listed`: its oid and name will do.
+local function relation_of(st, listed)
+  local cat = st.db.catalog
+  if handle.is_fresh(st) then return st.rel end
+  local known = listed and cat and not st.schema and cat:listed(st.name)
+  if known then return known end
+  return may_look_up(st) and cat:relation(st.db, st.name, st.schema) or nil
+end
+
+--- What rows of the table become: st.link, as it is now.
+function handle.link(st)
+  if not handle.is_fresh(st) then
+    if may_look_up(st) then handle.resolve(st) else take_over(st, nil) end
+  end
+  return st.link
+end
+
+--- The class of the table's rows, or nil.
+function handle.class_of(st)
+  if handle.is_fresh(st) then return st.link.class end
+  local class = find_link(st, relation_of(st, true))
+  return class and class.class
+end
+
+--- Rows of the relation become instances of the class, whatever name leads to it.
+function handle.set_class(st, class, name)
+  kept_classes(st.db):set(st.key, relation_of(st, true), { class = class, name = name })
+  touch(st.db)
+end
+
+-- ---- filters --------------------------------------------------------------------------------
+
+--- The filters of xtra: of the relation, or of a Table with a scope its own.
+---@param filter table?  nil takes them away
+function handle.set_xtra(st, filter)
+  local base = st.base or st
+  local rel = relation_of(st) or nil
+  if filter and rel then check_filter(rel, filter) end
+  if base.scope then
+    if filter then filters.merge("xtra", base.scope, filter) end -- raises where they contradict each other
+    base.own = filter
+  elseif filter then
+    own_filters(st.db):set(st.key, rel, filter)
+  else
+    own_filters(st.db):clear(st.key, rel)
+  end
+  st.stamp, base.stamp = -1, -1
+  touch(st.db)
+  if not st.db.catalog then take_over(st, nil) end
+end
+
+--- A state like this one with further filters that nothing takes away.
+function handle.scoped(st, filter)
+  local scoped = handle.new_state(st.db, st.name, st.schema, st.view)
+  local rel = relation_of(st) or nil
+  local before = add_to_scope(st, merged_xtra(st, kept_filters(st.db):find(st.key, rel)))
+  scoped.scope = filters.merge("scope", before, filter)
+  if rel then check_filter(rel, scoped.scope) end
+  return scoped
 end
 
 -- A builder's arguments are the list it fills, then maps of values (and lists, which hold no SQL).
@@ -81,21 +261,43 @@ local function check_values(n, _, ...)
   end
 end
 
---- Calls a builder of the relation.  Every value that a statement gets comes through here, so this is
---- where SQL in place of a value is checked on a filtered Table.  A column it does not know is looked
---- up once more before it is an error.  (A builder that meets one has not touched its arguments.)
-function handle.build(st, method, ...)
-  local rel = handle.resolve(st)
-  if st.filters then check_values(select("#", ...), ...) end
-  local sql, n = rel.core[method](rel.core, ...)
-  if sql then return sql, n end
-  if type(n) == "string" then
-    handle.doubt(st)
-    rel = handle.resolve(st)
-    sql, n = rel.core[method](rel.core, ...)
+--- What was found out of the relation is doubtful: it is looked up again.
+function handle.doubt(st)
+  st.db.catalog:forget(st.rel or nil, st.name, st.schema)
+  st.stamp = -1
+end
+
+-- Every value that a statement gets comes through here, so this is where SQL in place of a value is checked on a
+-- filtered Table.  A column that the relation does not know is looked up once more before it is an error.  (A builder
+-- that meets one has not touched its arguments.)
+local function build(st, method, call, args, ...)
+  for attempt = 1, 2 do
+    local rel = handle.resolve(st)
+    if st.filters then check_values(select("#", ...) + 1, args, ...) end
+    local sql, n = call(rel.core, rel.core[method], st.filters, args, ...)
     if sql then return sql, n end
+    if attempt == 2 or type(n) ~= "string" then catalog.unknown_column(rel, n) end
+    handle.doubt(st)
   end
-  catalog.unknown_column(rel, n)
+end
+
+local function conditions(core_rel, method, _, args, n, map) return method(core_rel, args, n, map) end
+local function assignments(core_rel, method, filter, args, record) return method(core_rel, args, record, filter) end
+local function writing(core_rel, method, filter, args, record, overrides, ...)
+  return method(core_rel, args, record, overrides, filter, ...)
+end
+
+--- Conditions of a map, behind n arguments: SQL and the new number of arguments.
+function handle.conditions(st, args, n, map) return build(st, "conditions", conditions, args, n, map) end
+
+--- What UPDATE … SET takes, for a record: SQL and the number of arguments.
+function handle.assignments(st, args, record) return build(st, "assignments", assignments, args, record) end
+
+--- The statement that writes a record: SQL and the number of arguments.
+---@param method "insert"|"update"|"upsert"
+---@param ... any  what that builder takes behind the filters (csrc/query.c)
+function handle.writing(st, method, args, record, overrides, ...)
+  return build(st, method, writing, args, record, overrides, ...)
 end
 
 --- The filters as conditions behind n arguments: SQL and the new number of arguments.
@@ -147,17 +349,12 @@ end
 local STATE = {}
 local columns_methods = {}
 
--- The relation of a column's table, as one string.
-local function identity(st)
-  local rel = handle.resolve(st)
-  return rel.schema .. "\0" .. rel.name
-end
 
 function columns_methods.has(self, what)
   if type(self) ~= "table" or not rawget(self, STATE) then errors.misused("the columns of a Table", "t.c", "has", self) end
   local st = self[STATE]
   local column = handle.column_of(what)
-  if column and column.state ~= st and identity(column.state) ~= identity(st) then return false end
+  if column and column.state ~= st and handle.resolve(column.state).oid ~= handle.resolve(st).oid then return false end
   local name = column and column.name or what
   return type(name) == "string" and handle.resolve(st).index[name] ~= nil
 end

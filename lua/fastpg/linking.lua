@@ -37,7 +37,7 @@ end
 local function distinct_names(states, suf)
   local natural, counts, distinct, taken = {}, {}, {}, {}
   for i, st in ipairs(states) do
-    local info = not suf and class.info(st.link.class)
+    local info = not suf and class.info(handle.class_of(st))
     natural[i] = info and info.name or class.camel(st.name) .. (suf or "")
     counts[natural[i]] = true
   end
@@ -60,7 +60,7 @@ local function collect(what, db, opts, leave)
   each_table(db, opts.with_views, function(st) states[#states + 1] = st end)
   load_all(db, states)
   for i, name in ipairs(distinct_names(states, opts.suf)) do
-    local has = states[i].link.class
+    local has = handle.class_of(states[i])
     local store = opts.store
     if leave and has then store = false end
     local cls = class.of_table(states[i], { name = (opts.suf or not has) and name or nil, store = store })

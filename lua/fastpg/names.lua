@@ -2,8 +2,8 @@
 --
 -- names: from names to Tables: db.t, db.v, db:table, and the lists of what there is.
 --
--- Each database keeps one handle per name, so that xtra sticks.  A transaction's database has
--- handles of its own, which have the filters and the class of its root's.
+-- Each database keeps one handle per name.  A transaction's database has handles of its own.  What belongs to the
+-- relation (filters, the class of its rows) is not the handle's: see fastpg.identity.
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
@@ -21,26 +21,6 @@ local function handles_of(db)
   return db.getters.handles
 end
 
-local function state_of_root(db, key)
-  if db.root == db then return nil end
-  local t = handles_of(db.root)[key]
-  return t and core.table_state(t)
-end
-
-local function make(db, key, name, schema, view)
-  if db.root == db then
-    return Table.new(handle.new_state(db, name, schema, view, { origin = db, class = nil, class_name = nil }))
-  end
-  -- the class is shared with the root's handle, the filters are that one's
-  local base = state_of_root(db, key)
-  if not base then
-    local t = make(db.root, key, name, schema, view)
-    handles_of(db.root)[key] = t
-    base = core.table_state(t)
-  end
-  return Table.new(handle.inherit(handle.new_state(db, name, schema, view, base.link), base))
-end
-
 local function key_of(name, schema)
   return (schema or "") .. "\0" .. name
 end
@@ -50,7 +30,7 @@ local function handle_of(db, name, schema, view)
   local handles, key = handles_of(db), key_of(name, schema)
   local t = handles[key]
   if not t then
-    t = make(db, key, name, schema, view)
+    t = Table.new(handle.new_state(db, name, schema, view))
     handles[key] = t
   end
   return t
@@ -68,14 +48,10 @@ function names.table_of(db, name, schema, view)
   local t = handles_of(db)[key_of(name, schema)]
   if t and handle.is_fresh(core.table_state(t)) then return t end
   if not root.pool or root.closed or not wait.may_look_up(root.config.loop) then return handle_of(db, name, schema, view) end
-  if not t then -- no handle is kept for a name that there is not
-    if not db.catalog:relation(db, name, schema) then
-      db.catalog:missing(db, name, schema, view and "view" or "table")
-    end
-    t = handle_of(db, name, schema, view)
+  if not db.catalog:relation(db, name, schema) then -- no handle is made for a name that there is not
+    db.catalog:missing(db, name, schema, view and "view" or "table")
   end
-  handle.resolve(core.table_state(t))
-  return t
+  return t or handle_of(db, name, schema, view)
 end
 
 -- ---- db.t and db.v --------------------------------------------------------------------------

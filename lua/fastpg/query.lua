@@ -21,7 +21,8 @@ local query = {}
 --- What fetched rows become: the table's class unless as_cls = false.
 local function target_of(st, sel)
   if sel.as_cls == false then return st.db.row_target end
-  return st.link
+  handle.resolve(st)
+  return sel.select == nil and st.link or st.plain
 end
 query.target_of = target_of
 
@@ -225,7 +226,7 @@ function methods.update(self, record)
   local st = self.state
   if type(record) ~= "table" then errors.argument("update: a table of values expected, got %s", type(record)) end
   local args = {}
-  local set, n = handle.build(st, "assignments", args, record, st.filters)
+  local set, n = handle.assignments(st, args, record)
   if set == "" then errors.argument("update: no column to set") end
   local where
   where, n = change_where(self, args, n)

@@ -139,6 +139,11 @@ function Route:connection()
   return conn
 end
 
+--- What names mean on the connection that this coroutine's statements belong on (Connection:names_key).
+function Route.names_key()
+  return ""
+end
+
 --- A connection from the pool, armed with the time its statement has.
 function Route:checkout()
   local root = self.root

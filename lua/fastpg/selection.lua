@@ -193,7 +193,7 @@ function selection.where(st, conds, args, n)
   for _, cond in ipairs(conds) do
     local text
     if cond.map then
-      text, n = handle.build(st, "conditions", args, n, cond.map)
+      text, n = handle.conditions(st, args, n, cond.map)
     else
       text, n = fragment_text(st, cond, args, n)
       if st.filters or #conds > 1 then text = "(" .. text .. ")" end

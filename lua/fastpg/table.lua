@@ -178,7 +178,7 @@ function properties.pks(st)
 end
 function properties.cols(st) return require("fastpg.catalog").columns_of(handle.resolve(st)) end
 function properties.c(st) return handle.columns(st) end
-function properties.cls(st) return st.link.class end
+function properties.cls(st) return handle.class_of(st) end
 function properties.db(st) return st.db:user() end
 
 local function text(self)
@@ -326,26 +326,14 @@ function methods.xtra(self, ...)
       .. "which gives a Table of its own"):format(st.name))
   end
   local n = select("#", ...)
-  local before = rawget(st, "xtra")
-  local before_filters = rawget(st, "filters")
-  st.xtra = n > 0 and filters.read("xtra", n, ...)
-  local ok, err = pcall(handle.refilter, st, "xtra")
-  if not ok then
-    st.xtra, st.filters = before, before_filters
-    error(errors.annotate(err), 0)
-  end
+  handle.set_xtra(st, n > 0 and filters.read("xtra", n, ...) or nil)
   return self
 end
 
 --- t:scope{ col = value }: a new Table with filters that nothing takes away.
 function methods.scope(self, ...)
   local st = check_self(self, "scope")
-  local filter = filters.read("scope", select("#", ...), ...)
-  local scoped = handle.new_state(st.db, st.name, st.schema, st.view, st.link)
-  scoped.rel, scoped.generation = st.rel, st.generation
-  scoped.scope = filters.merge("scope", filters.merge("scope", st.scope, st.xtra), filter)
-  handle.refilter(scoped, "scope")
-  return Table.new(scoped)
+  return Table.new(handle.scoped(st, filters.read("scope", select("#", ...), ...)))
 end
 
 -- ---- the whole table ------------------------------------------------------------------------
@@ -358,8 +346,8 @@ local DROP_OPTIONS = options.declare("t:drop", { cascade = options.boolean })
 function methods.drop(self, opts)
   local st = check_self(self, "drop")
   opts = options.check(opts, DROP_OPTIONS, "drop")
-  if st.filters then errors.argument("drop: not allowed on a filtered Table") end
   local rel = handle.resolve(st)
+  if st.filters then errors.argument("drop: not allowed on a filtered Table") end
   st.db:simple(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
 end
 

@@ -50,7 +50,7 @@ local UPSERT_OPTIONS = options.declare("t:upsert", { on = options.names })
 local function build_insert(st, args, record, overrides, opts)
   check_record("insert", record)
   check_overrides("insert", overrides)
-  return handle.build(st, "insert", args, record, overrides, st.filters, opts ~= nil and opts.on_conflict == "nothing")
+  return handle.writing(st, "insert", args, record, overrides, opts ~= nil and opts.on_conflict == "nothing")
 end
 
 --- Inserts one row: the row as stored.
@@ -89,7 +89,7 @@ local function build_update(st, args, record, key, overrides)
   local rel = handle.resolve(st)
   local given = key ~= nil
   key = given and Table.key_values(st, rel, key) or record_key(st, rel, "update", record, overrides)
-  local sql, n = handle.build(st, "update", args, record, overrides, st.filters, key, not given)
+  local sql, n = handle.writing(st, "update", args, record, overrides, key, not given)
   return sql, n, key
 end
 
@@ -123,7 +123,7 @@ local function build_upsert(st, args, record, overrides, opts)
   check_record("upsert", record)
   check_overrides("upsert", overrides)
   local conflict = conflict_columns(handle.resolve(st), opts)
-  local sql, n = handle.build(st, "upsert", args, record, overrides, st.filters, conflict)
+  local sql, n = handle.writing(st, "upsert", args, record, overrides, conflict)
   return sql, n, conflict
 end
 
