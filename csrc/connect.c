@@ -151,6 +151,66 @@ static int core_conninfo_defaults(lua_State *L) {
   return 2;
 }
 
+/* Whether libpq says not to show the option, or ought to. */
+static int is_secret(const PQconninfoOption *o) {
+  static const char *const more[] = {"scram_client_key", "scram_server_key", "oauth_client_secret"};
+  for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
+    if (strcmp(o->keyword, more[i]) == 0) return 1;
+  return o->dispchar && *o->dispchar == '*';
+}
+
+/* core.conninfo_secrets() -> { keyword = true } of those that nobody may see */
+static int core_conninfo_secrets(lua_State *L) {
+  PQconninfoOption **box = push_options(L);
+  lua_newtable(L);
+  *box = PQconndefaults();
+  for (const PQconninfoOption *o = *box; o && o->keyword; o++) {
+    if (!is_secret(o)) continue;
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, o->keyword);
+  }
+  free_options(box);
+  return 1;
+}
+
+/* What libpq makes of the parameters with the environment and service files, where `stop` is impossible:
+ * it reads all of them and gives up. */
+static void resolve(lua_State *L, PQconninfoOption **box, parameters *p, const char *stop) {
+  p->keywords[p->n] = stop;
+  p->values[p->n] = "none of libpq's";
+  PGconn *pg = PQconnectStartParams(p->keywords, p->values, 0);
+  *box = PQconninfo(pg);
+  PQfinish(pg);
+  if (!pg || !*box) luaL_error(L, "not enough memory");
+}
+
+/* Adds what is neither a secret nor libpq's default to the table on top; of `only`, where that is given. */
+static void add_chosen(lua_State *L, const PQconninfoOption *o, const char *only, const char *but) {
+  for (; o->keyword; o++) {
+    if (!o->val || !*o->val || is_secret(o) || strcmp(o->keyword, but) == 0) continue;
+    if (only && strcmp(o->keyword, only) != 0) continue;
+    if (o->compiled && strcmp(o->val, o->compiled) == 0) continue;
+    lua_pushstring(L, o->val);
+    lua_setfield(L, -2, o->keyword);
+  }
+}
+
+/* core.conninfo_resolved{ keyword = text, ... } -> all that is known of the connection and is not libpq's
+ * default, with what the environment and service files add; no secrets */
+static int core_conninfo_resolved(lua_State *L) {
+  parameters p;
+  read_parameters(L, 1, &p);
+  PQconninfoOption **box = push_options(L);
+  lua_newtable(L);
+  resolve(L, box, &p, "sslmode"); /* libpq looks at channel_binding before it */
+  add_chosen(L, *box, NULL, "sslmode");
+  free_options(box);
+  resolve(L, box, &p, "channel_binding");
+  add_chosen(L, *box, "sslmode", "");
+  free_options(box);
+  return 1;
+}
+
 /* core.conninfo_effective{ keyword = text, ... } -> what of it decides on the servers to be tried, with
  * what the environment and service files add; nil where libpq can't make sense of it.  libpq tells
  * that of a connection only: one with an impossible sslmode gets as far as reading all of it. */
@@ -160,12 +220,7 @@ static int core_conninfo_effective(lua_State *L) {
   parameters p;
   read_parameters(L, 1, &p);
   PQconninfoOption **box = push_options(L);
-  p.keywords[p.n] = "sslmode";
-  p.values[p.n] = "none of libpq's";
-  PGconn *pg = PQconnectStartParams(p.keywords, p.values, 0);
-  *box = PQconninfo(pg);
-  PQfinish(pg);
-  if (!pg || !*box) return luaL_error(L, "not enough memory");
+  resolve(L, box, &p, "sslmode");
   int understood = 0;
   lua_newtable(L);
   for (const PQconninfoOption *o = *box; o->keyword; o++) {
@@ -191,6 +246,8 @@ static const luaL_Reg core_functions[] = {
     {"conninfo_parse", core_conninfo_parse},
     {"conninfo_defaults", core_conninfo_defaults},
     {"conninfo_effective", core_conninfo_effective},
+    {"conninfo_resolved", core_conninfo_resolved},
+    {"conninfo_secrets", core_conninfo_secrets},
     {NULL, NULL},
 };
 

@@ -543,3 +543,174 @@ describe("a Lua state that is being closed", function()
     assert.is_true(lines["1"] or lines["closed"], out)
   end)
 end)
+
+describe("a password", function()
+  local fastpg = require "fastpg"
+  local SECRETS = { password = "hunter2-marker", sslpassword = "swordfish-marker" }
+
+  -- Everything that following tables, metatables and user values leads to; the way to a marker, or nil.
+  local function way_to_secret(start)
+    local seen, todo = {}, { { start, "it" } }
+    local function add(value, way)
+      if type(value) == "string" then
+        for _, secret in pairs(SECRETS) do
+          if value:find(secret, 1, true) then return way end
+        end
+      elseif (type(value) == "table" or type(value) == "userdata") and not seen[value] then
+        seen[value] = true
+        todo[#todo + 1] = { value, way }
+      end
+    end
+    local n = 0
+    while n < #todo do
+      n = n + 1
+      local value, way = todo[n][1], todo[n][2]
+      local found = add(debug.getmetatable(value), way .. "<metatable>")
+      if type(value) == "table" then
+        for k, v in next, value do
+          found = found or add(k, way .. "<key>") or add(v, way .. "." .. tostring(k))
+        end
+      elseif debug.getuservalue then
+        for i = 1, 3 do found = found or add(debug.getuservalue(value, i), way .. "<uservalue>") end
+      elseif debug.getfenv then
+        found = found or add(debug.getfenv(value), way .. "<environment>")
+      end
+      if found then return found end
+    end
+    return nil, n
+  end
+
+  it("is reached from nothing that the user holds", function()
+    local function check(what, value)
+      local way, n = way_to_secret(value)
+      assert.is_nil(way, ("%s: %s"):format(what, tostring(way)))
+      return n
+    end
+    do -- the walk finds what is there
+      local planted = setmetatable({}, { { db = setmetatable({}, { __index = { x = "a hunter2-marker b" } }) } })
+      assert.truthy(way_to_secret(planted))
+    end
+    local ways = {
+      table = function(make) return make(SECRETS) end,
+      uri = function(make)
+        local c = pg.conninfo()
+        return make(("postgresql://%s:%s@/%s?host=%s&port=%s&sslpassword=%s"):format(c.user, SECRETS.password, c.database,
+          c.host:gsub("/", "%%2F"), c.port, SECRETS.sslpassword), {})
+      end,
+    }
+    for _, give in pairs(ways) do
+      for _, make in ipairs{ fastpg.connect, fastpg.create_pool } do
+        local db = give(function(a, b)
+          if b then return make(a, b) end
+          local all = pg.conninfo()
+          for k, v in pairs(a) do all[k] = v end
+          return make(all)
+        end)
+        db:execute "create table if not exists held (id int primary key, x text)"
+        local t = db.t.held
+        local row = t:upsert{ id = 1, x = "a" }
+        db:transaction(function(tx) check("tx", tx) end)
+        local tx = db:begin()
+        check("begun", tx)
+        tx:rollback()
+        assert.is_true(check("db", db) > 50)
+        check("row", row)
+        check("its database", fastpg.db_of(row))
+        check("rows", db:q "select 1 as a")
+        check("a row of SQL", db:first "select 1 as a")
+        check("table", t)
+        check("tables", db.t)
+        check("column", t.c.id)
+        check("query", t:where{ id = 1 }:order_by "id")
+        check("class", t:class())
+        check("instance", t:get(1))
+        check("prepared", db:prepare "select 1")
+        check("stats", db:stats())
+        check("stream", db:each "select generate_series(1, 3)")
+        check("notifications", db:notifications("c", 0))
+        local _, err = pcall(db.q, db, "select nothing")
+        check("error", err)
+        _, err = pcall(t.insert, t, { id = 1 })
+        check("error of a table", err)
+        _, err = pcall(fastpg.connect, { host = "127.0.0.1", port = 1, password = SECRETS.password })
+        check("error of connect", err)
+        for _, value in ipairs{ db, row, t, err, t.c.id } do check("text", { tostring(value) }) end
+        check("module", fastpg)
+        db:close()
+        check("closed db", db)
+      end
+    end
+  end)
+end)
+
+describe("a URI", function()
+  local fastpg = require "fastpg"
+
+  it("keeps all but what is secret", function()
+    local given = {
+      user = "me", host = "a,b", port = "5432,5433", dbname = "x y", password = "hunter2", sslmode = "verify-full",
+      sslrootcert = "/etc/a b&c.pem", sslpassword = "hunter2", target_session_attrs = "read-write",
+      options = "-c geqo=off -c a.b='%'", passfile = "/home/me/pass", application_name = "naïve=?",
+    }
+    local uri = fastpg.uri(given)
+    assert.is_nil(uri:find("hunter2", 1, true))
+    local core = require "fastpg.core"
+    local again = core.conninfo_parse(uri)
+    given.password, given.sslpassword = nil, nil
+    assert.are.same(given, again)
+    assert.are.equal(uri, fastpg.uri(again))
+    local pool = fastpg.create_pool(given)
+    assert.are.equal(uri, tostring(pool))
+    pool:close()
+    pool = fastpg.create_pool(uri, { password = "hunter2" })
+    assert.are.equal(uri, tostring(pool))
+    pool:close()
+  end)
+
+  it("has the simple form where nothing else was said", function()
+    assert.are.equal("postgresql://me@127.0.0.1:5432/chinook",
+      fastpg.uri{ user = "me", host = "127.0.0.1", database = "chinook", password = "x" })
+    assert.are.equal("postgresql://me@%2Fvar%2Frun%2Fpostgresql:5432/chinook",
+      fastpg.uri{ user = "me", host = "/var/run/postgresql", database = "chinook" })
+    assert.are.equal("postgresql://me@[::1]:5432,%2Ftmp%2Fa%3Ab:5433/x",
+      fastpg.uri{ user = "me", host = "::1,/tmp/a:b", port = "5432,5433", database = "x" })
+  end)
+
+  it("says what a service or the environment decided about servers and certificates", function()
+    local path = os.tmpname()
+    local f = assert(io.open(path, "w"))
+    f:write "[mine]\nhost=one,two\nsslmode=verify-full\nuser=me\ndbname=d\npassword=hunter2\n"
+    f:close()
+    local out = child({ PGSERVICEFILE = path, PGSSLROOTCERT = "/root.pem", PGAPPNAME = "env", PGPASSWORD = "hunter2" }, [[
+      local fastpg = require "fastpg"
+      print(fastpg.create_pool "service=mine")
+      print(fastpg.uri{ service = "mine" })]])
+    local uri = "postgresql://me@one:5432,two:5432/d?service=mine&sslmode=verify-full&sslrootcert=/root.pem"
+    assert.are.equal(uri .. "\n" .. uri, out)
+    os.remove(path)
+  end)
+
+  it("connects again", function()
+    local c = pg.conninfo()
+    local db = fastpg.connect{ host = "/nonexistent," .. c.host, port = "1," .. c.port, user = c.user,
+      database = c.database, target_session_attrs = "read-write", options = "-c geqo=off" }
+    local again = fastpg.connect(tostring(db))
+    assert.are.equal(tostring(db), tostring(again))
+    assert.are.equal("off", again:item "show geqo")
+    again:close()
+    db:close()
+  end)
+
+  it("is refused where a URI can't say it", function()
+    for given, message in pairs{
+      [{ loop = "step" }] = "loop is fastpg's own", [{ command_timeout = 1 }] = "command_timeout is fastpg's own",
+      [{ hots = "a" }] = 'did you mean "host"', [{ host = {} }] = "host must be a string",
+      [{ user = "a\0b" }] = "user has a NUL byte",
+    } do
+      local ok, err = pcall(fastpg.uri, given)
+      assert.is_false(ok)
+      assert.are.equal("invalid_argument", err.name)
+      assert.truthy(err.message:find(message, 1, true), err.message)
+    end
+  end)
+end)

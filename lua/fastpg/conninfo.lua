@@ -41,6 +41,23 @@ local function libpq_keywords()
   return keywords
 end
 
+local hidden
+local function secrets()
+  hidden = hidden or core.conninfo_secrets()
+  return hidden
+end
+
+-- What anybody may see of the keywords stays in config.params; all of them are given by a function, since
+-- whoever follows tables and metatables (an inspector, an error reporter) prints what is in a table.
+local function hide(config)
+  local all, shown = config.params, {}
+  for name, value in pairs(all) do
+    if not secrets()[name] then shown[name] = value end
+  end
+  config.params = shown
+  config.all_params = function() return all end
+end
+
 local function take(config, what, allowed, name, value)
   options.check_value(what, name, allowed[name], value)
   config[name] = allowed[name] == options.duration and options.seconds(what, value) or value
@@ -159,7 +176,7 @@ end
 ---@param target string|table|nil  a conninfo string or URI, a table of keywords and options, or nothing
 ---@param extra table?  a second table of options
 ---@param pool boolean  whether the pool's options are allowed
----@return table  { params = {keyword = text}, …options }
+---@return table  { params = {keyword = text} without secrets, all_params = function() -> all of them, …options }
 function conninfo.read(what, target, extra, pool)
   local config = { params = {} }
   local allowed = pool and { connection_options, pool_options } or { connection_options }
@@ -180,42 +197,95 @@ function conninfo.read(what, target, extra, pool)
   if config.command_timeout == 0 then config.command_timeout = nil end
   config.params.client_encoding = "UTF8"
   config.params.fallback_application_name = config.params.fallback_application_name or "fastpg"
+  hide(config)
   return config
 end
 
-local function escape(text)
-  return (text:gsub("[^%w%-%._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+-- ---- as a URI -------------------------------------------------------------------------------
+
+-- What the environment or a service file may say of it, and what a connection would be less safe, or
+-- another one, without.  All else is in the URI where the program gave it.
+local DECIDING = options.set("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "sslsni", "sslcertmode",
+  "sslnegotiation", "ssl_min_protocol_version", "ssl_max_protocol_version", "channel_binding", "require_auth", "requirepeer",
+  "gssencmode", "gssdelegation", "krbsrvname", "gsslib", "target_session_attrs", "load_balance_hosts", "hostaddr")
+
+-- In the URI's own places, or fastpg's.
+local ELSEWHERE = options.set("user", "host", "port", "dbname", "client_encoding")
+
+local function escape(text, but)
+  return (text:gsub("[^%w%-%._~" .. (but or "") .. "]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
--- "host", "[::1]" or "%2Fvar%2Frun": a list of hosts keeps its commas
-local function hosts(host, port)
-  local out, ports, i = {}, {}, 0
-  for p in (port .. ","):gmatch("([^,]*),") do ports[#ports + 1] = p end
-  for h in (host .. ","):gmatch("([^,]*),") do
-    i = i + 1
-    local p = ports[i] or ports[1] or ""
-    out[i] = (h:find(":", 1, true) and "[" .. h .. "]" or escape(h)) .. (p ~= "" and ":" .. p or "")
+-- "host", "[::1]" or "%2Fvar%2Frun"
+local function host_text(host)
+  if host:find(":", 1, true) and not host:find "^[/@]" then return "[" .. escape(host, ":") .. "]" end
+  return escape(host)
+end
+
+-- host:port, as many as there are
+local function server_list(host, port)
+  local out, ports = {}, {}
+  for p in (port .. ","):gmatch "([^,]*)," do ports[#ports + 1] = p end
+  for h in (host .. ("," ):rep(host == "" and #ports or 1)):gmatch "([^,]*)," do
+    local p = ports[#ports == 1 and 1 or #out + 1] or ""
+    out[#out + 1] = host_text(h) .. ":" .. (p ~= "" and p or "5432")
   end
   return table.concat(out, ",")
 end
 
---- A URI that connects again, without the password.
----@param params table  { user, host, port, dbname }
+local function query(given, known)
+  local kept, names, parts = {}, {}, {}
+  for name, value in pairs(known) do
+    if DECIDING[name] then kept[name] = value end
+  end
+  for name, value in pairs(given) do kept[name] = value end
+  if kept.fallback_application_name == "fastpg" then kept.fallback_application_name = nil end
+  local secret = secrets()
+  for name in pairs(kept) do
+    if not ELSEWHERE[name] and not secret[name] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do parts[i] = name .. "=" .. escape(kept[name], "/:,") end
+  return #parts > 0 and "?" .. table.concat(parts, "&") or ""
+end
+
+-- A URI of libpq's keywords; `info` is what a connection that was made says of itself.
+local function uri_of(given, info)
+  local known = core.conninfo_resolved(given)
+  local user = info.user or known.user or ""
+  local host, port = known.host, known.port or "5432"
+  if not host and not known.hostaddr then host, port = info.host, info.port or port end
+  local dbname = info.dbname or known.dbname or user
+  return ("postgresql://%s%s/%s%s"):format(user ~= "" and escape(user) .. "@" or "", server_list(host or "", port),
+    escape(dbname), query(given, known))
+end
+
+--- The URI of a database: it connects again, as safely, but for what is secret.
+---@param config table  as conninfo.read gives it
+---@param info table|false  { user, host, port, dbname } of a connection that was made
+---@return string
+function conninfo.uri_of(config, info)
+  local given = {}
+  for name, value in pairs(config.params) do given[name] = value end
+  local limit = config.connect_timeout
+  if limit and limit % 1 == 0 then given.connect_timeout = ("%d"):format(limit) end
+  return uri_of(given, info or {})
+end
+
+--- A URI that connects, without the password and other secrets.
+---@param params table  libpq's keywords, as fastpg.connect takes them
+---@return string
 function conninfo.uri(params)
   if type(params) ~= "table" then errors.argument("fastpg.uri: a table expected, got %s", type(params)) end
-  for _, name in ipairs{ "user", "host", "hostaddr", "port", "dbname" } do
-    local kind = type(params[name])
-    if kind ~= "string" and kind ~= "number" and kind ~= "nil" then
-      errors.argument("fastpg.uri: %s must be a string or a number, got %s", name, kind)
+  local config = { params = {} }
+  for name in pairs(params) do
+    if type(name) == "string" and name ~= "connect_timeout" and (connection_options[name] or pool_options[name]) then
+      errors.argument("fastpg.uri: %s is fastpg's own and has no place in a URI: leave it out", name)
     end
   end
-  local defaults = core.conninfo_defaults()
-  local user = params.user or defaults.user
-  local host = params.host or params.hostaddr or defaults.host or ""
-  local port = params.port or defaults.port or "5432"
-  local dbname = params.dbname or defaults.dbname or user or ""
-  user = user and escape(user) .. "@" or ""
-  return ("postgresql://%s%s/%s"):format(user, hosts(host, tostring(port)), escape(dbname))
+  read_table(config, "fastpg.uri", params, { connection_options })
+  check_params("fastpg.uri", config.params)
+  return conninfo.uri_of(config, {})
 end
 
 return conninfo

@@ -326,7 +326,7 @@ metatable.__tostring = function(self)
   local root = self[ROUTE].root
   if not root.config then return "Database (not connected)" end
   if root.closed then return "Database (closed)" end
-  return conninfo.uri(root.server_info or root.config.params)
+  return conninfo.uri_of(root.config, root.server_info)
 end
 metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
 

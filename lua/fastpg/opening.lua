@@ -261,7 +261,7 @@ end
 
 local function params_of(config, server, address)
   local params = {}
-  for name, value in pairs(config.params) do params[name] = value end
+  for name, value in pairs(config.all_params()) do params[name] = value end
   params.host, params.hostaddr, params.port = server.host, address or nil, server.port
   params.target_session_attrs = "any" -- whatever the environment says
   return params
@@ -295,7 +295,7 @@ end
 
 local function run(search, known)
   local servers = known and ATTRIBUTES[known.target_session_attrs or "any"] and opening.servers(known)
-  if not servers then return search:try(search.config.params, {}, nil, 0) end
+  if not servers then return search:try(search.config.all_params(), {}, nil, 0) end
   if search.random then shuffle(servers) end
   return search:try_all(servers)
 end
