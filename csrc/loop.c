@@ -268,7 +268,17 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+/* core.keep(value): for as long as the Lua state lives */
+static int core_keep(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_settop(L, 1);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return 0;
+}
+
 static const luaL_Reg core_functions[] = {
+    {"keep", core_keep},
     {"poller", core_poller},
     {"is_yieldable", core_is_yieldable},
     {NULL, NULL},

@@ -714,3 +714,40 @@ describe("a URI", function()
     end
   end)
 end)
+
+describe("luv", function()
+  it("may be loaded first by a call inside a coroutine", function()
+    if not pcall(require, "luv") then return pending "luv is not installed for this Lua" end
+    if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return pending "PUC 5.1 blocks" end
+    assert.are.equal("1\n50\ncallback 7\nover", run({}, [[
+      local fastpg = require "fastpg"
+      local db
+      coroutine.wrap(function()
+        info.loop = "luv"
+        db = fastpg.create_pool(info)
+        print(db:item "select 1")
+      end)()
+      assert(package.loaded.luv)
+      local uv = require "luv"
+      uv.run()
+      local n = 0
+      for i = 1, 50 do
+        collectgarbage()
+        collectgarbage()
+        local garbage = {}
+        for j = 1, 100 do garbage[j] = coroutine.create(function() end) end
+        coroutine.wrap(function() n = n + (db:item("select ?::int", i) == i and #garbage / 100 or 0) end)()
+        uv.run()
+      end
+      print(("%d"):format(n))
+      local timer = uv.new_timer()
+      timer:start(1, 0, function()
+        timer:close()
+        coroutine.wrap(function() print("callback " .. db:item "select 7") end)()
+      end)
+      uv.run()
+      db:close()
+      uv.run()
+      print "over"]]))
+  end)
+end)

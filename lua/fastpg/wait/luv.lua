@@ -10,7 +10,20 @@ local closing = require "fastpg.closing"
 local core = require "fastpg.core"
 local gates = require "fastpg.gates"
 local nvim = rawget(_G, "vim")
-local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or require "luv"
+
+-- luv runs its callbacks in the coroutine that it was first loaded in, as if that were the program, and
+-- crashes the process when it is gone.  Within one it is loaded in another, which stays.
+local function load_luv()
+  local co, is_main = coroutine.running()
+  if package.loaded.luv or co == nil or is_main then return require "luv" end
+  local apart = coroutine.create(function() return require "luv" end)
+  core.keep(apart)
+  local ok, uv = coroutine.resume(apart)
+  if not ok then error(uv, 0) end
+  return uv
+end
+
+local uv = type(nvim) == "table" and (nvim.uv or nvim.loop) or load_luv()
 
 local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable }
 local waiting = {} -- coroutine -> its wait
