@@ -158,6 +158,11 @@ function Session:statement(c, unit, i)
   values.watch(self, unit.sql)
   local ok, result = pcall(ways.run, c, unit, self.way, expected, self.variables)
   self.counts.statements = self.counts.statements + 1
+  self.variables.ERROR = ok and "false" or "true"
+  if not ok and type(result) == "table" then
+    self.variables.SQLSTATE, self.variables.LAST_ERROR_SQLSTATE = result.sqlstate, result.sqlstate
+    self.variables.LAST_ERROR_MESSAGE = result.message
+  end
   if ok and unit.ending == "gset" then self:set_variables(unit, result) end
   if ok and unit.ending == "gexec" then self:execute_cells(c, result) end
   if skip then
