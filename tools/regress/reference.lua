@@ -9,7 +9,7 @@
 --   \2 B 17 \n   [ \5 RS names RS values RS … RS (2 rows) \n ]  [ tag \n ]   \2 E 17 false 00000 2 \3 message \4
 --
 -- RS and US (bytes 30 and 31) separate rows and fields; NULL is a mark too.  Its messages have the same marks:
--- there stands what became of a COPY FROM STDIN, of which psql's variables say nothing.
+-- there stands what became of a COPY, of which psql's variables say nothing.
 
 local reference = {}
 
@@ -54,7 +54,7 @@ local function put_unit(put, i, unit)
   else
     put(unit.sql .. "\n\\" .. unit.ending .. " " .. (unit.rest or ""))
   end
-  if unit.copies then put((unit.data or "") .. "\\.") end -- where no data is asked for, it is an unknown command
+  if unit.copies == "in" then put((unit.data or "") .. "\\.") end -- where no data is asked for, it is an unknown command
   put(("\\echo '\\002E%d' :ERROR :SQLSTATE :ROW_COUNT '\\003' :LAST_ERROR_MESSAGE '\\004'"):format(i))
 end
 

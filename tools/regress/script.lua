@@ -3,7 +3,7 @@
 -- script: a file of psql's as the list of its statements.
 --
 --   { line =, sql =, ending = ";" }            a statement; ending: what sent it, ";" "g" "gset" "gexec"
---   { line =, sql =, data = text }             COPY … FROM STDIN with the lines that follow it
+--   { line =, sql =, copies = "in", data = }   COPY … FROM STDIN with the lines that follow it, or "out"
 --   { line =, command = "set", rest = text }   a command of psql's own
 --
 -- Where a statement ends the core's lexer says.  psql's variables are still in the text: psql puts in
@@ -71,8 +71,11 @@ local function strip(sql, standard)
   return (sql:sub(first and first.first or 1):gsub("%s+$", ""))
 end
 
-local function takes_data(sql, standard)
-  return verb(sql, standard) == "copy" and sql:lower():find "%f[%w]from%s+stdin%f[%W]" ~= nil
+-- "in" or "out" of a COPY between server and client.
+local function copy_direction(sql, standard)
+  if verb(sql, standard) ~= "copy" then return nil end
+  local low = sql:lower()
+  return low:find "%f[%w]from%s+std%a+%f[%W]" and "in" or low:find "%f[%w]to%s+std%a+%f[%W]" and "out" or nil
 end
 
 -- How strings are read behind this statement; `now` where it says nothing of that.
@@ -112,8 +115,8 @@ function script.read(text)
     if #pieces == 0 then begun = line_of(at + (first and first.first or 1) - 1) end
     if what == ";" then
       local data, following
-      local copies = takes_data(sql, standard)
-      if copies then data, following = data_of(text, behind) end
+      local copies = copy_direction(sql, standard)
+      if copies == "in" then data, following = data_of(text, behind) end
       finish(sql, ";", { data = data, copies = copies })
       at = following or behind
     elseif what == nil then

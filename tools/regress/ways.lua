@@ -164,15 +164,8 @@ local function fitting(way, sql, standard)
   return way
 end
 
-local function copy_direction(sql, standard)
-  if script.verb(sql, standard) ~= "copy" then return nil end
-  local low = sql:lower()
-  if low:find "%f[%w]from%s+stdin%f[%W]" then return "in" end
-  if low:find "%f[%w]to%s+stdout%f[%W]" then return "out" end
-end
-
-local function copy(c, sql, direction, unit)
-  if direction == "in" then return { tag = "COPY " .. c:copy_from(sql, unit.data or "") } end
+local function copy(c, sql, unit)
+  if unit.copies == "in" then return { tag = "COPY " .. c:copy_from(sql, unit.data or "") } end
   local text, n = c:copy_to(sql)
   return { raw = text, tag = "COPY " .. n }
 end
@@ -204,8 +197,7 @@ function ways.run(c, unit, way, expected, variables)
   local standard = ways.parameter "standard_conforming_strings" ~= "off"
   local sql = script.expand(unit.sql, variables)
   if unit.several then return list.execute(c, sql) end
-  local direction = copy_direction(sql, standard)
-  if direction then return copy(c, sql, direction, unit) end
+  if unit.copies then return copy(c, sql, unit) end
   if unit.ending == "gset" or unit.ending == "gexec" then way = "q" end
   local plain = without_marks(sql, standard)
   if not plain then return list.execute(c, sql) end
