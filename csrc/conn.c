@@ -284,6 +284,9 @@ static int conn_step(lua_State *L) {
         c->slots--;
         c->answered = c->streaming = 0;
         if (c->each && c->res) return done(L);
+      } else if (c->answered) { /* the Sync itself failed, by a deferred constraint: its own answer follows */
+        c->answered = 0;
+        if (c->each) return done(L);
       } else {
         return lost(L, c); /* a Sync is owed and libpq knows of none: the two are out of step */
       }
