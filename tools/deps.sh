@@ -85,14 +85,15 @@ look() {
   done
   for lua in $luas; do
     case $lua in
-      luajit) dev=$(luajit_package libluajit2-5.1-dev libluajit-5.1-dev) run=$(luajit_package luajit2 luajit) ;;
+      luajit) dev= run= ;; # asked for only where it is missing: apt-cache takes its time
       lua5.1) dev=liblua5.1-0-dev run=lua5.1 ;;
       *) dev=lib$lua-dev run=$lua ;;
     esac
     for w in $what; do
       case $w in
-        build) "$here/config.sh" lua-cflags "$lua" >/dev/null || need "$dev" "the headers of $lua" ;;
-        run) has "$lua" || need "$run" "$lua" ;;
+        build) "$here/config.sh" lua-cflags "$lua" >/dev/null ||
+          need "${dev:-$(luajit_package libluajit2-5.1-dev libluajit-5.1-dev)}" "the headers of $lua" ;;
+        run) has "$lua" || need "${run:-$(luajit_package luajit2 luajit)}" "$lua" ;;
         test)
           has "$lua" && "$lua" -e 'require "busted" require "term" require "lfs" require "system"' \
             >/dev/null 2>&1 || need lua-busted "busted for $lua"
