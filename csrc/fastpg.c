@@ -33,7 +33,7 @@ int luaopen_fastpg_core(lua_State *L) {
   lua_setfield(L, -2, "abi");
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
-  fpg_open_numbers(L);
+  fpg_open_texts(L);
   fpg_open_surface(L);
   fpg_open_supervisor(L);
   fpg_open_loop(L);

@@ -105,8 +105,8 @@ int fpg_valid_utf8(const char *s, size_t len);
 
 /* Makes the metatables; the core table is not needed yet. */
 void fpg_open_lx(lua_State *L);
-/* Adds float_text to the core table. */
-void fpg_open_numbers(lua_State *L);
+/* Adds float_text and printable to the core table. */
+void fpg_open_texts(lua_State *L);
 /* Adds set_unknown_name to the core table. */
 void fpg_open_surface(lua_State *L);
 

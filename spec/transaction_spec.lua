@@ -112,6 +112,36 @@ describe_both("transaction", function(db)
     assert.are.equal(10, n(1))
   end)
 
+  it("nests to a depth that is the same everywhere", function()
+    local function go(wrap)
+      local deepest = 0
+      local function level(depth)
+        deepest = depth
+        return wrap(function() return level(depth + 1) end)
+      end
+      local err = error_of(level, 0)
+      assert.equal("program_limit_exceeded", err.name, tostring(err))
+      assert.equal("54000", err.sqlstate)
+      assert.is_truthy(err.message:find("50", 1, true), err.message)
+      assert.equal(50, deepest)
+      assert.are.equal(1, db:item("select 1"))
+    end
+    local function plain(fn) return db:transaction(fn) end
+    local function caught(fn)
+      local ok, err = pcall(db.transaction, db, fn)
+      if not ok then error(err, 0) end
+    end
+    go(plain)
+    go(caught)
+    go(function(fn) return db:timeout(60, function() return caught(fn) end) end)
+    coroutine.wrap(function() go(caught) end)()
+    fastpg.run(function() go(caught) end)
+    db:transaction(function() -- one after the other is no depth
+      for _ = 1, 60 do db:transaction(function() end) end
+      for _ = 1, 60 do pcall(db.transaction, db, error) end
+    end)
+  end)
+
   it("checks its arguments at the caller's line", function()
     for _, case in ipairs{
       { { isolaton = "serializable" }, 'unknown option "isolaton" (did you mean "isolation"' },

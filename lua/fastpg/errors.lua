@@ -67,6 +67,8 @@ end
 
 -- Names that stand for several SQLSTATEs, or for errors without one.
 local groups = {
+  -- a connection was not to be had: whoever is prepared for that need not know how it was found out
+  timeout = function(err) return err.name == "timeout" or err.acquiring == true end,
   connection = function(err)
     local code = err.sqlstate
     return err.name == "connection"
@@ -145,6 +147,7 @@ end
 
 local no_prefix = { not_found = true, not_unique = true }
 
+-- Names that a user typed, and what the server says, can hold anything; the fields keep it as it is.
 Error.__tostring = function(err)
   local message = tostring(err.message or "")
   local text
@@ -157,7 +160,7 @@ Error.__tostring = function(err)
   end
   if err.sqlstate then text = text .. " (SQLSTATE " .. err.sqlstate .. ")" end
   if err.where and not no_prefix[err.name] then text = err.where .. ": " .. text end
-  return (text:gsub("%s*\n%s*", " "))
+  return core.printable((text:gsub("%s*\n%s*", " ")))
 end
 
 Error.__index = {

@@ -19,7 +19,6 @@ Queue.__index = Queue
 local ACQUIRE_TIMEOUT = 30
 local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
 local LOOK_LATER = 5.0 -- while all that are lent have users that are alive
-local PATIENCE = 3.0 -- waiting longer than this for what can't come is refused at once
 local TURN = 1.0 -- whoever does not take their turn in this time will not come
 
 function Queue.new(pool)
@@ -99,7 +98,7 @@ end
 function Queue:wait(host, deadline)
   local pool = self.pool
   if not host.wake then
-    errors.raise("timeout", exhausted(pool) .. ", and nothing else can run to give one back: end what uses it before, "
+    errors.raise("deadlock", exhausted(pool) .. ", and nothing else can run to give one back: end what uses it before, "
       .. "or wait in a task (fastpg.spawn)")
   end
   local limit = core.clock() + (pool.config.acquire_timeout or ACQUIRE_TIMEOUT)
@@ -107,9 +106,7 @@ function Queue:wait(host, deadline)
   pool.counts.waited = pool.counts.waited + 1
   local entry = task.entry(host, "the pool")
   entry.group = host.group and host.group()
-  -- a short wait is an error soon enough, and of the kind that whoever set the time expects
-  local long = limit - core.clock() > PATIENCE
-  local function others() return long and not entry.turn and pool:holders_who_wait() or nil end
+  local function others() return not entry.turn and pool:holders_who_wait() or nil end
   undoing(function() leave(self, entry, false) end, task.waiting_for, others, true,
     exhausted(pool) .. ": waiting for one", wait_for_turn, self, host, entry, limit)
   leave(self, entry, true)

@@ -154,8 +154,10 @@ function Route:checkout()
     conn.deadline = deadline
     return conn
   end
+  if errors.is(conn, "deadlock") then conn.acquiring = true end
   if root.streams > 0 and pool:is_exhausted() and (errors.is(conn, "timeout") or errors.is(conn, "deadlock")) then
     conn.message = conn.message .. "; a db:each is being read: use a transaction around both, or db:q"
+    if conn.name == "deadlock" then conn.name = "connection_busy" end -- as it is on the connection of an acquire
   end
   error(errors.annotate(conn), 0)
 end
@@ -256,19 +258,30 @@ function Route:finish_use()
   self.over = true
 end
 
-local function finish_lending(self, scope, ok, ...)
+local function finish_lending(self, scope, ...)
   self.ambient:pop(scope)
   self:finish_use()
-  if not ok then error((...), 0) end
   return ...
 end
 
 --- Runs fn while the connection of this bound route is ambient; fn is given the route, or its facade where it is
---- the user's.
-function Route:lend(fn, is_users)
+--- the user's.  Gives what pcall gives: PUC Lua allows 200 C calls inside each other, and a transaction in a
+--- transaction costs one of them.
+function Route:try_lending(fn, is_users)
   local given = is_users and self:user() or self
-  local scope = self.ambient:push{ bound = self }
+  local ok, scope = pcall(self.ambient.push, self.ambient, { bound = self })
+  if not ok then return false, scope end
   return finish_lending(self, scope, pcall(fn, given))
+end
+
+local function raise_failure(ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- The same, but what fn raises is raised.
+function Route:lend(fn, is_users)
+  return raise_failure(self:try_lending(fn, is_users))
 end
 
 --- A transaction that is collected, or left where nothing can wait, while open: its connection is closed, which

@@ -102,7 +102,7 @@ local function start(conn, command)
   if not busy then conn:bury() end
   local ok, err = pcall(conn.simple, conn, command)
   if ok then
-    conn.in_transaction = true
+    conn.in_transaction, conn.nested = true, 1
     held.forget(conn)
     return
   end
@@ -123,7 +123,8 @@ local function pack(...) return { n = select("#", ...), ... } end
 local function run_inside(db, conn, fn, is_users, finish, undo)
   local lease = conn.lease
   local tx = db:bind(conn, "transaction")
-  local results = pack(pcall(tx.lend, tx, fn, is_users))
+  local results = pack(tx:try_lending(fn, is_users))
+  if lease == conn.lease then conn.nested = conn.nested - 1 end
   if lease ~= conn.lease then
     if results[1] then errors.raise("closed", "the transaction around this one is over") end
     error(results[2], 0)
@@ -139,7 +140,18 @@ end
 
 local savepoints = 0
 
+-- Transactions inside each other, the outermost included: the same everywhere, and where PUC Lua's 200 C
+-- calls are far, even with a pcall, a db:timeout or a coroutine around each of them.
+local DEEPEST = 50
+
+local function check_depth(conn)
+  if conn.nested < DEEPEST then return end
+  errors.raise("program_limit_exceeded",
+    ("transaction: %d are open inside each other, and no more can be"):format(DEEPEST))
+end
+
 local function nested(db, conn, fn, is_users)
+  check_depth(conn)
   savepoints = savepoints + 1
   local name = "fastpg_" .. savepoints
   local function run(command, note)
@@ -162,6 +174,7 @@ local function nested(db, conn, fn, is_users)
     if not undo_by(conn, undo_work) then conn:close() end -- it can't be brought back to a known state
   end
   run("SAVEPOINT ", held.savepoint)
+  conn.nested = conn.nested + 1
   return run_inside(db, conn, fn, is_users, release, undo)
 end
 
