@@ -22,6 +22,7 @@ typedef struct fpg_ctx {
   int *no_zone;         /* set where it can't be loaded: it is not looked for again meanwhile */
   int server;           /* its version, as 150004 */
   int param;            /* the number of the parameter being encoded, 0 otherwise */
+  int args;             /* the list of arguments on the stack, which may know their columns; or 0 */
   const int *path;      /* of an element of an array: its position, one number per dimension */
   int depth;            /* how many */
   int nesting;          /* of a value being decoded: how many composites it is inside of */

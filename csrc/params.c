@@ -77,6 +77,7 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   int *lengths = (int *)(void *)(values + n), *formats = lengths + n;
   int no_zone;
   fpg_ctx cx = fpg_context(L, c, st->types, &no_zone);
+  cx.args = list;
   lua_pushnil(L);
   int kept = lua_gettop(L);
   for (int i = 0; i < n; i++) {

@@ -241,6 +241,20 @@ static int is_list(lua_State *L, const writer *w, int col) {
   return !document;
 }
 
+/* Of a text that is not kept: adds the column of the argument that was added to those the list knows. */
+static void note_column(lua_State *L, writer *w, int col) {
+  lua_rawgetp(L, w->args, &fpg_columns_key);
+  if (lua_type(L, -1) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, w->args, &fpg_columns_key);
+  }
+  lua_rawgeti(L, w->at.names, col);
+  lua_rawseti(L, -2, w->count);
+  lua_pop(L, 1);
+}
+
 /* Appends `"col" = $n`, `= ANY($n)` or `IS NULL` for the value on top of the stack, which it takes. */
 static void put_condition(lua_State *L, writer *w, int col, int qualify) {
   if (qualify) {
@@ -260,6 +274,7 @@ static void put_condition(lua_State *L, writer *w, int col, int qualify) {
   } else {
     int list = is_list(L, w, col);
     lua_rawseti(L, w->args, ++w->count);
+    note_column(L, w, col);
     fpg_buf_puts(L, w->sql, list ? " = ANY(" : " = ");
     put_number(L, w, w->count);
     if (list) fpg_buf_putc(L, w->sql, ')');
@@ -331,6 +346,53 @@ static void keep_sql(lua_State *L, writer *w) {
   lua_pop(L, 1);
 }
 
+enum { SHAPES_KEPT = 500 };
+
+/* Lets the list of arguments know the column of each, for the message where one does not fit: the values in
+ * the table's order, then those of the key and of the filters.  `keyed` and `filtered`: which of these there
+ * are.  The list of a text, which is on top of the stack, is kept; of `count` texts at most. */
+static void note_columns(lua_State *L, writer *w, int keyed, int filtered) {
+  int text = lua_gettop(L);
+  lua_getfield(L, w->at.names, "columns_of");
+  if (lua_type(L, -1) != LUA_TTABLE || w->rel->texts >= SHAPES_KEPT) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, w->at.names, "columns_of");
+    w->rel->texts = 0;
+  }
+  lua_pushvalue(L, text);
+  lua_rawget(L, text + 1);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_createtable(L, w->count, 0);
+    int n = 0;
+    for (int col = 1; col <= w->rel->ncols; col++) {
+      if (state_of(w, col) != VALUE) continue;
+      lua_rawgeti(L, w->at.names, col);
+      lua_rawseti(L, -2, ++n);
+    }
+    for (int i = 0; keyed && i < w->rel->npk; i++) {
+      lua_rawgeti(L, w->at.names, w->rel->pk[i]);
+      lua_rawseti(L, -2, ++n);
+    }
+    for (int col = 1; filtered && w->filters && col <= w->rel->ncols; col++) {
+      if (!lookup(L, w->filters, w->at.names, col)) continue;
+      int null = fpg_is_null(L, -1);
+      lua_pop(L, 1);
+      if (null) continue;
+      lua_rawgeti(L, w->at.names, col);
+      lua_rawseti(L, -2, ++n);
+    }
+    w->rel->texts++;
+    lua_pushvalue(L, text);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, text + 1);
+  }
+  lua_rawsetp(L, w->args, &fpg_columns_key);
+  lua_settop(L, text);
+}
+
 static int answer(lua_State *L, writer *w) {
   fpg_buf_free(L, w->sql);
   fpg_buf_free(L, w->states);
@@ -388,13 +450,17 @@ static int rel_insert(lua_State *L) {
   for (int col = 1; col <= w.rel->ncols; col++)
     if (column_value(L, &w, col, INSERT, 0)) take(L, &w, col);
   int nothing = lua_toboolean(L, 6);
-  if (known_sql(L, &w, nothing ? 'N' : 'I')) return answer(L, &w);
+  if (known_sql(L, &w, nothing ? 'N' : 'I')) {
+    note_columns(L, &w, 0, 0);
+    return answer(L, &w);
+  }
   fpg_buf_puts(L, w.sql, "INSERT INTO ");
   put_qualified(L, &w);
   put_columns(L, &w, INSERT, 0);
   if (nothing) fpg_buf_puts(L, w.sql, " ON CONFLICT DO NOTHING");
   put_returning(L, w.sql, w.rel);
   keep_sql(L, &w);
+  note_columns(L, &w, 0, 0);
   return answer(L, &w);
 }
 
@@ -483,9 +549,11 @@ static int rel_upsert(lua_State *L) {
     else
       put_condition(L, &w, col, 1);
   }
-  if (known) return answer(L, &w);
-  put_returning(L, w.sql, w.rel);
-  keep_sql(L, &w);
+  if (!known) {
+    put_returning(L, w.sql, w.rel);
+    keep_sql(L, &w);
+  }
+  note_columns(L, &w, 0, 1);
   return answer(L, &w);
 }
 
@@ -543,6 +611,7 @@ static int rel_update(lua_State *L) {
     put_conditions(L, &w, w.filters, 0, 0);
     put_returning(L, w.sql, w.rel);
     keep_sql(L, &w);
+    note_columns(L, &w, 1, 1);
     return answer(L, &w);
   }
   for (int col = 1; w.filters && col <= w.rel->ncols; col++) {
@@ -552,6 +621,7 @@ static int rel_update(lua_State *L) {
     else
       lua_rawseti(L, w.args, ++w.count);
   }
+  note_columns(L, &w, 1, 1);
   return answer(L, &w);
 }
 
@@ -660,6 +730,7 @@ static int rel_assignments(lua_State *L) {
     }
     if (!column_value(L, &w, col, UPDATE, 0)) continue;
     take(L, &w, col);
+    if (state_of(&w, col) == VALUE) note_column(L, &w, col);
     fpg_buf_puts(L, w.sql, separator(&first));
     put_quoted(L, &w, col);
     fpg_buf_puts(L, w.sql, " = ");
@@ -700,4 +771,8 @@ void fpg_open_query(lua_State *L, int methods) {
   lua_pop(L, 1);
 }
 
-void fpg_open_sql(lua_State *L) { luaL_setfuncs(L, sql_functions, 0); }
+void fpg_open_sql(lua_State *L) {
+  luaL_setfuncs(L, sql_functions, 0);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)&fpg_columns_key);
+  lua_setfield(L, -2, "columns_key");
+}

@@ -25,6 +25,7 @@ enum {
 
 typedef struct fpg_rel {
   int ncols, npk;
+  int texts; /* whose columns query.c keeps */
   int *pk; /* positions of the key's columns, from 1, in the key's own order; behind flags */
   unsigned char flags[];
 } fpg_rel;

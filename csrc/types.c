@@ -49,9 +49,41 @@ static const char *push_place(lua_State *L, const fpg_ctx *cx) {
   return lua_tostring(L, -1);
 }
 
+const char fpg_columns_key = 0;
+
+/* Pushes the name of the column that the parameter is for, and returns it; or pushes nil. */
+static const char *push_column(lua_State *L, const fpg_ctx *cx) {
+  lua_pushnil(L);
+  if (!cx->args || !cx->param) return NULL;
+  lua_rawgetp(L, cx->args, &fpg_columns_key);
+  if (lua_type(L, -1) == LUA_TTABLE) {
+    lua_rawgeti(L, -1, cx->param);
+    if (lua_type(L, -1) == LUA_TSTRING) lua_replace(L, -3);
+    else lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return lua_tostring(L, -1);
+}
+
 int fpg_refuse(lua_State *L, const fpg_ctx *cx, const char *message) {
-  const char *place = push_place(L, cx);
-  return fpg_raise(L, "invalid_argument", "%s%s", place, message);
+  luaL_checkstack(L, 8, "an error");
+  const char *place = push_place(L, cx), *column = push_column(L, cx);
+  int name = lua_gettop(L);
+  if (column) fpg_push_error(L, "invalid_argument", "column \"%s\" (%s", column, place);
+  else fpg_push_error(L, "invalid_argument", "%s%s", place, message);
+  if (column) { /* the place ends in ": " */
+    lua_getfield(L, -1, "message");
+    const char *head = lua_tostring(L, -1);
+    lua_pushlstring(L, head, strlen(head) - 2);
+    lua_pushfstring(L, "%s): %s", lua_tostring(L, -1), message);
+    lua_setfield(L, -4, "message");
+    lua_pop(L, 2);
+    lua_pushvalue(L, name);
+    lua_setfield(L, -2, "column_name");
+  }
+  fpg_push_where(L);
+  lua_setfield(L, -2, "where");
+  return lua_error(L);
 }
 
 int fpg_bad_value(lua_State *L, const fpg_ctx *cx, int idx, const char *expected) {

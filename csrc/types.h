@@ -83,4 +83,8 @@ static inline int fpg_is_null(lua_State *L, int idx) {
   return t <= LUA_TNIL || (t == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx));
 }
 
+/* A list of arguments holds, under the address of this, the list of the columns they are for: the builders
+ * of statements (query.c) put it there, and only an error looks at it. */
+extern const char fpg_columns_key;
+
 #endif

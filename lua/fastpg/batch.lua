@@ -26,6 +26,19 @@ local ABANDON = "ROLLBACK TO SAVEPOINT fastpg_batch_abandoned" -- there is none:
 -- A slot of the pipeline that is a command of ours: only its failure is of interest.
 local COMMAND = {}
 
+-- Of one of many rows, which may be what the tag says: a number, or an item with a field `row`.
+local function row_of(tag)
+  if type(tag) == "table" then return tag.row end
+  return tag
+end
+
+-- The error with the row it is about.
+local function placed(err, tag)
+  local row = tag and row_of(tag)
+  if row and errors.is_error(err) then err.row = row end
+  return err
+end
+
 -- One result is ready: note the first error, or hand it to the one it belongs to.
 local function collect(state)
   state.read = state.read + 1
@@ -34,7 +47,7 @@ local function collect(state)
   local described = st ~= COMMAND and st or nil
   local err, reader = state.conn:outcome(described)
   if err then
-    if not state.failure then state.failure, state.failed = err, described end
+    if not state.failure then state.failure, state.failed = placed(err, tag), described end
     state.undone = true
   elseif not state.failure and described then
     local ok, problem = pcall(state.receive, state.conn, reader, tag)
@@ -74,7 +87,9 @@ local function send(state, st, list, n, tag)
     state.conn.c:send_parse(sql)
     sent(state, COMMAND)
   end
+  state.sending = tag
   state.conn.c:send_batch(st, list, n)
+  state.sending = nil
   sent(state, st, tag)
   if state.sent - state.looked >= READ_EVERY then
     state.looked = state.sent
@@ -132,6 +147,10 @@ local function run(conn, prepare, produce, receive, in_transaction)
   end)
   if ok or conn.c:usable() then
     if not ok then
+      if state.sending and not state.failure and errors.is_error(problem) and row_of(state.sending) then
+        placed(problem, state.sending)
+        problem.message = ("row %d, %s"):format(problem.row, problem.message)
+      end
       state.failure = state.failure or problem
       command(state, ABANDON)
     end

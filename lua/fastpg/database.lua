@@ -107,7 +107,10 @@ local function run_many(conn, sql, list)
       return prepare(parsed.text)
     end,
     function(add, st)
-      for i, args in ipairs(list) do add(st, arguments_of(parsed, args, i)) end
+      for i, args in ipairs(list) do
+        local given, n = arguments_of(parsed, args, i)
+        add(st, given, n, i)
+      end
     end,
     function(c) count = count + fetch.count(c) end)
   return count
@@ -164,9 +167,12 @@ local function run_pipeline(conn, target, p)
   batch.run(conn, function(prepare)
     for _, item in ipairs(p) do item.st = prepare(item.text) end
   end, function(add)
-    for i, item in ipairs(p) do add(item.st, item.list, item.n, i) end
-  end, function(c, st, i)
-    results[i] = p[i].how(c, st, target)
+    for i, item in ipairs(p) do
+      item.position = i
+      add(item.st, item.list, item.n, item)
+    end
+  end, function(c, st, item)
+    results[item.position] = item.how(c, st, target)
   end)
   results.n = #p
   return results

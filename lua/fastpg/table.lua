@@ -23,6 +23,9 @@ local fetch = statement.fetch
 local state_of = core.table_state
 
 local Table = {}
+-- Where a list of arguments has the names of their columns.
+local COLUMNS = core.columns_key
+
 local methods = {}
 local properties = {}
 Table.methods, Table.properties = methods, properties
@@ -62,9 +65,9 @@ function Table.key_values(st, rel, key)
       errors.argument("%s has a key of %d columns: write %s[{ %s }]", rel.ref, #pks, rel.name, table.concat(pks, ", "))
     end
     if key == nil or key == core.null then errors.argument("%s: the key is %s", rel.ref, key == nil and "nil" or "NULL") end
-    return { key }
+    return { key, [COLUMNS] = { pks[1] } }
   end
-  local values = {}
+  local values, names = {}, {}
   for i, name in ipairs(pks) do
     local value = key[i]
     if value == nil and key[1] == nil then value = rawget(key, name) end
@@ -72,8 +75,9 @@ function Table.key_values(st, rel, key)
     if value == nil or value == core.null then
       errors.argument("%s: the key has no value for %s", rel.ref, core.quote_ident(name))
     end
-    values[i] = value
+    values[i], names[i] = value, name
   end
+  values[COLUMNS] = names
   if key[#pks + 1] ~= nil then errors.argument("%s: the key has %d columns, got more", rel.ref, #pks) end
   return values
 end
@@ -100,9 +104,15 @@ local function key_sql(st, rel)
   return handle.keep_sql(st, "get", rel.core:select(nil, where))
 end
 
+-- A key that every type of its kind takes needs no list of arguments, which names the column in an error.
+local function is_plain(key)
+  local kind = type(key)
+  return kind == "string" or kind == "number" and key % 1 == 0 and key < 32768 and key >= -32768
+end
+
 local function get(st, key)
   local rel = handle.resolve(st)
-  if type(key) ~= "table" and not st.filters and #rel.pks == 1 and key ~= nil and key ~= core.null then
+  if is_plain(key) and not st.filters and #rel.pks == 1 then
     return st.db:run(key_sql(st, rel), fetch.first, st.link, key)
   end
   local values = Table.key_values(st, rel, key)

@@ -220,7 +220,7 @@ local function run_bulk(conn, st, what, list, make)
     if type(record) ~= "table" then
       errors.argument("%s: item %d: a record expected, got %s", what, i, type(record))
     end
-    local item = { args = {} }
+    local item = { args = {}, row = i }
     make(item, record)
     local is_new = not shapes[item.sql]
     if #chunk >= CHUNK or is_new and distinct >= most then
