@@ -101,36 +101,42 @@ static void find_shape(lua_State *L, writer *w) {
   }
 }
 
-/* Whether the value on top of the stack is a row or a list of rows: what a relation's field holds. */
-static int is_related(lua_State *L) {
-  if (lua_type(L, -1) != LUA_TTABLE || !lua_getmetatable(L, -1)) return 0;
-  lua_pushliteral(L, "shape");
+/* Pushes the set of fields of the table at idx that hold rows of other tables, read with it, or nil. */
+static void push_related(lua_State *L, int idx) {
+  if (!lua_getmetatable(L, idx)) {
+    lua_pushnil(L);
+    return;
+  }
+  lua_pushliteral(L, "related");
   lua_rawget(L, -2);
-  int related = lua_type(L, -1) == LUA_TTABLE;
-  lua_pop(L, 2);
-  return related;
+  lua_replace(L, -2);
 }
 
-/* The first key of the table at idx that names no column is pushed and 1 returned.  Related rows
- * that a row carries along are no columns and no mistake. */
+/* The first key of the table at idx that names no column is pushed and 1 returned.  Related rows that
+ * were read with a row are no columns and no mistake; any other row or list is. */
 static int unknown_key(lua_State *L, writer *w, int idx) {
   if (!idx) return 0;
   lua_getfield(L, w->at.names, "index");
   int index = lua_gettop(L);
+  push_related(L, idx);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    int related = is_related(L);
     lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_rawget(L, index);
-    int known = lua_type(L, -2) == LUA_TSTRING && (related || !lua_isnil(L, -1));
-    lua_pop(L, 1);
+    int known = 0;
+    for (int set = index; !known && lua_type(L, -1) == LUA_TSTRING && set <= index + 1; set++) {
+      if (lua_type(L, set) != LUA_TTABLE) continue;
+      lua_pushvalue(L, -1);
+      lua_rawget(L, set);
+      known = lua_toboolean(L, -1);
+      lua_pop(L, 1);
+    }
     if (!known) {
       lua_replace(L, index);
+      lua_settop(L, index);
       return 1;
     }
   }
-  lua_pop(L, 1);
+  lua_settop(L, index - 1);
   return 0;
 }
 

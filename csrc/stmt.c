@@ -6,29 +6,49 @@
 
 #include <stdio.h>
 
+/* Adds the name on top of the stack, which it takes, to the list `duplicates` of the shape at idx. */
+static void note_duplicate(lua_State *L, int idx) {
+  lua_getfield(L, idx, "duplicates");
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, idx, "duplicates");
+  }
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
+  lua_pop(L, 1);
+}
+
 /* Pushes the shape of a described result; true when two columns have the same name. */
 static int push_shape(lua_State *L, const PGresult *res) {
   int n = PQnfields(res), duplicates = 0;
   lua_createtable(L, 0, 4);
+  int shape = lua_gettop(L);
   lua_createtable(L, n, 0); /* columns */
   lua_createtable(L, n, 0); /* types */
   lua_createtable(L, 0, n); /* index */
   for (int i = 0; i < n; i++) {
     lua_pushstring(L, PQfname(res, i));
     lua_pushvalue(L, -1);
-    lua_rawseti(L, -5, i + 1);
+    lua_rawseti(L, shape + 1, i + 1);
     lua_pushvalue(L, -1);
-    lua_rawget(L, -3);
-    duplicates |= !lua_isnil(L, -1);
+    lua_rawget(L, shape + 3);
+    int twice = !lua_isnil(L, -1);
     lua_pop(L, 1);
+    if (twice) {
+      duplicates = 1;
+      lua_pushvalue(L, -1);
+      note_duplicate(L, shape);
+    }
     lua_pushinteger(L, i + 1);
-    lua_rawset(L, -3);
+    lua_rawset(L, shape + 3);
     fpg_push_int64(L, PQftype(res, i));
-    lua_rawseti(L, -3, i + 1);
+    lua_rawseti(L, shape + 2, i + 1);
   }
-  lua_setfield(L, -4, "index");
-  lua_setfield(L, -3, "types");
-  lua_setfield(L, -2, "columns");
+  lua_setfield(L, shape, "index");
+  lua_setfield(L, shape, "types");
+  lua_setfield(L, shape, "columns");
   return duplicates;
 }
 

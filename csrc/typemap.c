@@ -102,17 +102,17 @@ static const struct {
     {"user", NULL, fpg_user_decode_text, fpg_user_encode, fpg_user_encode, NULL},
 };
 
-static void set_kind(lua_State *L, entry *e) {
+static void set_kind(lua_State *L, fpg_type *type, const char *kind) {
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-    if (strcmp(kinds[i].kind, e->kind) != 0) continue;
-    e->type.decode_binary = kinds[i].decode_binary;
-    e->type.decode_text = kinds[i].decode_text;
-    e->type.encode = kinds[i].encode;
-    e->type.encode_text = kinds[i].encode_text;
-    e->type.pack = kinds[i].pack;
+    if (strcmp(kinds[i].kind, kind) != 0) continue;
+    type->decode_binary = kinds[i].decode_binary;
+    type->decode_text = kinds[i].decode_text;
+    type->encode = kinds[i].encode;
+    type->encode_text = kinds[i].encode_text;
+    type->pack = kinds[i].pack;
     return;
   }
-  luaL_error(L, "unknown kind of type: %s", e->kind);
+  luaL_error(L, "unknown kind of type: %s", kind);
 }
 
 /* Makes the entry of the definition at idx and puts it into the map. */
@@ -147,7 +147,7 @@ static entry *make_entry(lua_State *L, fpg_typemap *map, int def, int anchors) {
 
 static void link_entry(lua_State *L, fpg_typemap *map, entry *e, int def) {
   if (strcmp(e->kind, "domain") == 0) return;
-  set_kind(L, e);
+  set_kind(L, &e->type, e->kind);
   if (e->elem_oid) e->type.elem = find_or_other(map, e->elem_oid);
   if (!e->type.nfields) return;
   lua_getfield(L, def, "fields");
@@ -159,6 +159,51 @@ static void link_entry(lua_State *L, fpg_typemap *map, entry *e, int def) {
     e->fields[i] = find_or_other(map, (uint32_t)oid);
   }
   lua_pop(L, 1);
+}
+
+static int has_function(lua_State *L, int def, const char *name) {
+  lua_getfield(L, def, "data");
+  lua_getfield(L, -1, name);
+  int has = lua_type(L, -1) == LUA_TFUNCTION;
+  lua_pop(L, 2);
+  return has;
+}
+
+/* What a type is without its codec of the user's: a built-in one, or of the kind that the definition
+ * names as `base`. */
+static void push_base(lua_State *L, const fpg_typemap *map, const entry *e, int def, fpg_type *base) {
+  const fpg_type *known = fpg_type_find(e->type.oid);
+  lua_getfield(L, def, "base");
+  const char *kind = lua_tostring(L, -1);
+  if (kind && strcmp(kind, "domain") == 0) known = find_or_other(map, e->elem_oid);
+  if (!known) known = &fpg_type_other;
+  *base = *known;
+  if (kind && strcmp(kind, "domain") != 0) {
+    set_kind(L, base, kind);
+    base->elem = e->type.elem;
+    base->fields = e->type.fields;
+    base->nfields = e->type.nfields;
+  }
+  lua_pop(L, 1);
+}
+
+/* A codec of the user's that only reads, or only writes, leaves the other way as it was.  What is read is
+ * text in any case: the codec knows no other form. */
+static void link_user(lua_State *L, fpg_typemap *map, entry *e, int def) {
+  if (strcmp(e->kind, "user") != 0) return;
+  int reads = has_function(L, def, "decode"), writes = has_function(L, def, "encode");
+  if (reads && writes) return;
+  fpg_type base;
+  push_base(L, map, e, def, &base);
+  if (!reads) e->type.decode_text = base.decode_text;
+  if (!writes) {
+    e->type.encode = base.encode;
+    e->type.encode_text = base.encode_text;
+    e->type.pack = base.pack;
+  }
+  e->type.elem = base.elem;
+  e->type.fields = base.fields;
+  e->type.nfields = base.nfields;
 }
 
 /* A domain is its base type under another oid, with what that has beyond its row. */
@@ -175,7 +220,8 @@ static void link_domain(lua_State *L, fpg_typemap *map, entry *e) {
 }
 
 /* typemap:define{ { oid =, name =, kind =, elem = oid, fields = { oids }, data = table }, … }: a
- * domain's elem is the type below all domains */
+ * domain's elem is the type below all domains; one of kind "user" that is not built in has its kind as
+ * `base` */
 static int typemap_define(lua_State *L) {
   fpg_typemap *map = check_map(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -192,6 +238,11 @@ static int typemap_define(lua_State *L) {
   for (int i = 1; i <= n; i++) {
     lua_rawgeti(L, 2, i);
     link_entry(L, map, list[i - 1], lua_gettop(L));
+    lua_pop(L, 1);
+  }
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 2, i);
+    link_user(L, map, list[i - 1], lua_gettop(L));
     lua_pop(L, 1);
   }
   for (int i = 0; i < n; i++) link_domain(L, map, list[i]);

@@ -717,6 +717,7 @@ const char *fpg_type_kind(const fpg_type *type) {
       {float8_encode, "float8"},     {int2_encode, "integer"},    {int4_encode, "integer"},
       {int8_encode, "integer"},      {oid_encode, "integer"},     {fpg_user_encode, "user"},
   };
+  if (type->decode_text == fpg_user_decode_text) return "user"; /* whatever it is written by */
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
     if (type->encode == kinds[i].encode) return kinds[i].kind;
   return "other";

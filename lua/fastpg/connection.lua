@@ -46,6 +46,8 @@ function Connection.open(config, wait, deadline, place)
     prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.prepared)
     serial = 0, -- for the rest of their names
     cache_size = config.statement_cache_size,
+    duplicates = config.duplicates, -- "last": of two columns of one name the last has its value in a row
+    doubled = nil, -- else: the statements that have such columns
     dead = {}, -- names of statements that are forgotten here and still on the server
     deadline = limit, -- of the statement under way
     deadline_of = deadlines.none, -- gives the next one's: the database's business
@@ -179,6 +181,7 @@ end
 ---@param fetch fun(conn: table, st: userdata, target: any): ...
 function Connection:run(sql, fetch, target, ...)
   local st = self:statement(sql)
+  if self.doubled then self:check_duplicates(st, fetch) end
   self:send("send_query", st, ...)
   self:drive()
   local err, reader = self:outcome(st)
@@ -210,6 +213,7 @@ end
 function Connection:run_list(sql, fetch, target, list, n)
   if n > Connection.most_described then return run_undescribed(self, sql, fetch, target, list, n) end
   local st = self:statement(sql)
+  if self.doubled then self:check_duplicates(st, fetch) end
   self:send("send_list", st, list, n)
   self:drive()
   local err, reader = self:outcome(st)
@@ -221,6 +225,7 @@ end
 --- Runs a statement that will not come again: unnamed, outside the cache.
 function Connection:run_once(sql, fetch, target, list, n)
   local st = self:unnamed_statement(sql)
+  if self.doubled then self:check_duplicates(st, fetch) end
   self:send("send_list", st, list, n)
   return self:fetch(complete(self, sql, st), fetch, target)
 end

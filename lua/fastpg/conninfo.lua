@@ -19,6 +19,7 @@ local connection_options = options.declare("fastpg.connect", {
   init = options.fn,
   schema = options.text,
   strict = options.boolean,
+  duplicates = options.one_of("error", "last"),
 })
 local pool_options = options.declare("fastpg.create_pool", {
   min_size = options.whole(0),

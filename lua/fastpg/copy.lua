@@ -10,6 +10,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local lists = require "fastpg.lists"
 
 local copy = {}
 
@@ -166,7 +167,7 @@ local function check_piece(piece, where)
 end
 
 local function pieces_of_list(list)
-  for i = 1, #list do check_piece(list[i], ("item %d of the list"):format(i)) end
+  for i = 1, lists.length("copy_from", list) do check_piece(list[i], ("item %d of the list"):format(i)) end
   local i = 0
   return function()
     i = i + 1

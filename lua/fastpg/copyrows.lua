@@ -15,6 +15,7 @@ local copy = require "fastpg.copy"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
+local lists = require "fastpg.lists"
 local options = require "fastpg.options"
 local rows = require "fastpg.rows"
 local surface = require "fastpg.surface"
@@ -32,11 +33,8 @@ local Scan = {}
 Scan.__index = Scan
 
 local function choose(self, name)
-  if type(name) ~= "string" then
-    local column = handle.column_of(name)
-    if not column then errors.argument("copy: columns is a list of names, got a %s in it", type(name)) end
-    name = column.name
-  end
+  name = handle.column_name(self.st, name, "copy: columns")
+  if type(name) ~= "string" then errors.argument("copy: columns is a list of names, got a %s in it", type(name)) end
   if not self.rel.index[name] then self:missing(name, "copy: columns") end
   if self.chosen[name] then errors.argument('copy: column "%s" is named twice', name) end
   self.chosen[name] = true
@@ -47,7 +45,9 @@ local function new_scan(st, opts)
   local self = setmetatable({ st = st, rel = handle.resolve(st), chosen = {}, strings = {}, objects = {} }, Scan)
   local columns = opts.columns
   if columns ~= nil then
-    if handle.column_of(columns) or #columns == 0 then errors.argument("copy: columns is a list of names, got none") end
+    if handle.column_of(columns) or lists.length("copy: columns", columns) == 0 then
+      errors.argument("copy: columns is a list of names, got none")
+    end
     self.given, self.closed = {}, true
     for _, name in ipairs(columns) do choose(self, name) end
   end
@@ -71,11 +71,11 @@ local function note_value(self, name, value)
   elseif kind == "userdata" or kind == "cdata" then self.objects[name] = true end
 end
 
--- One key of a row.  Related rows that it carries along are no columns and no mistake.
-local function note_key(self, number, name, value, fetched)
+-- One key of a row.  Related rows that were read with it are no columns and no mistake.
+local function note_key(self, number, record, name, value, fetched)
   local column = type(name) == "string" and self.rel.index[name]
   if not column then
-    if type(name) == "string" and rows.shape(value) then return end
+    if rows.is_related(record, name) then return end
     self:missing(name, "copy: row " .. number)
     column = self.rel.index[name]
   end
@@ -94,7 +94,7 @@ function Scan:note(number, record)
   if type(record) ~= "table" then errors.argument("copy: row %d: a record expected, got %s", number, type(record)) end
   local fetched = rows.is_fetched(record)
   if fetched and record[1] ~= nil then errors.argument("copy: row %d: a record expected, got a list of rows", number) end
-  for name, value in next, record do note_key(self, number, name, value, fetched) end
+  for name, value in next, record do note_key(self, number, record, name, value, fetched) end
 end
 
 -- As note, with the row in the error's fields.
@@ -228,9 +228,10 @@ local function rows_behind(first, source)
 end
 
 local function scan_list(scan, list)
-  if list[1] == nil and next(list) ~= nil then
+  if list[1] == nil and type((next(list))) == "string" then
     errors.argument("copy: a list of records expected, got one record: use insert")
   end
+  lists.length("copy", list)
   for i, record in ipairs(list) do note(scan, i, record) end
   return list[1] ~= nil and rows_of_list(list) or nil
 end

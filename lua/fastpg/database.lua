@@ -10,6 +10,7 @@ local batch = require "fastpg.batch"
 local conninfo = require "fastpg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local lists = require "fastpg.lists"
 local listen = require "fastpg.listen"
 local options = require "fastpg.options"
 local Route = require "fastpg.route"
@@ -78,11 +79,23 @@ end
 
 -- ---- running SQL ----------------------------------------------------------------------------
 
+-- A text that comes without arguments: `??` is `?` as elsewhere, and a placeholder lacks its value.  ($1 is none of
+-- ours there: PREPARE may have it.)
+local function without_arguments(sql, standard)
+  local text, npos, names = core.convert(sql, 0, standard)
+  if text == sql then return sql end
+  if names then errors.argument("execute: no value for :%s", names[1]) end
+  if core.convert(sql, 1, standard) ~= text then
+    errors.argument("execute: too few arguments: the text takes %d, got 0 (the operator ? is written ?? there)", npos)
+  end
+  return text
+end
+
 --- The command tag; without arguments several statements are allowed.
 function methods.execute(self, sql, ...)
   if select("#", ...) > 0 then return self:query(fetch.status, sql, ...) end
   if type(sql) ~= "string" then errors.argument("execute: SQL text expected, got %s", type(sql)) end
-  return self:simple(sql)
+  return self:simple(without_arguments(sql, self.root.standard_strings))
 end
 
 -- One set of executemany's arguments as a list of as many as the statement takes.
@@ -91,12 +104,13 @@ local function arguments_of(parsed, args, position)
     errors.argument("executemany: item %d: a table of arguments expected, got %s", position, type(args))
   end
   if parsed.names then return statement.collect(parsed, args) end
-  for k in pairs(args) do
-    if type(k) == "number" and k > parsed.npos and k % 1 == 0 then
-      errors.argument("executemany: item %d: too many arguments: the statement takes %d", position, parsed.npos)
-    end
+  if statement.is_args(args) then return args.list, args.n end
+  local n = lists.length("executemany: item " .. position, args)
+  if n ~= parsed.npos then
+    errors.argument("executemany: item %d: too %s arguments: the statement takes %d, got %d%s", position,
+      n < parsed.npos and "few" or "many", parsed.npos, n, n < parsed.npos and " (fastpg.null is NULL)" or "")
   end
-  return args, parsed.npos
+  return args, n
 end
 
 local function run_many(conn, sql, list)
@@ -119,6 +133,7 @@ end
 --- Runs the statement once for each item of the list, pipelined, all or nothing: the number of rows.
 function methods.executemany(self, sql, list)
   if type(list) ~= "table" then errors.argument("executemany: a list of arguments expected, got %s", type(list)) end
+  lists.length("executemany", list)
   return self:on_connection(run_many, sql, list)
 end
 
@@ -165,7 +180,10 @@ Pipeline.__index = surface.names(queue, "a pipeline")
 local function run_pipeline(conn, target, p)
   local results = {}
   batch.run(conn, function(prepare)
-    for _, item in ipairs(p) do item.st = prepare(item.text) end
+    for _, item in ipairs(p) do
+      item.st = prepare(item.text)
+      if conn.doubled then conn:check_duplicates(item.st, item.how) end
+    end
   end, function(add)
     for i, item in ipairs(p) do
       item.position = i

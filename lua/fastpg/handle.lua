@@ -345,10 +345,20 @@ function handle.column_of(value)
   if type(value) == "table" and getmetatable(value) == Column then return value end
 end
 
+--- The name that a column is meant by, which may be one of t.c: a column of another table is an error.
+---@param value any  a name, a column, or what is neither, which is given back
+function handle.column_name(st, value, what)
+  local column = handle.column_of(value)
+  if not column then return value end
+  if column.state ~= st and handle.resolve(column.state).oid ~= handle.resolve(st).oid then
+    errors.argument("%s: %s is a column of another table than %s", what, tostring(column), handle.resolve(st).ref)
+  end
+  return column.name
+end
+
 -- What t.c gives keeps its state under a key that is no string: every string is a column's name.
 local STATE = {}
 local columns_methods = {}
-
 
 function columns_methods.has(self, what)
   if type(self) ~= "table" or not rawget(self, STATE) then errors.misused("the columns of a Table", "t.c", "has", self) end

@@ -16,6 +16,7 @@ local Database = require "fastpg.database"
 local ddl = require "fastpg.ddl"
 local errors = require "fastpg.errors"
 local linking = require "fastpg.linking"
+local lists = require "fastpg.lists"
 local placeholders = require "fastpg.placeholders"
 local pretty = require "fastpg.pretty"
 local rows = require "fastpg.rows"
@@ -29,6 +30,11 @@ require "fastpg.claim"
 require "fastpg.copyrows"
 
 local ANY = surface.ANY
+
+local function multirange(list)
+  if type(list) == "table" then lists.length("fastpg.multirange", list) end
+  return core.multirange(list)
+end
 
 local names = {
   _VERSION = "fastpg scm",
@@ -79,7 +85,7 @@ local functions = {
   interval = { core.interval, 1 },
   now = { core.now, 1 },
   range = { core.range, 3 },
-  multirange = { core.multirange, 1 },
+  multirange = { multirange, 1 },
   connect = { Database.connect, 2 },
   create_pool = { Database.create_pool, 2 },
   database = { Database.new, 0 },

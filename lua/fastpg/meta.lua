@@ -70,12 +70,12 @@ local query = {}
 ---@param condition string|table
 ---@return fastpg.query
 function query:where(condition, ...) end
----@param columns string|string[]
+---@param columns string|string[]  a fragment, or names as arguments or as a list
 ---@return fastpg.query
-function query:select(columns) end
----@param order string|string[]
+function query:select(columns, ...) end
+---@param order string|string[]  the same; "name desc nulls last"
 ---@return fastpg.query
-function query:order_by(order) end
+function query:order_by(order, ...) end
 ---@param n integer
 ---@return fastpg.query
 function query:limit(n) end
@@ -143,12 +143,12 @@ function Table:groupby(columns, aggregates, ...) end
 ---@param condition string|table
 ---@return fastpg.query
 function Table:where(condition, ...) end
----@param columns string|string[]
+---@param columns string|string[]  a fragment, or names as arguments or as a list
 ---@return fastpg.query
-function Table:select(columns) end
----@param order string|string[]
+function Table:select(columns, ...) end
+---@param order string|string[]  the same; "name desc nulls last"
 ---@return fastpg.query
-function Table:order_by(order) end
+function Table:order_by(order, ...) end
 ---@param n integer
 ---@return fastpg.query
 function Table:limit(n) end

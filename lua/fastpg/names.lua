@@ -7,6 +7,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local lists = require "fastpg.lists"
 local handle = require "fastpg.handle"
 local catalog = require "fastpg.catalog"
 local Table = require "fastpg.table"
@@ -85,7 +86,7 @@ end
 Getter.__index = function(getter, key)
   if type(key) == "table" then
     if key == DB or key == VIEWS then return nil end
-    return several(getter, key, #key)
+    return several(getter, key, lists.length("db.t", key))
   end
   return names.table_of(getter[DB], key, nil, getter[VIEWS])
 end

@@ -12,6 +12,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local rows = require "fastpg.rows"
 local within = require "fastpg.within"
 
 local prepared = {}
@@ -53,6 +54,7 @@ function prepare(self, name, sql)
   local late = not err and (self.take_cancel() or self.overdue and self.timeout_error()) -- what it is for has not begun
   if not err and not late then
     local st = c:make_statement(name)
+    self:note_duplicates(st)
     local unknown = self:bind_types(st)
     if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then return st end
     return look_up_types(self, st, name, sql, unknown)
@@ -87,6 +89,23 @@ end
 -- ---- methods of a connection -----------------------------------------------------------------
 
 local methods = {}
+
+--- Notes a statement whose result has two columns of one name.
+function methods.note_duplicates(self, st)
+  if self.duplicates == "last" or not st:shape().duplicates then return end
+  self.doubled = self.doubled or setmetatable({}, { __mode = "k" })
+  self.doubled[st] = true
+end
+
+--- Raises before such a statement is run where its rows would be fetched by name.
+function methods.check_duplicates(self, st, fetch)
+  if not self.doubled[st] or not rows.keyed[fetch] then return end
+  if st == self.unnamed then
+    self.unnamed = nil
+    self:settle()
+  end
+  rows.refuse_duplicates(st:shape())
+end
 
 --- Forgets every statement; `deallocate`: they still exist on the server.
 function methods.forget_all(self, deallocate)

@@ -53,6 +53,7 @@ end
 
 local function fetch_pairs(conn, st, target)
   local shape = st:shape()
+  if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
   local key_names = target.key_names
   local nkeys = #key_names
   local mt = rows.of(query.shape_without_last(shape, nkeys), target.to.origin, target.to.class, target.to.class_name)
@@ -69,6 +70,8 @@ local function fetch_pairs(conn, st, target)
   return setmetatable(list, nil)
 end
 
+rows.keyed[fetch_pairs] = true
+
 --- All rows of a selection.
 function query.fetch_all(st, sel)
   local target = target_of(st, sel)
@@ -77,6 +80,9 @@ function query.fetch_all(st, sel)
     return st.db:run_list(sql, fetch.rows, target, args, n)
   end
   local rel = handle.resolve(st)
+  if selection.is_distinct(st, sel.select) then
+    errors.argument("with_pk: rows that are DISTINCT have no key of their own: leave with_pk or distinct away")
+  end
   local columns, key_names = with_key_columns(rel, selection.select_list(st, rel, sel.select))
   local sql, args, n = selection.sql(st, sel, { select = columns })
   return st.db:run_list(sql, fetch_pairs, { to = target, key_names = key_names }, args, n)
@@ -109,8 +115,9 @@ end
 --- How many rows fetch_all would give.
 function query.count(st, sel)
   local sql, args, n
-  if sel.limit or sel.offset or type(sel.select) == "string" then -- "distinct name"
-    sql, args, n = selection.sql(st, sel, type(sel.select) ~= "string" and { select = "1" } or nil)
+  local fragment = selection.is_fragment(sel.select) -- "distinct name"
+  if sel.limit or sel.offset or fragment then
+    sql, args, n = selection.sql(st, sel, not fragment and { select = "1" } or nil)
     sql = "SELECT count(*) FROM (" .. sql .. ") AS counted"
   else
     sql, args, n = selection.sql(st, sel, { select = "count(*)", unordered = true })
@@ -161,11 +168,11 @@ function methods.where(self, ...)
   return with(self, "conds", conds)
 end
 
---- select: a list of columns (checked) or a fragment; order_by: the same ("name desc").
+--- select: names of columns (checked), one after the other or as a list, or a fragment; order_by: the same
+--- ("name desc nulls last").
 for _, name in ipairs{ "select", "order_by" } do
-  methods[name] = function(self, columns)
-    if columns == nil then errors.argument("%s: a list of column names or a SQL fragment expected, got nil", name) end
-    return with(self, name, copy_of(columns))
+  methods[name] = function(self, ...)
+    return with(self, name, selection.read_columns(name, select("#", ...), ...))
   end
 end
 

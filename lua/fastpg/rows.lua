@@ -7,11 +7,14 @@
 --
 --   mt.shape       { columns = {names}, types = {oids}, index = {name -> position}, typemap = map? }
 --   mt.class       the class, or nil          mt.class_name   its name, for printing
+--   mt.related     { name -> true } of the fields that hold rows of other tables, or nil: no columns, so that
+--                  writing a row leaves them alone (csrc/query.c looks at it)
 --   mt.db          the database it came from  mt.types        its types (fastpg.types)
 --   mt.strict      reading an unknown name is an error          mt.partial      true for an instance made by hand
 --
 -- The last four come from the row's origin: { facade = the database, types =, strict = }.
 
+local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local pretty = require "fastpg.pretty"
 local suggest = require "fastpg.suggest"
@@ -74,6 +77,7 @@ function rows.metatable(shape, options)
     db = origin.facade,
     types = origin.types,
     partial = options.partial,
+    related = options.related,
     strict = strict,
   }
 end
@@ -144,6 +148,19 @@ function rows.of(shape, origin, class, class_name)
   return mt
 end
 
+--- The functions that fetch rows by the names of their columns (fastpg.statement): of two columns of one name they
+--- would lose one.
+rows.keyed = {}
+
+--- Raises: a result that is fetched so has two columns of one name.
+---@param shape table
+function rows.refuse_duplicates(shape)
+  local names = {}
+  for i, name in ipairs(shape.duplicates) do names[i] = core.quote_ident(name) end
+  errors.raise("duplicate_column", ('several columns are called %s, and a row has one of each name: tell them apart with "as", '
+    .. 'take db:arrays, or connect with duplicates = "last"'):format(table.concat(names, ", ")), { sqlstate = "42701" })
+end
+
 --- The metatable of a list of such rows.
 function rows.list_of(shape)
   local mt = shape.list_metatable
@@ -159,6 +176,13 @@ function rows.shape(value)
   if type(value) ~= "table" then return nil end
   local mt = getmetatable(value)
   return type(mt) == "table" and mt.shape or nil
+end
+
+--- Whether the field of a row holds rows of another table that were read with it.
+function rows.is_related(row, name)
+  local mt = getmetatable(row)
+  local related = type(mt) == "table" and rawget(mt, "related")
+  return type(related) == "table" and related[name] == true
 end
 
 --- Whether the table is a row that came from the server (not an instance made by hand).

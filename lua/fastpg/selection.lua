@@ -11,6 +11,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
+local lists = require "fastpg.lists"
 local options = require "fastpg.options"
 local placeholders = require "fastpg.placeholders"
 local statement = require "fastpg.statement"
@@ -92,6 +93,9 @@ function selection.from_options(st, what, opts, allowed)
   local rel = handle.resolve(st)
   options.check(opts, allowed or OPTIONS, what, rel.index)
   local cond = condition_of_options(what, opts)
+  for _, name in ipairs{ "select", "order_by" } do
+    if opts[name] ~= nil then selection.read_columns(name, 1, opts[name]) end
+  end
   return {
     conds = cond and { cond } or {}, select = opts.select, order_by = opts.order_by, limit = opts.limit,
     offset = opts.offset, as_cls = opts.as_cls, with_pk = opts.with_pk, debug = opts.debug,
@@ -115,50 +119,106 @@ end
 
 -- ---- pieces of SQL --------------------------------------------------------------------------
 
-local function column_name(value)
-  local column = handle.column_of(value)
-  return column and column.name or value
+-- What stands for a column in a list of them.
+local function is_item(value)
+  return type(value) == "string" or handle.column_of(value) ~= nil or core.is_sql(value)
 end
 
-local function quoted_column(rel, what, value)
-  local name = column_name(value)
-  if type(name) ~= "string" or not rel.index[name] then catalog.unknown_column(rel, name, what) end
-  return core.quote_ident(name)
-end
-
--- "name", "name desc": a direction may follow where the whole is no column.
-local function order_item(rel, value)
-  if type(value) == "string" and not rel.index[value] then
-    local name, direction = value:match("^(.-)%s+(%a+)$")
-    direction = direction and direction:lower()
-    if name and rel.index[name] and (direction == "asc" or direction == "desc") then
-      return core.quote_ident(name) .. " " .. direction:upper()
+local function check_items(what, list)
+  local n = lists.length(what, list)
+  if n == 0 then errors.argument("%s: the list of columns is empty", what) end
+  for i = 1, n do
+    if not is_item(list[i]) then
+      errors.argument("%s: item %d: the name of a column, a column or fastpg.sql expected, got %s", what, i, type(list[i]))
     end
   end
-  return quoted_column(rel, "order_by", value)
 end
 
-local function list_or_fragment(st, rel, what, value, item)
+--- Reads the arguments of select and order_by: a fragment, or names one after the other or as a list.  Types are
+--- judged here, names when the query runs.
+function selection.read_columns(what, n, first, ...)
+  if n <= 1 and is_item(first) then return first end
+  if n > 1 then
+    local list = { first, ... }
+    for i = 1, n do
+      if list[i] == nil then errors.argument("%s: argument %d is nil", what, i) end
+    end
+    check_items(what, list)
+    return list
+  end
+  if type(first) ~= "table" then
+    errors.argument("%s: names of columns or a SQL fragment expected, got %s", what, n == 0 and "nothing" or type(first))
+  end
+  check_items(what, first)
+  local copy = {}
+  for i, item in ipairs(first) do copy[i] = item end
+  return copy
+end
+
+local function sql_text(st, what, value)
+  local text = tostring(value)
+  if st.filters then filters.check_fragment(what, text) end
+  return text
+end
+
+local function unknown_item(rel, what, name)
+  local word = name:lower()
+  if word == "asc" or word == "desc" or word:find("^nulls%s") then
+    errors.raise("undefined_column", ('%s: %s has no column "%s"; a direction stands behind its name: "name %s"')
+      :format(what, rel.ref, name, word))
+  end
+  if name:find("[^%w_%s]") then
+    errors.raise("undefined_column", ("%s: %s has no column %s (SQL among names is fastpg.sql)")
+      :format(what, rel.ref, core.quote_ident(name)))
+  end
+  catalog.unknown_column(rel, name, what)
+end
+
+-- A name, and the order that may follow it ("name desc nulls last") where the whole is no column.
+local function split_order(rel, text)
+  local name, order = text, ""
+  local head, word = name:match("^(.-)%s+[Nn][Uu][Ll][Ll][Ss]%s+(%a+)%s*$")
+  word = word and word:upper()
+  if not rel.index[name] and (word == "FIRST" or word == "LAST") then name, order = head, " NULLS " .. word end
+  head, word = name:match("^(.-)%s+(%a+)%s*$")
+  word = word and word:upper()
+  if not rel.index[name] and (word == "ASC" or word == "DESC") then name, order = head, " " .. word .. order end
+  if rel.index[name] then return name, order end
+  return text, ""
+end
+
+local function item_sql(st, rel, what, value)
+  if core.is_sql(value) then return sql_text(st, what, value) end
+  local name, order = handle.column_name(st, value, what), ""
+  if what == "order_by" then name, order = split_order(rel, name) end
+  if not rel.index[name] then unknown_item(rel, what, name) end
+  return core.quote_ident(name) .. order
+end
+
+local function columns_sql(st, rel, what, value)
   if value == nil then return nil end
-  if handle.column_of(value) then return item(rel, value) end
-  if type(value) == "table" then
-    if #value == 0 then errors.argument("%s: the list of columns is empty", what) end
-    local parts = {}
-    for i, v in ipairs(value) do parts[i] = item(rel, v) end
-    return table.concat(parts, ", ")
-  end
-  if type(value) ~= "string" then
-    errors.argument("%s: a list of column names or a SQL fragment expected, got %s", what, type(value))
-  end
-  if st.filters then filters.check_fragment(what, value) end
-  return value
+  if type(value) == "string" or core.is_sql(value) then return sql_text(st, what, value) end
+  if handle.column_of(value) then return item_sql(st, rel, what, value) end
+  check_items(what, value)
+  local parts = {}
+  for i, item in ipairs(value) do parts[i] = item_sql(st, rel, what, item) end
+  return table.concat(parts, ", ")
 end
 
-function selection.select_list(st, rel, value)
-  return list_or_fragment(st, rel, "select", value, function(r, v) return quoted_column(r, "select", v) end)
+function selection.select_list(st, rel, value) return columns_sql(st, rel, "select", value) end
+function selection.order_list(st, rel, value) return columns_sql(st, rel, "order_by", value) end
+
+--- Whether what is selected is SQL of the user's, which may be DISTINCT or aggregate.
+function selection.is_fragment(value)
+  return type(value) == "string" or core.is_sql(value)
 end
-function selection.order_list(st, rel, value)
-  return list_or_fragment(st, rel, "order_by", value, order_item)
+
+--- Whether it begins with DISTINCT.
+function selection.is_distinct(st, value)
+  if type(value) == "table" and not handle.column_of(value) then value = value[1] end
+  if not selection.is_fragment(value) then return false end
+  local first = core.statements("SELECT " .. tostring(value), handle.standard_strings(st))[1]
+  return first ~= nil and first.words[2] == "DISTINCT"
 end
 
 local function check_count(given, npos)

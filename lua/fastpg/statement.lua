@@ -7,6 +7,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local lists = require "fastpg.lists"
 local placeholders = require "fastpg.placeholders"
 local rows = require "fastpg.rows"
 local surface = require "fastpg.surface"
@@ -82,26 +83,21 @@ function statement.args(list, n)
   if n ~= nil and (type(n) ~= "number" or n < 0 or n % 1 ~= 0) then
     errors.argument("fastpg.args: the number of arguments expected, got %s", type(n))
   end
-  return setmetatable({ list = list, n = n or #list }, Args)
+  return setmetatable({ list = list, n = n or lists.length("fastpg.args", list) }, Args)
 end
 
 --- The list that the option `args` is, and how many arguments that makes.
----@param given table  a list, one of table.pack, or fastpg.args
----@param names string[]?  of named placeholders, whose values are in it
+---@param given table  a list, or fastpg.args
+---@param names string[]?  of named placeholders, whose values are in it beside the positions
 ---@return table list, integer n
 function statement.option_list(given, names)
   if getmetatable(given) == Args then return given.list, given.n end
+  if not names then return given, lists.length("where: args", given) end
   local last = 0
   for k in next, given do
     if type(k) == "number" and k > last then last = k end
   end
-  local n = rawget(given, "n")
-  if names or type(n) ~= "number" then return given, last end
-  if n > last then -- it may come out of somebody's JSON
-    errors.argument("where: args is a list whose n is beyond its last position: write args = fastpg.args(list, n) " ..
-      "(fastpg.array is for a value that is an array)")
-  end
-  return given, n
+  return given, last
 end
 
 local function is_args(value)
@@ -155,8 +151,9 @@ end
 local fetch = {}
 statement.fetch = fetch
 
-local function row_metatable(st, target)
+local function row_metatable(conn, st, target)
   local shape = st:shape()
+  if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
   return rows.of(shape, target.origin, target.class, target.class_name), shape
 end
 
@@ -177,22 +174,24 @@ end
 
 --- All rows.
 function fetch.rows(conn, st, target)
-  local mt, shape = row_metatable(st, target)
+  local mt, shape = row_metatable(conn, st, target)
   return fetch_list(conn, st, mt, rows.list_of(shape))
 end
 
 --- The first row, or nil.
 function fetch.first(conn, st, target)
-  return (conn.c:fetch_row(st, (row_metatable(st, target))))
+  return (conn.c:fetch_row(st, (row_metatable(conn, st, target))))
 end
 
 --- The one row; NotFoundError, or "not_unique".
 function fetch.one(conn, st, target)
-  local row, n = conn.c:fetch_row(st, (row_metatable(st, target)))
+  local row, n = conn.c:fetch_row(st, (row_metatable(conn, st, target)))
   if n == 0 then errors.raise("not_found", target.missing or "the statement gave no row") end
   if n > 1 then errors.raise("not_unique", ("not unique: one row expected, got %s"):format(target.many or n)) end
   return row
 end
+
+rows.keyed[fetch.rows], rows.keyed[fetch.first], rows.keyed[fetch.one] = true, true, true
 
 --- The one field of the one row.
 function fetch.item(conn, st)

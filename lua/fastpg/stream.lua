@@ -67,6 +67,7 @@ end
 
 local function start_single(conn, sql, list, n)
   local st = conn:statement(sql)
+  if conn.doubled then conn:check_duplicates(st, statement.fetch.rows) end
   conn:send("send_list", st, list, n)
   conn.c:stream()
   conn:drive()

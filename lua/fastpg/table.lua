@@ -10,9 +10,11 @@ local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
 local handle = require "fastpg.handle"
+local lists = require "fastpg.lists"
 local options = require "fastpg.options"
 local pretty = require "fastpg.pretty"
 local query = require "fastpg.query"
+local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
 local statement = require "fastpg.statement"
 local suggest = require "fastpg.suggest"
@@ -55,6 +57,21 @@ Table.check_self = check_self
 
 -- ---- rows by key ----------------------------------------------------------------------------
 
+-- A key as a table has nothing in it but the key: values in its order, or all by name (a row has more).
+local function check_key(rel, key)
+  if key[1] ~= nil then
+    lists.length(rel.ref .. ": the key", key)
+  elseif not rows.shape(key) then
+    for name in next, key do
+      local column = type(name) == "string" and rel.index[name]
+      if not column or column.pk == 0 then
+        errors.argument("%s: the key is %s, got %s in it", rel.ref, table.concat(rel.pks, ", "),
+          type(name) == "string" and core.quote_ident(name) or "a key of type " .. type(name))
+      end
+    end
+  end
+end
+
 --- The values of a primary key as a list in key order.
 ---@param key any  a scalar, a list in key order, or a table by column names
 function Table.key_values(st, rel, key)
@@ -67,6 +84,7 @@ function Table.key_values(st, rel, key)
     if key == nil or key == core.null then errors.argument("%s: the key is %s", rel.ref, key == nil and "nil" or "NULL") end
     return { key, [COLUMNS] = { pks[1] } }
   end
+  check_key(rel, key)
   local values, names = {}, {}
   for i, name in ipairs(pks) do
     local value = key[i]
@@ -269,9 +287,20 @@ end
 -- ---- groups ---------------------------------------------------------------------------------
 
 local function as_list(what, value)
-  if type(value) == "string" or handle.column_of(value) then return { value } end
-  if type(value) ~= "table" or #value == 0 then errors.argument("groupby: a list of %s expected, got %s", what, type(value)) end
+  if type(value) == "string" or handle.column_of(value) or core.is_sql(value) then return { value } end
+  if type(value) ~= "table" then errors.argument("groupby: a list of %s expected, got %s", what, type(value)) end
+  if lists.length("groupby: " .. what, value) == 0 then errors.argument("groupby: the list of %s is empty", what) end
   return value
+end
+
+-- The columns as they stand in SQL: with the table's name, since an aggregate may be called like one of them.
+local function group_keys(st, rel, columns)
+  local keys = {}
+  for i, column in ipairs(columns) do
+    keys[i] = selection.select_list(st, rel, { column })
+    if not core.is_sql(column) then keys[i] = rel.qualified .. "." .. keys[i] end
+  end
+  return table.concat(keys, ", ")
 end
 
 -- Value objects by their text, lists and documents by their JSON; NaN can't be a key.
@@ -308,14 +337,16 @@ function methods.groupby(self, columns, aggregates, ...)
   columns = as_list("columns", columns)
   aggregates = as_list("aggregates", aggregates)
   local sel = selection.read(st, "groupby", selection.COUNT_OPTIONS, select("#", ...), ...)
-  local keys = selection.select_list(st, rel, columns)
-  for _, aggregate in ipairs(aggregates) do
-    if type(aggregate) ~= "string" then errors.argument("groupby: an aggregate is SQL text, got %s", type(aggregate)) end
-    if st.filters then filters.check_fragment("groupby", aggregate) end
+  local keys = group_keys(st, rel, columns)
+  local texts = {}
+  for i, aggregate in ipairs(aggregates) do
+    if not selection.is_fragment(aggregate) then errors.argument("groupby: an aggregate is SQL text, got %s", type(aggregate)) end
+    if st.filters then filters.check_fragment("groupby", tostring(aggregate)) end
+    texts[i] = tostring(aggregate)
   end
   local args = {}
   local where, n = selection.where(st, sel.conds, args, 0)
-  local sql = rel.core:select(keys .. ", " .. table.concat(aggregates, ", "), where)
+  local sql = rel.core:select(keys .. ", " .. table.concat(texts, ", "), where)
   sql = sql .. " GROUP BY " .. keys .. " ORDER BY " .. keys
   if sel.debug then print(sql) end
   local groups = {}

@@ -16,6 +16,7 @@
 local class = require "fastpg.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
+local lists = require "fastpg.lists"
 local options = require "fastpg.options"
 local typenames = require "fastpg.typenames"
 
@@ -62,7 +63,11 @@ local function read_names(what, value)
     if not set[name] then list[#list + 1] = name end
     set[name] = true
   end
-  for _, name in ipairs(value) do add(name) end
+  local positions = {}
+  for key, name in pairs(value) do
+    if type(key) == "number" then positions[key] = name end
+  end
+  for i = 1, lists.length(what, positions) do add(positions[i]) end
   for key, wanted in pairs(value) do
     if type(key) ~= "number" and wanted then
       if wanted ~= true then errors.argument("%s: a list of names, or { name = true }, expected", what) end

@@ -52,6 +52,7 @@ local EXTENSION_KINDS = {
 function types.new(db)
   return setmetatable({
     db = db, map = core.typemap(), codecs = {},
+    partial = {}, -- oid -> codec with one function, of a type that is not built in
     composites = {}, -- oid of a composite type -> the names and types of its columns, as the map has them
     bases = {}, -- oid of a domain -> of the type below
   }, Types)
@@ -77,6 +78,15 @@ left join pg_catalog.pg_type mt on mt.oid = r.rngmultitypid
 where (t.typname = $1 or t.oid = pg_catalog.to_regtype($1))
   and case when $2 = '' then pg_catalog.pg_type_is_visible(t.oid) else n.nspname = $2 end]]
 
+local function remove(self, oid)
+  for i, known in ipairs(self.codecs) do
+    if known.oid == oid then
+      table.remove(self.codecs, i)
+      return
+    end
+  end
+end
+
 local function add(self, def)
   for i, known in ipairs(self.codecs) do
     if known.oid == def.oid then
@@ -91,7 +101,7 @@ local function add_made_of(self, oid, kind, elem, name)
   if oid ~= 0 then add(self, { oid = oid, kind = kind, elem = elem, name = name }) end
 end
 
---- Sets the functions that write and read a type's text.
+--- Sets the functions that write and read a type's text; one that is not given stays what it was.
 ---@param conn table
 ---@param name string
 ---@param codec { encode: (fun(value: any): string)?, decode: (fun(text: string): any)?, schema: string? }
@@ -101,12 +111,19 @@ function Types:set_codec(conn, name, codec)
   for _, f in ipairs(found) do
     local oid, typname, array, range, range_array, multirange, multirange_array =
       f[1], f[2], f[3], f[4], f[5], f[6], f[7]
-    add(self, { oid = oid, kind = "user", elem = 0, name = typname, data = { encode = codec.encode, decode = codec.decode } })
-    add_made_of(self, array, "array", oid, typname .. "[]")
-    add_made_of(self, range, "range", oid, typname .. " range")
-    add_made_of(self, range_array, "array", range, typname .. " range[]")
-    add_made_of(self, multirange, "multirange", range, typname .. " multirange")
-    add_made_of(self, multirange_array, "array", multirange, typname .. " multirange[]")
+    local functions = { encode = codec.encode, decode = codec.decode }
+    local whole = codec.encode and codec.decode or core.typemap():knows(oid)
+    self.partial[oid] = not whole and functions or nil
+    if whole then
+      add(self, { oid = oid, kind = "user", elem = 0, name = typname, data = functions })
+      add_made_of(self, array, "array", oid, typname .. "[]")
+      add_made_of(self, range, "range", oid, typname .. " range")
+      add_made_of(self, range_array, "array", range, typname .. " range[]")
+      add_made_of(self, multirange, "multirange", range, typname .. " multirange")
+      add_made_of(self, multirange_array, "array", multirange, typname .. " multirange[]")
+    else -- the other way is that of the type, which is looked up when a statement has it
+      for _, made in ipairs{ oid, array, range, range_array, multirange, multirange_array } do remove(self, made) end
+    end
   end
   self:reset()
   return #found > 0
@@ -163,6 +180,11 @@ local function define(self, t, by_oid)
     def.kind, def.elem = "array", t.elem
   else
     def.kind = t.has_send and EXTENSION_KINDS[t.name] or "other"
+  end
+  local codec = self.partial[t.oid]
+  if codec then
+    def.base, def.kind, def.data = def.kind, "user", def.data or {}
+    def.data.encode, def.data.decode = codec.encode, codec.decode
   end
   return def
 end

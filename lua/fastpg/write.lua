@@ -10,6 +10,7 @@ local Connection = require "fastpg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local handle = require "fastpg.handle"
+local lists = require "fastpg.lists"
 local options = require "fastpg.options"
 local rows = require "fastpg.rows"
 local selection = require "fastpg.selection"
@@ -108,21 +109,23 @@ end
 
 -- ---- upsert ---------------------------------------------------------------------------------
 
-local function conflict_columns(rel, opts)
-  local on = opts and opts.on
+local function conflict_columns(st, opts)
+  local rel, on = handle.resolve(st), opts and opts.on
   if on == nil then
     if #rel.pks == 0 then errors.argument("upsert: %s has no primary key: say on = { … }", rel.ref) end
     return rel.pks
   end
-  if type(on) == "string" then on = { on } end
-  if #on == 0 then errors.argument("upsert: on is a list of columns, got none") end
-  return on
+  if type(on) == "string" or handle.column_of(on) then on = { on } end
+  if lists.length("upsert: on", on) == 0 then errors.argument("upsert: on is a list of columns, got none") end
+  local names = {}
+  for i, column in ipairs(on) do names[i] = handle.column_name(st, column, "upsert: on") end
+  return names
 end
 
 local function build_upsert(st, args, record, overrides, opts)
   check_record("upsert", record)
   check_overrides("upsert", overrides)
-  local conflict = conflict_columns(handle.resolve(st), opts)
+  local conflict = conflict_columns(st, opts)
   local sql, n = handle.writing(st, "upsert", args, record, overrides, conflict)
   return sql, n, conflict
 end
@@ -241,9 +244,10 @@ end
 local function bulk(self, what, list, make)
   local st = check_self(self, what)
   if type(list) ~= "table" then errors.argument("%s: a list of records expected, got %s", what, type(list)) end
-  if list[1] == nil and next(list) ~= nil then
+  if list[1] == nil and type((next(list))) == "string" then
     errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
   end
+  lists.length(what, list)
   handle.resolve(st)
   local function attempt()
     return transaction.run(st.db, nil, function(tx)
