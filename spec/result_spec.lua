@@ -11,7 +11,8 @@ describe("rows of a result", function()
     assert.same({ a = 1, c = "", d = "", e = false }, setmetatable(row, nil))
   end)
 
-  it("let the last of several columns with one name win, NULL too", function()
+  it("let the last of several columns with one name win, NULL too, where that is asked for", function()
+    local db = pg.db{ duplicates = "last" }
     assert.equal(3, db:first("SELECT 1 AS a, 2 AS b, 3 AS a").a)
     assert.is_nil(db:first("SELECT 1 AS a, 2 AS b, NULL::int AS a").a)
     assert.equal(3, db:first("SELECT NULL::int AS a, 2 AS b, 3 AS a").a)
@@ -19,6 +20,7 @@ describe("rows of a result", function()
     for _, row in ipairs(db:q("SELECT i AS a, nullif(i, 2) AS a, i AS b FROM generate_series(1, 3) i ORDER BY i")) do
       assert.equal(row.b ~= 2 and row.b or nil, row.a)
     end
+    db:close()
   end)
 
   it("keep all columns of one name as positional lists", function()

@@ -256,7 +256,7 @@ describe("executemany", function()
   local function count() return db:item("SELECT count(*) FROM artist") end
 
   it("runs once for each list of arguments", function()
-    assert.equal(3, db:executemany("INSERT INTO artist VALUES ($1, $2)", { { 10, "a" }, { 11 }, { 12, null } }))
+    assert.equal(3, db:executemany("INSERT INTO artist VALUES ($1, $2)", { { 10, "a" }, { 11, null }, { 12, null } }))
     assert.equal(3, db:executemany("UPDATE artist SET name = ? WHERE artist_id >= ?", { { "x", 99 }, { "y", 11 }, { "z", 12 } }))
     assert.equal("-yz", db:item("SELECT string_agg(CASE artist_id WHEN 10 THEN '-' ELSE name END, '' ORDER BY artist_id) FROM artist WHERE artist_id > 9"))
     assert.equal(6, count())
@@ -396,13 +396,15 @@ describe("a result", function()
     assert.equal(big, db:item("SELECT '" .. big .. "'"))
   end)
 
-  it("can have columns of one name: the last wins, NULL too", function()
+  it("can have columns of one name: the last wins, NULL too, where that is asked for", function()
+    local db = pg.db{ duplicates = "last" }
     assert.equal(2, db:first("SELECT 1 AS a, 2 AS a").a)
     assert.is_nil(db:first("SELECT 1 AS a, NULL::int AS a").a)
     assert.same({ { 1, null, n = 2 } }, plain(db:arrays("SELECT 1 AS a, NULL::int AS a")))
     for row in db:each("SELECT 1 AS a, nullif(i, 2) AS a, i FROM generate_series(1, 3) i") do
       assert.equal(row.i ~= 2 and row.i or nil, row.a)
     end
+    db:close()
   end)
 
   it("need not have rows", function()

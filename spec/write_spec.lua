@@ -4,6 +4,7 @@
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
+local rows = require "fastpg.rows"
 
 local null, sql = fastpg.null, fastpg.sql
 
@@ -173,15 +174,20 @@ describe("writing:", function()
       fails("invalid_argument", function() cat:update(row) end)
     end)
 
-    it("ignores related rows that a row carries along", function()
+    it("ignores related rows that were read with a row, and nothing else", function()
       local row = cat[1]
-      rawset(row, "owner", cat[2])
+      fails("undefined_column", function()
+        rawset(row, "owner", cat[2])
+        cat:update(row)
+      end)
+      local mt = getmetatable(row)
+      setmetatable(row, rows.metatable(mt.shape, { origin = mt.origin, related = { owner = true, kittens = true } }))
       rawset(row, "kittens", cat())
       row.name = "x"
       assert.equal("x", cat:update(row).name)
       row.name = "y"
       assert.equal("y", cat:upsert(row).name)
-      rawset(row, "owner", { 1 })
+      rawset(row, "tail", { 1 })
       fails("undefined_column", function() cat:update(row) end)
     end)
   end)

@@ -55,7 +55,7 @@ function lists.problem(list)
   local said = rawget(list, "n")
   if said ~= nil and said ~= count then
     if type(said) == "number" and said > count then
-      return ("item %d is nil, though n is %s (fastpg.null is NULL; fastpg.args takes a list and n)")
+      return ("item %d is nil, though n is %s (fastpg.null is NULL; n counts in fastpg.args and fastpg.array)")
         :format(count + 1, tostring(said))
     end
     return 'the key "n" is no position'
