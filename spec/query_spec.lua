@@ -105,9 +105,9 @@ describe("the ways to run SQL", function()
     assert.are.equal(3, db:item("select count(*) from many"))
     db:transaction(function()
       db:execute("insert into many values (10)")
-      assert_error("unique_violation", nil, db.executemany, db, "insert into many values (?, ?)", { { 11 }, { 1 } })
-      assert_error("invalid_argument", nil, db.executemany, db, "insert into many values (?, ?)", { { 12 }, { 2.5 } })
-      assert.are.equal(1, db:executemany("insert into many values (?, ?)", { { 13 } }))
+      assert_error("unique_violation", nil, db.executemany, db, "insert into many values (?, ?)", { { 11, null }, { 1, null } })
+      assert_error("invalid_argument", nil, db.executemany, db, "insert into many values (?, ?)", { { 12, null }, { 2.5, null } })
+      assert.are.equal(1, db:executemany("insert into many values (?, ?)", { { 13, null } }))
     end)
     assert.are.same({ 1, 2, 3, 10, 13 }, db:item("select array_agg(a order by a) from many"))
     local list = {}
@@ -363,7 +363,7 @@ describe("the statement cache", function()
   teardown(function() other:close() end)
   before_each(function() other:execute("drop table shape; create table shape (a int); insert into shape values (1)") end)
 
-  local function on_server(db) return db:item("select count(*) from pg_prepared_statements where name like 'fpg%'") end
+  local function on_server(db) return db:item("select count(*) from pg_prepared_statements where name like 'fastpg%'") end
 
   for _, size in ipairs{ 100, 2, 1, 0 } do
     describe("of size " .. size, function()

@@ -12,15 +12,15 @@ describe("rows of a result", function()
   end)
 
   it("let the last of several columns with one name win, NULL too, where that is asked for", function()
-    local db = pg.db{ duplicates = "last" }
-    assert.equal(3, db:first("SELECT 1 AS a, 2 AS b, 3 AS a").a)
-    assert.is_nil(db:first("SELECT 1 AS a, 2 AS b, NULL::int AS a").a)
-    assert.equal(3, db:first("SELECT NULL::int AS a, 2 AS b, 3 AS a").a)
-    assert.is_nil(db:first("SELECT 1 AS a, NULL::int AS a").a)
-    for _, row in ipairs(db:q("SELECT i AS a, nullif(i, 2) AS a, i AS b FROM generate_series(1, 3) i ORDER BY i")) do
+    local last = pg.db{ duplicates = "last" }
+    assert.equal(3, last:first("SELECT 1 AS a, 2 AS b, 3 AS a").a)
+    assert.is_nil(last:first("SELECT 1 AS a, 2 AS b, NULL::int AS a").a)
+    assert.equal(3, last:first("SELECT NULL::int AS a, 2 AS b, 3 AS a").a)
+    assert.is_nil(last:first("SELECT 1 AS a, NULL::int AS a").a)
+    for _, row in ipairs(last:q("SELECT i AS a, nullif(i, 2) AS a, i AS b FROM generate_series(1, 3) i ORDER BY i")) do
       assert.equal(row.b ~= 2 and row.b or nil, row.a)
     end
-    db:close()
+    last:close()
   end)
 
   it("keep all columns of one name as positional lists", function()

@@ -113,12 +113,12 @@ describe("rows:", function()
   end)
 
   it("of duplicate names keep the last, where that is asked for", function()
-    local db = pg.db{ duplicates = "last" }
-    local row = db:first "select 1 as a, 2 as b, null as a"
+    local last = pg.db{ duplicates = "last" }
+    local row = last:first "select 1 as a, 2 as b, null as a"
     assert.is_nil(row.a)
     assert.equal(2, row.b)
-    assert.equal(3, db:first("select 1 as a, 3 as a").a)
-    db:close()
+    assert.equal(3, last:first("select 1 as a, 3 as a").a)
+    last:close()
   end)
 
   it("come in lists that draw a table", function()

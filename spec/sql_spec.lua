@@ -397,14 +397,14 @@ describe("a result", function()
   end)
 
   it("can have columns of one name: the last wins, NULL too, where that is asked for", function()
-    local db = pg.db{ duplicates = "last" }
-    assert.equal(2, db:first("SELECT 1 AS a, 2 AS a").a)
-    assert.is_nil(db:first("SELECT 1 AS a, NULL::int AS a").a)
-    assert.same({ { 1, null, n = 2 } }, plain(db:arrays("SELECT 1 AS a, NULL::int AS a")))
-    for row in db:each("SELECT 1 AS a, nullif(i, 2) AS a, i FROM generate_series(1, 3) i") do
+    local last = pg.db{ duplicates = "last" }
+    assert.equal(2, last:first("SELECT 1 AS a, 2 AS a").a)
+    assert.is_nil(last:first("SELECT 1 AS a, NULL::int AS a").a)
+    assert.same({ { 1, null, n = 2 } }, plain(last:arrays("SELECT 1 AS a, NULL::int AS a")))
+    for row in last:each("SELECT 1 AS a, nullif(i, 2) AS a, i FROM generate_series(1, 3) i") do
       assert.equal(row.i ~= 2 and row.i or nil, row.a)
     end
-    db:close()
+    last:close()
   end)
 
   it("need not have rows", function()

@@ -4,7 +4,7 @@
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
-local rows = require "fastpg.rows"
+local row_tools = require "fastpg.rows"
 
 local null, sql = fastpg.null, fastpg.sql
 
@@ -181,7 +181,7 @@ describe("writing:", function()
         cat:update(row)
       end)
       local mt = getmetatable(row)
-      setmetatable(row, rows.metatable(mt.shape, { origin = mt.origin, related = { owner = true, kittens = true } }))
+      setmetatable(row, row_tools.metatable(mt.shape, { origin = mt.origin, related = { owner = true, kittens = true } }))
       rawset(row, "kittens", cat())
       row.name = "x"
       assert.equal("x", cat:update(row).name)
