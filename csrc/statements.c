@@ -9,7 +9,7 @@
  *   words  its words outside brackets, up to MAX_WORDS: in upper case, quoted ones as they are
  *          between their quotes; a.b is one word "A.B".  COPY t (a) FROM STDIN gives COPY T FROM STDIN
  *   verbs  each verb that running it carries out, once: the CTEs' that write, then its own; of
- *          EXPLAIN ANALYZE and COPY ( ) also what they run
+ *          EXPLAIN ANALYZE and COPY ( ) also what they run, and SELECT INTO does a CREATE
  *   inner  the verb of the statement within EXPLAIN, PREPARE, DECLARE, COPY ( ), CREATE ... AS
  *   first, last  where it stands in the text, without its semicolon
  *
@@ -48,6 +48,7 @@ typedef struct parser {
   int opener;       /* AS, FOR, or COPY's ( */
   int inner;        /* what is found is within another statement */
   int runs;         /* it is carried out, not only prepared or described */
+  int selects;      /* it is a SELECT, which an INTO makes a CREATE TABLE */
   int nwords;
   size_t floor; /* brackets around the first word */
   int joins;    /* the token before is a word of `words` (1), or a . behind it (2) */
@@ -179,6 +180,7 @@ static void take_verb(lua_State *L, parser *p, const fpg_token *t) {
     return;
   }
   push_verb(L, p, t);
+  p->selects = t->code == FPG_W_SELECT && runs;
   lua_setfield(L, AT_STATEMENT, p->inner ? "inner" : "verb");
   p->seek = NOTHING;
   switch (t->code) {
@@ -253,6 +255,13 @@ static void seek_inner(lua_State *L, parser *p, const fpg_token *t) {
     p->seek = AN_OPENER;
 }
 
+static void seek_into(lua_State *L, parser *p, const fpg_token *t) {
+  if (t->code != FPG_W_INTO || !p->selects || p->lx.depth != p->base) return;
+  p->selects = 0;
+  lua_pushliteral(L, "CREATE");
+  add_verb(L);
+}
+
 static void seek(lua_State *L, parser *p, const fpg_token *t) {
   switch (p->seek) {
     case A_VERB:
@@ -287,7 +296,7 @@ static void seek(lua_State *L, parser *p, const fpg_token *t) {
         p->seek = AN_INNER;
       break;
     case AN_INNER: seek_inner(L, p, t); break;
-    case NOTHING: break;
+    case NOTHING: seek_into(L, p, t); break;
   }
 }
 
@@ -295,7 +304,7 @@ static void seek(lua_State *L, parser *p, const fpg_token *t) {
 
 static void begin_statement(lua_State *L, parser *p, const fpg_token *t, const char *sql) {
   p->begun = 1;
-  p->creates = p->atomic = p->nwords = p->joins = 0;
+  p->creates = p->atomic = p->nwords = p->joins = p->selects = 0;
   p->last = p->before = 0;
   p->base = p->floor = 0;
   seek_verb(p, 0, 1);

@@ -52,6 +52,11 @@ describe("statements", function()
     { "/* x */ values (1)", "VALUES > VALUES" }, { "1", " > nil" }, { "\"select\" 1", " > nil" }, { "commit and chain", "COMMIT > COMMIT" },
     { "insert into t select 1 on conflict do update set a = 1", "INSERT > INSERT" }, { "merge into t using s on a when matched then delete", "MERGE > MERGE" },
     { "select update, delete from t for update", "SELECT > SELECT" }, { "do $$ begin commit; end $$", "DO > DO" }, { "größe", "GRößE > GRößE" },
+    -- SELECT INTO
+    { "select a, b into t from u", "SELECT CREATE > SELECT" }, { "(select 1 as into into temp t)", "SELECT CREATE > SELECT" },
+    { "with x as (select 1) select * into unlogged t from x", "SELECT CREATE > SELECT" }, { "explain analyze select 1 into t", "EXPLAIN SELECT CREATE > EXPLAIN (SELECT)" },
+    { "explain select 1 into t", "EXPLAIN > EXPLAIN (SELECT)" }, { "select t.into, (1), 'into' from \"into\"", "SELECT > SELECT" },
+    { "merge into t using s on a when matched then delete", "MERGE > MERGE" },
     -- WITH
     { "with x as (select 1) select * from x", "SELECT > SELECT" }, { "with x as (select 1) (select 2)", "SELECT > SELECT" },
     { "with x as (select 1) ((values (2)))", "VALUES > VALUES" }, { "with recursive x(a) as (select 1) table x", "TABLE > TABLE" },

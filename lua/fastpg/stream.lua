@@ -123,7 +123,7 @@ end
 
 local cursor_verbs = { SELECT = true, VALUES = true, TABLE = true }
 
--- One statement that only reads: INSERT … RETURNING, and a CTE that writes, have no cursor.
+-- One statement that only reads: INSERT … RETURNING, a CTE that writes and SELECT INTO have no cursor.
 local function takes_cursor(sql, standard_strings)
   local list = core.statements(sql, standard_strings)
   return #list == 1 and #list[1].verbs == 1 and cursor_verbs[list[1].verb]

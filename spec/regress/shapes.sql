@@ -70,6 +70,8 @@ create rule loud as on insert to seen do instead insert into log (what) values (
 insert into seen values (1, 'by rule') returning *;
 insert into seen values (1, 'by rule');
 explain (costs off) select * from log where id = 1;
+select 1 as a, 'x'::text as b into into_table from generate_series(1, 2);
+select * from into_table;
 show timezone;
 values (1, 'a'), (2, 'b'), (3, null);
 table log;
