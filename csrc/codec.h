@@ -21,6 +21,8 @@ typedef struct fpg_ctx {
   const char *timezone; /* the session's TimeZone, never NULL */
   int *no_zone;         /* set where it can't be loaded: it is not looked for again meanwhile */
   int server;           /* its version, as 150004 */
+  int date_order;       /* FPG_ORDER_* of the server's text (datestyle.h) */
+  int zone_changed;     /* its text may be of another TimeZone */
   int param;            /* the number of the parameter being encoded, 0 otherwise */
   int args;             /* the list of arguments on the stack, which may know their columns; or 0 */
   const int *path;      /* of an element of an array: its position, one number per dimension */

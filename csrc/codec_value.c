@@ -16,6 +16,7 @@
 #include "codec_value.h"
 
 #include "be.h"
+#include "datestyle.h"
 #include "value.h"
 
 /* ---- numeric ------------------------------------------------------------------------------ */
@@ -129,8 +130,24 @@ static void decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
 static void decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                         size_t len, int kind) {
   fpg_any v;
-  const fpg_tz *zone = kind == FPG_V_TIMESTAMPTZ ? session_zone(L, cx) : NULL;
-  if (fpg_time_of_text(p, len, kind, zone, &v) != 1) fpg_bad_text(L, type);
+  int ok;
+  switch (kind) {
+  case FPG_V_DATE: ok = fpg_date_read(p, len, cx->date_order, &v.date.days); break;
+  case FPG_V_TIMESTAMP: ok = fpg_ts_read(p, len, cx->date_order, &v.time.usec); break;
+  case FPG_V_TIMESTAMPTZ:
+    v.tstz.zone = session_zone(L, cx);
+    ok = fpg_tstz_read(p, len, cx->date_order, cx->zone_changed ? NULL : v.tstz.zone, &v.tstz.usec, &v.tstz.offset);
+    break;
+  case FPG_V_INTERVAL: ok = fpg_interval_read(p, len, &v.interval); break;
+  default: ok = fpg_time_of_text(p, len, kind, NULL, &v);
+  }
+  if (ok == FPG_AMBIGUOUS)
+    fpg_raise(L, "ambiguous_text",
+              "%s: under this DateStyle the server's text has two meanings (the order of day and month, or which zone an "
+              "abbreviation means): SET DateStyle = ISO before the statement, or select nothing beside it that "
+              "has no binary form",
+              type->name);
+  if (ok != 1) fpg_bad_text(L, type);
   fpg_push_any(L, kind, &v);
 }
 

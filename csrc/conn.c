@@ -16,6 +16,7 @@
 #include <sys/random.h> /* getentropy, on macOS */
 #include <unistd.h>
 
+#include "datestyle.h"
 #include "error.h"
 #include "helper.h"
 #include "nginx.h"
@@ -669,6 +670,40 @@ static int conn_parameter(lua_State *L) {
   return 1;
 }
 
+/* The order of a DateStyle ("SQL, DMY"). */
+static int order_of(lua_State *L, int idx) {
+  const char *style = lua_tostring(L, idx);
+  return !style ? FPG_ORDER_UNKNOWN : strstr(style, "DMY") ? FPG_ORDER_DAY : FPG_ORDER_MONTH;
+}
+
+/* conn:text_style(before, after, zone_changed): the DateStyle before and behind the statement whose result is
+ * fetched next, and whether its text may name abbreviations of another TimeZone than that which is reported.
+ * (What comes in binary needs nothing of it.) */
+static int conn_text_style(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  int before = order_of(L, 2);
+  c->date_order = before == order_of(L, 3) ? before : FPG_ORDER_UNKNOWN;
+  c->zone_changed = lua_toboolean(L, 4);
+  return 0;
+}
+
+/* conn:text() -> the first field of the finished result as the text it came as, or nil */
+static int conn_text(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (!c->res || PQresultStatus(c->res) != PGRES_TUPLES_OK || !PQntuples(c->res) || !PQnfields(c->res)) return 0;
+  lua_pushstring(L, PQgetvalue(c->res, 0, 0));
+  return 1;
+}
+
+/* conn:keep(): puts the finished result aside, which conn:unhold() makes the finished one again */
+static int conn_keep(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  PQclear(c->held);
+  c->held = c->res;
+  c->res = NULL;
+  return 0;
+}
+
 /* conn:make_statement(name) -> the statement of the Describe that has just ended */
 static int conn_make_statement(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -744,6 +779,9 @@ static const luaL_Reg conn_methods[] = {
     {"send_sync", conn_send_sync},
     {"flush", conn_flush},
     {"stream", conn_stream},
+    {"text_style", conn_text_style},
+    {"text", conn_text},
+    {"keep", conn_keep},
     {"make_statement", conn_make_statement},
     {"send_undescribed", conn_send_undescribed},
     {"result_statement", conn_result_statement},

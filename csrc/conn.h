@@ -70,6 +70,8 @@ typedef struct fpg_conn {
   int canceled;      /* the server was asked to stop what is under way */
   int events;        /* FPG_EVENT_* */
   int copy;          /* FPG_COPY_* */
+  int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */
+  uint64_t reports;  /* a hash of the settings that the server reports */
   int listening;     /* somebody will ask for notifications */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
   double clock;

@@ -101,6 +101,13 @@ int fpg_ts_make(const fpg_fields *f, int64_t *out) {
   return 1;
 }
 
+int fpg_clock_make(const fpg_fields *f, int64_t usec, int64_t *out) {
+  int64_t day;
+  if (!days_of(f, &day) || day < FPG_TS_MIN / FPG_DAY - 1 || day > FPG_TS_END / FPG_DAY) return 0;
+  *out = day * FPG_DAY + usec;
+  return 1;
+}
+
 int fpg_ts_from_date(int32_t date, int64_t *out) {
   if (!fpg_date_finite(date)) {
     *out = date < 0 ? FPG_TS_NINF : FPG_TS_INF;
@@ -368,7 +375,7 @@ int fpg_timetz_parse(const char *s, size_t len, int64_t *out, int32_t *offset, i
 int fpg_ts_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *has_offset) {
   cursor c = {s, s + len};
   fpg_fields f = {0};
-  int64_t time = 0, day;
+  int64_t time = 0;
   int negative, ok;
   *offset = *has_offset = 0;
   if (take_infinity(&c, &negative)) {
@@ -385,8 +392,5 @@ int fpg_ts_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *
     *has_offset = 1;
   }
   if (!take_era(&c, &f) || !at_end(&c)) return 0;
-  if (!days_of(&f, &day)) return -1;
-  if (day < FPG_TS_MIN / FPG_DAY - 1 || day > FPG_TS_END / FPG_DAY) return -1;
-  *out = day * FPG_DAY + time;
-  return 1;
+  return fpg_clock_make(&f, time, out) ? 1 : -1;
 }

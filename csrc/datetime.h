@@ -81,6 +81,9 @@ int fpg_date_make(const fpg_fields *f, int32_t *out);
 int fpg_time_make(const fpg_fields *f, int64_t *out);
 int fpg_ts_make(const fpg_fields *f, int64_t *out);
 
+/* The day of the fields and a time of that day, up to a day out of range. */
+int fpg_clock_make(const fpg_fields *f, int64_t usec, int64_t *out);
+
 /* date + time of day; the infinities stay; false out of range. */
 int fpg_ts_from_date(int32_t date, int64_t *out);
 
@@ -106,6 +109,8 @@ int fpg_time_parse(const char *s, size_t len, int64_t *out);
 int fpg_timetz_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *has_offset);
 int fpg_ts_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *has_offset);
 int fpg_interval_parse(const char *s, size_t len, fpg_interval *out);
+/* The server's text under any IntervalStyle: of "-1 2:03:04" the sign may be that of all fields. */
+int fpg_interval_read(const char *s, size_t len, fpg_interval *out);
 
 /* ---- intervals ---------------------------------------------------------------------------- */
 

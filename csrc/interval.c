@@ -3,8 +3,8 @@
  * interval.c: the text and the order of intervals.
  *
  * Written as under IntervalStyle postgres, "-1 years -2 mons +3 days -04:05:06.7".  Read is that,
- * the verbose style with its "@" and "ago", ISO 8601 durations ("P1Y2M3DT4H5M6S"), and any list of
- * numbers with units.  Fractions go down as the server's do: of a year to months, of a month to
+ * the verbose style with its "@" and "ago", ISO 8601 durations ("P1Y2M3DT4H5M6S"), SQL's "1-2",
+ * "3 4:05:06" and "+1-2 -3 +4:05:06", and any list of numbers with units: each style tells itself.  Fractions go down as the server's do: of a year to months, of a month to
  * days (30 to a month), of a week or day to microseconds.
  */
 #include <math.h>
@@ -218,20 +218,44 @@ static int read_clock(reader *r, const number *hours) {
   return 1;
 }
 
+/* Years and months, "1-2": the sign is that of the years. */
+static int read_years(reader *r, const number *years) {
+  number months;
+  if (years->frac_nano || !more(r) || !is_digit(*r->p) || !read_number(r, &months) || months.frac_nano) return 0;
+  int64_t n = 0;
+  if (months.whole > 11) r->overflow = 1;
+  add_scaled(r, &n, years->whole, 12);
+  add(r, &n, months.whole);
+  add(r, &r->months, years->negative ? -n : n);
+  return 1;
+}
+
+/* Whether a time of day is next: [+-]H:... */
+static int is_before_clock(const reader *r) {
+  const char *p = r->p;
+  if (p < r->end && (*p == '-' || *p == '+')) p++;
+  const char *digits = p;
+  while (p < r->end && is_digit(*p)) p++;
+  return p > digits && p < r->end && *p == ':';
+}
+
 /* A list of amounts: "1 year 2 mons -3 days 04:05:06". */
 static int read_list(reader *r) {
   int any = 0;
   for (skip_blanks(r); more(r) && !is_letter(*r->p); skip_blanks(r)) {
     number n;
     if (!read_number(r, &n)) return 0;
-    if (more(r) && *r->p == ':') {
-      r->p++;
-      if (!read_clock(r, &n)) return 0;
+    if (more(r) && (*r->p == ':' || *r->p == '-')) {
+      int is_clock = *r->p++ == ':';
+      if (!(is_clock ? read_clock(r, &n) : read_years(r, &n))) return 0;
     } else {
       skip_blanks(r);
       const char *word = r->p;
       while (more(r) && is_letter(*r->p)) r->p++;
-      const unit *u = word == r->p && !any ? &units[2] : find_unit(word, (size_t)(r->p - word));
+      /* without a unit: seconds at the end, before a time of day days */
+      int bare = word == r->p;
+      if (bare && more(r) && !is_before_clock(r)) return 0;
+      const unit *u = bare ? &units[more(r) ? 5 : 2] : find_unit(word, (size_t)(r->p - word));
       if (!u) return 0;
       add_amount(r, &n, u);
     }
@@ -281,6 +305,42 @@ static int read_infinity(reader *r, fpg_interval *out) {
 
 static int fits32(int64_t v) { return v >= INT32_MIN && v <= INT32_MAX; }
 
+/* IntervalStyle sql_standard: "1-2", "3 4:05:06", "4:05:06", the sign before the first that of all; with signs of
+ * its own for each field "+1-2 -3 +4:05:06".  (Its "0" is read as every number without a unit.) */
+static int read_sql(reader *r) {
+  number first, n;
+  int fields = 1;
+  if (!read_number(r, &first)) return 0;
+  if (more(r) && *r->p == '-') {
+    r->p++;
+    if (!read_years(r, &first)) return 0;
+    if (!more(r)) return 1;
+    fields = 3;
+    if (!more(r) || *r->p++ != ' ' || !read_number(r, &first)) return 0;
+  }
+  if (!more(r) || *r->p++ != ' ' || first.frac_nano || !more(r)) return 0;
+  int own_sign = *r->p == '+' || *r->p == '-';
+  if (own_sign != (fields == 3) || !read_number(r, &n) || !more(r) || *r->p++ != ':') return 0;
+  if (!own_sign) n.negative = first.negative;
+  add(r, &r->days, first.negative ? -first.whole : first.whole);
+  return read_clock(r, &n) && !more(r);
+}
+
+static int finish(const reader *r, int sign, fpg_interval *out) {
+  int64_t months = r->months * sign, days = r->days * sign;
+  if (r->overflow || (sign < 0 && r->usec == INT64_MIN) || !fits32(months) || !fits32(days)) return -1;
+  out->months = (int32_t)months;
+  out->days = (int32_t)days;
+  out->usec = r->usec * sign;
+  out->number = fpg_interval_ends(out) != 0;
+  return 1;
+}
+
+int fpg_interval_read(const char *s, size_t len, fpg_interval *out) {
+  reader r = {s, s + len, 0, 0, 0, 0};
+  return read_sql(&r) ? finish(&r, 1, out) : fpg_interval_parse(s, len, out);
+}
+
 int fpg_interval_parse(const char *s, size_t len, fpg_interval *out) {
   reader r = {s, s + len, 0, 0, 0, 0};
   skip_blanks(&r);
@@ -297,15 +357,7 @@ int fpg_interval_parse(const char *s, size_t len, fpg_interval *out) {
     if (!read_list(&r)) return 0;
     if (more(&r) && !(ago = take_word(&r, "ago"))) return 0;
   }
-  if (r.overflow || (ago && r.usec == INT64_MIN)) return -1;
-  int sign = ago ? -1 : 1;
-  r.months *= sign, r.days *= sign, r.usec *= sign;
-  if (!fits32(r.months) || !fits32(r.days)) return -1;
-  out->months = (int32_t)r.months;
-  out->days = (int32_t)r.days;
-  out->usec = r.usec;
-  out->number = fpg_interval_ends(out) != 0;
-  return 1;
+  return finish(&r, ago ? -1 : 1, out);
 }
 
 /* ---- order -------------------------------------------------------------------------------- */

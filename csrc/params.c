@@ -50,8 +50,12 @@ const char *fpg_push_timezone(lua_State *L, const fpg_conn *c) {
 
 fpg_ctx fpg_context(lua_State *L, const fpg_conn *c, const fpg_typemap *types, int *no_zone) {
   *no_zone = 0;
-  return (fpg_ctx){
-      .timezone = fpg_push_timezone(L, c), .no_zone = no_zone, .server = PQserverVersion(c->pg), .types = types};
+  return (fpg_ctx){.timezone = fpg_push_timezone(L, c),
+                   .no_zone = no_zone,
+                   .server = PQserverVersion(c->pg),
+                   .date_order = c->date_order,
+                   .zone_changed = c->zone_changed,
+                   .types = types};
 }
 
 /* Keeps the string on top until the arguments are sent; `table` is the index of the table for that, nil

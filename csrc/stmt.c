@@ -232,6 +232,15 @@ static int stmt_names_types(lua_State *L) {
   return 1;
 }
 
+/* stmt:text_needs() -> what the text of its result depends on, added up (FPG_NEEDS_*); 0 where it comes in binary */
+static int stmt_text_needs(lua_State *L) {
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  int needs = 0;
+  for (int i = 0; i < st->ncols && st->format == FPG_TEXT; i++) needs |= fpg_type_text_needs(st->cols[i].type);
+  lua_pushinteger(L, needs);
+  return 1;
+}
+
 /* stmt:shape() -> the table described in stmt.h */
 static int stmt_shape(lua_State *L) {
   fpg_check_stmt(L, 1);
@@ -271,6 +280,7 @@ static const luaL_Reg stmt_methods[] = {
     {"bind", stmt_bind},
     {"names_types", stmt_names_types},
     {"composites", stmt_composites},
+    {"text_needs", stmt_text_needs},
     {"shape", stmt_shape},
     {"info", stmt_info},
     {"param_type", stmt_param_type},

@@ -692,6 +692,19 @@ static int has_binary(const fpg_type *type, int depth, int no_choice) {
   return 1;
 }
 
+static int text_needs(const fpg_type *type, int depth) {
+  fpg_decode_fn *read = type->decode_text;
+  if (depth > 32) return 0;
+  if (read == fpg_date_decode_text || read == fpg_timestamp_decode_text) return FPG_NEEDS_DATE_STYLE;
+  if (read == fpg_timestamptz_decode_text) return FPG_NEEDS_DATE_STYLE | FPG_NEEDS_ZONE;
+  if (read == float4_decode_text || read == float8_decode_text || fpg_type_is_geometric(type)) return FPG_NEEDS_DIGITS;
+  int needs = type->elem ? text_needs(type->elem, depth + 1) : 0;
+  for (int i = 0; i < type->nfields; i++) needs |= text_needs(type->fields[i], depth + 1);
+  return needs;
+}
+
+int fpg_type_text_needs(const fpg_type *type) { return text_needs(type, 0); }
+
 int fpg_type_takes_lists(const fpg_type *type) {
   return type->encode == fpg_json_encode || type->encode == fpg_user_encode ||
          type->encode == fpg_multirange_encode || type->encode == fpg_hstore_encode ||

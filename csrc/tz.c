@@ -64,7 +64,7 @@ size_t fpg_tz_read_file(const char *name, unsigned char *buf) {
 
 typedef struct block {
   const unsigned char *data;
-  size_t times, types, width; /* width of a time: 4 or 8 */
+  size_t times, types, chars, width; /* chars: bytes of all names; width of a time: 4 or 8 */
   const unsigned char *footer, *end;
 } block;
 
@@ -96,6 +96,7 @@ static int find_block(const unsigned char *file, size_t len, block *b) {
   }
   b->times = be_u32(file + 32);
   b->types = be_u32(file + 36);
+  b->chars = be_u32(file + 40);
   b->data = file + HEADER;
   b->footer = b->data + size;
   b->end = end;
@@ -105,12 +106,31 @@ static int find_block(const unsigned char *file, size_t len, block *b) {
 size_t fpg_tz_size(const unsigned char *file, size_t len) {
   block b;
   if (!find_block(file, len, &b)) return 0;
-  return sizeof(fpg_tz) + b.times * (sizeof(int64_t) + sizeof(int32_t));
+  return sizeof(fpg_tz) + b.times * (sizeof(int64_t) + sizeof(int32_t) + FPG_TZ_NAME);
 }
 
 static int32_t *tz_offsets(fpg_tz *tz) { return (int32_t *)(tz->at + tz->count); }
 static int32_t offset_after(const fpg_tz *tz, size_t i) {
   return ((const int32_t *)(tz->at + tz->count))[i];
+}
+
+static char *tz_names(fpg_tz *tz) { return (char *)(tz_offsets(tz) + tz->count); }
+static const char *name_after(const fpg_tz *tz, size_t i) {
+  return (const char *)((const int32_t *)(tz->at + tz->count) + tz->count) + i * FPG_TZ_NAME;
+}
+
+static void copy_name(char out[FPG_TZ_NAME], const char *s, size_t len) {
+  if (len >= FPG_TZ_NAME) len = FPG_TZ_NAME - 1;
+  memcpy(out, s, len);
+  out[len] = 0;
+}
+
+/* The name of a type of the block: its list of names holds them each with a zero byte behind. */
+static void name_of_type(const block *b, const unsigned char *type, char out[FPG_TZ_NAME]) {
+  const char *list = (const char *)(b->data + b->times * (b->width + 1) + b->types * 6);
+  size_t at = type[5], n = 0;
+  while (at + n < b->chars && list[at + n] && n < FPG_TZ_NAME) n++;
+  copy_name(out, at < b->chars ? list + at : "", n);
 }
 
 static int parse_posix(const char *s, fpg_tz_rule *rule);
@@ -141,8 +161,10 @@ int fpg_tz_parse(fpg_tz *tz, const unsigned char *file, size_t len) {
     tz->at[i] = b.width == 8 ? be_i64(b.data + 8 * i) : be_i32(b.data + 4 * i);
     if (index[i] >= b.types || (i && tz->at[i] <= tz->at[i - 1])) return 0;
     tz_offsets(tz)[i] = be_i32(types + 6 * index[i]);
+    name_of_type(&b, types + 6 * index[i], tz_names(tz) + i * FPG_TZ_NAME);
   }
   tz->first = be_i32(types);
+  name_of_type(&b, types, tz->first_name);
   read_footer(tz, &b);
   return 1;
 }
@@ -153,13 +175,15 @@ static int is_digit(char c) { return c >= '0' && c <= '9'; }
 static int is_letter(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
 /* A name of three letters or more, or anything in angle brackets. */
-static const char *skip_name(const char *s) {
+static const char *take_name(const char *s, char out[FPG_TZ_NAME]) {
   const char *start = s;
   if (*s == '<') {
     while (*s && *s != '>') s++;
+    copy_name(out, start + 1, *s ? (size_t)(s - start - 1) : 0);
     return *s ? s + 1 : NULL;
   }
   while (is_letter(*s)) s++;
+  copy_name(out, start, (size_t)(s - start));
   return s - start >= 3 ? s : NULL;
 }
 
@@ -200,11 +224,11 @@ static const char *take_day(const char *s, fpg_tz_day *d) {
 
 static int parse_posix(const char *s, fpg_tz_rule *rule) {
   memset(rule, 0, sizeof *rule);
-  if (!(s = skip_name(s)) || !(s = take_hms(s, 24, &rule->std))) return 0;
+  if (!(s = take_name(s, rule->std_name)) || !(s = take_hms(s, 24, &rule->std))) return 0;
   rule->std = -rule->std;
   rule->kind = 1;
   if (!*s) return 1;
-  if (!(s = skip_name(s))) return 0;
+  if (!(s = take_name(s, rule->dst_name))) return 0;
   rule->kind = 2;
   rule->dst = rule->std + 3600;
   if (*s && *s != ',') {
@@ -315,6 +339,18 @@ static int32_t rule_offset(const fpg_tz_rule *r, int64_t t) {
   fpg_tz_change c;
   rule_next(r, t, &c);
   return c.before;
+}
+
+/* In the year around t, which of the two holds. */
+static const char *rule_name(const fpg_tz_rule *r, int64_t t) {
+  if (r->kind == 1 || rule_offset(r, t) == r->std) return r->std_name;
+  return r->dst_name;
+}
+
+const char *fpg_tz_name(const fpg_tz *tz, int64_t t) {
+  size_t i = table_position(tz, t);
+  if (i == tz->count && tz->rule.kind) return rule_name(&tz->rule, t);
+  return i == 0 ? tz->first_name : name_after(tz, i - 1);
 }
 
 int32_t fpg_tz_offset(const fpg_tz *tz, int64_t t) {

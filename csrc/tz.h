@@ -2,7 +2,7 @@
  *
  * tz.h: time zones: the system's TZif files (RFC 8536) and POSIX rules.
  *
- * A zone is one block of memory: this header, then `count` instants, then `count` offsets.  Times
+ * A zone is one block of memory: this header, then `count` instants, `count` offsets, `count` names.  Times
  * are Unix seconds, offsets seconds east of UTC.  Before the first instant `first` holds; after the
  * last the rule of the file's footer, where there is one.
  */
@@ -19,17 +19,21 @@ typedef struct fpg_tz_day {
   int32_t time; /* seconds, -167..167 hours */
 } fpg_tz_day;
 
+enum { FPG_TZ_NAME = 12 }; /* of an abbreviation, "CEST", with its end: what is longer is cut off */
+
 typedef struct fpg_tz_rule {
   int kind; /* 0 none, 1 one offset, 2 summer and winter */
   int32_t std, dst;
   fpg_tz_day start, end;
+  char std_name[FPG_TZ_NAME], dst_name[FPG_TZ_NAME];
 } fpg_tz_rule;
 
 typedef struct fpg_tz {
   size_t count;
   int32_t first;
+  char first_name[FPG_TZ_NAME];
   fpg_tz_rule rule;
-  int64_t at[]; /* the offsets follow: see tz_offsets */
+  int64_t at[]; /* the offsets and names follow: see tz_offsets */
 } fpg_tz;
 
 typedef struct fpg_tz_change {
@@ -55,6 +59,8 @@ int fpg_tz_form(fpg_tz *tz, const char *name);
 
 /* The offset at an instant. */
 int32_t fpg_tz_offset(const fpg_tz *tz, int64_t t);
+/* The abbreviation of the time then: "CEST"; "" where it has none that is known. */
+const char *fpg_tz_name(const fpg_tz *tz, int64_t t);
 /* The first change after t; false when there is none, `before` is set all the same. */
 int fpg_tz_next(const fpg_tz *tz, int64_t t, fpg_tz_change *out);
 /* The offset for what a clock of the zone shows (seconds as if it were UTC), as the server
