@@ -71,10 +71,16 @@ void fpg_range_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
   fpg_push_range(L, flags);
 }
 
+/* Whether the session's settings say what a bound's text looks like: the range's is made anew then, in ISO, for what
+ * it may be sent back to. */
+static int is_styled(const fpg_type *elem) {
+  return (fpg_type_text_needs(elem) & (FPG_NEEDS_DATE_STYLE | FPG_NEEDS_INTERVAL_STYLE)) != 0;
+}
+
 void fpg_range_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                            size_t len) {
   const char *start = p, *end = p + len;
-  luaL_checkstack(L, 10, "range");
+  luaL_checkstack(L, 14, "range");
   if (len == 5 && memcmp(p, "empty", 5) == 0) {
     lua_pushnil(L);
     lua_pushnil(L);
@@ -98,8 +104,18 @@ void fpg_range_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type
     if (upper && *p == ']') flags |= FPG_RANGE_UPPER_INC;
     p++;
   }
-  lua_remove(L, base + 1); /* the word */
-  lua_pushlstring(L, start, len);
+  if (is_styled(type->elem)) {
+    lua_pushnil(L); /* becomes the text */
+    fpg_buf *text = fpg_buf_new(L);
+    put_range(L, cx, type->elem, flags, base + 2, text, word);
+    lua_pushlstring(L, text->data, text->len);
+    lua_replace(L, base + 4);
+    lua_settop(L, base + 4);
+    lua_remove(L, base + 1);
+  } else {
+    lua_remove(L, base + 1); /* the word */
+    lua_pushlstring(L, start, len);
+  }
   fpg_push_range(L, flags);
 }
 
@@ -145,20 +161,27 @@ static const char *range_end(const char *p, const char *end) {
 
 void fpg_multirange_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                 const char *p, size_t len) {
-  const char *start = p, *end = p + len;
-  luaL_checkstack(L, 10, "multirange");
+  const char *end = p + len;
+  luaL_checkstack(L, 14, "multirange");
   if (len < 2 || *p++ != '{') fpg_bad_text(L, type);
   lua_newtable(L);
+  int list = lua_gettop(L);
+  fpg_buf *text = fpg_buf_new(L);
+  fpg_buf_putc(L, text, '{');
   for (int i = 1; p < end && *p != '}'; i++) {
     const char *stop = range_end(p, end);
     if (!stop || stop >= end) fpg_bad_text(L, type);
     fpg_range_decode_text(L, cx, type->elem, p, (size_t)(stop - p));
-    lua_rawseti(L, -2, i);
+    if (i > 1) fpg_buf_putc(L, text, ',');
+    fpg_range_text(L, lua_gettop(L), text);
+    lua_rawseti(L, list, i);
     p = stop;
     if (*p == ',') p++;
   }
   if (p + 1 != end) fpg_bad_text(L, type);
-  lua_pushlstring(L, start, len);
+  fpg_buf_putc(L, text, '}');
+  lua_pushlstring(L, text->data, text->len);
+  lua_replace(L, list + 1);
   fpg_push_multirange(L);
 }
 

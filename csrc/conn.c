@@ -192,12 +192,33 @@ static void note_events(fpg_conn *c, const PGresult *res) {
               {"DEALLOCATE ALL", FPG_EVENT_DISCARD}, {"ROLLBACK", FPG_EVENT_ROLLBACK | FPG_EVENT_SET},
               {"COMMIT", FPG_EVENT_SET | FPG_EVENT_COMMIT},
               {"PREPARE TRANSACTION", FPG_EVENT_SET | FPG_EVENT_COMMIT},
+              {"GRANT", FPG_EVENT_RIGHTS},      {"REVOKE", FPG_EVENT_RIGHTS},
               {"SET", FPG_EVENT_SET},           {"RESET", FPG_EVENT_SET},
               {"DISCARD", FPG_EVENT_SET},       {"UNLISTEN", FPG_EVENT_UNLISTEN}};
   if (PQresultStatus(res) != PGRES_COMMAND_OK) return;
   const char *tag = PQcmdStatus((PGresult *)(uintptr_t)res);
   for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
     if (strncmp(tag, tags[i].tag, strlen(tags[i].tag)) == 0) c->events |= tags[i].event;
+}
+
+/* What the server reports of the settings that a plan was made with (fastpg.session), as one number. */
+static uint64_t hash_reports(const PGconn *pg) {
+  static const char *const names[] = {"DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings",
+                                      "client_encoding", "session_authorization", "is_superuser", "search_path"};
+  uint64_t h = UINT64_C(14695981039346656037);
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    const char *p = PQparameterStatus(pg, names[i]);
+    for (; p && *p; p++) h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
+    h = (h ^ 256) * UINT64_C(1099511628211);
+  }
+  return h;
+}
+
+void fpg_conn_note_reports(fpg_conn *c) {
+  if (c->slots || c->syncs) return; /* they come at the end */
+  uint64_t now = hash_reports(c->pg);
+  if (now != c->reports) c->events |= FPG_EVENT_REPORT;
+  c->reports = now;
 }
 
 /* The first error stays; else the newest result. */

@@ -43,7 +43,9 @@ enum {
   FPG_EVENT_ROLLBACK = 4, /* a transaction or savepoint was rolled back by hand */
   FPG_EVENT_SET = 8,      /* settings of the session may be others */
   FPG_EVENT_COMMIT = 16,  /* a transaction ended, but by ROLLBACK */
-  FPG_EVENT_UNLISTEN = 32 /* what the session listens to may be less */
+  FPG_EVENT_UNLISTEN = 32, /* what the session listens to may be less */
+  FPG_EVENT_REPORT = 64,  /* a setting is another that the server reports */
+  FPG_EVENT_RIGHTS = 128  /* GRANT, REVOKE */
 };
 
 /* COPY: asked for by send_copy, then under way in one of two directions (copy.c). */
@@ -90,6 +92,9 @@ fpg_conn *fpg_check_conn(lua_State *L, int idx);
 
 /* Clears what the last operation left; raises when it is still under way. */
 void fpg_conn_begin(lua_State *L, fpg_conn *c);
+
+/* Notes whether a setting is another that the server reports. */
+void fpg_conn_note_reports(fpg_conn *c);
 
 /* Hands one text to libpq by the simple protocol. */
 void fpg_send_simple(lua_State *L, fpg_conn *c, const char *sql);

@@ -129,7 +129,7 @@ static void put_timestamp(writer *w, const char *s, size_t len, int zone) {
     fpg_buf_put(w->L, w->b, s, (size_t)(space - s));
     put_char(w, 'T');
     const char *bc = memchr(space + 1, ' ', (size_t)(end - space - 1));
-    const char *stop = bc ? bc : end, *sign = stop;
+    const char *stop = bc ? bc : end, *sign = stop - 1;
     while (sign > space && *sign != '+' && *sign != '-') sign--;
     fpg_buf_put(w->L, w->b, space + 1, (size_t)(stop - space - 1));
     if (zone && stop - sign == 3) fpg_buf_puts(w->L, w->b, ":00");

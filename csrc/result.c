@@ -251,6 +251,7 @@ static int differs(lua_State *L, const fpg_conn *c, ExecStatusType status) {
 static int conn_outcome(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_COMMAND_OK;
+  fpg_conn_note_reports(c);
   int failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE || c->refused;
   int other = differs(L, c, status);
   if (!failed && !c->events && !other) return 0;

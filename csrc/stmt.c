@@ -237,7 +237,7 @@ static int stmt_text_needs(lua_State *L) {
   fpg_stmt *st = fpg_check_stmt(L, 1);
   int needs = 0;
   for (int i = 0; i < st->ncols && st->format == FPG_TEXT; i++) needs |= fpg_type_text_needs(st->cols[i].type);
-  lua_pushinteger(L, needs);
+  lua_pushinteger(L, needs & ~FPG_NEEDS_INTERVAL_STYLE);
   return 1;
 }
 

@@ -697,6 +697,7 @@ static int text_needs(const fpg_type *type, int depth) {
   if (depth > 32) return 0;
   if (read == fpg_date_decode_text || read == fpg_timestamp_decode_text) return FPG_NEEDS_DATE_STYLE;
   if (read == fpg_timestamptz_decode_text) return FPG_NEEDS_DATE_STYLE | FPG_NEEDS_ZONE;
+  if (read == fpg_interval_decode_text) return FPG_NEEDS_INTERVAL_STYLE;
   if (read == float4_decode_text || read == float8_decode_text || fpg_type_is_geometric(type)) return FPG_NEEDS_DIGITS;
   int needs = type->elem ? text_needs(type->elem, depth + 1) : 0;
   for (int i = 0; i < type->nfields; i++) needs |= text_needs(type->fields[i], depth + 1);

@@ -10,8 +10,9 @@
 /* The built-in type (or array type) with this oid, or NULL. */
 const fpg_type *fpg_type_find(uint32_t oid);
 
-/* What the text of a value depends on, added up: DateStyle, TimeZone, extra_float_digits. */
-enum { FPG_NEEDS_DATE_STYLE = 1, FPG_NEEDS_ZONE = 2, FPG_NEEDS_DIGITS = 4 };
+/* What the text of a value depends on, added up: DateStyle, TimeZone, extra_float_digits, IntervalStyle (of
+ * which it tells itself what it is). */
+enum { FPG_NEEDS_DATE_STYLE = 1, FPG_NEEDS_ZONE = 2, FPG_NEEDS_DIGITS = 4, FPG_NEEDS_INTERVAL_STYLE = 8 };
 int fpg_type_text_needs(const fpg_type *type);
 
 /* Whether values of the type come in binary: for an array, what its elements say.  Ranges over some

@@ -162,3 +162,216 @@ describe("statements that the cache forgets", function()
     for i = 1, 9 do assert.equal(i, db:item("select 400 + " .. i) - 400) end
   end)
 end)
+
+-- Beside a money column all of a result comes as text, which the session's settings shape.
+describe("a result that comes as text", function()
+  local db = pg.db{ command_timeout = 30 }
+  local uncached = pg.db{ statement_cache_size = 0 }
+
+  local VALUES = {
+    date = { "2003-02-01", "2003-12-11", "0044-03-15 BC", "4714-11-24 BC", "5874897-12-31", "infinity", "-infinity", "2000-02-29" },
+    timestamp = { "2003-02-01 04:05:06.789", "2003-11-12 00:00", "0044-03-15 12:00:00.000001 BC", "infinity", "-infinity",
+      "294276-12-31 23:59:59.999999", "4714-11-24 00:00:00 BC" },
+    timestamptz = { "2003-02-01 04:05:06.789+00", "2003-07-12 04:05:06+00", "2024-10-27 00:30+00", "2024-10-27 01:30+00",
+      "2024-03-31 00:59:59.5+00", "2024-03-31 01:00+00", "1880-01-01 00:00+00", "0044-03-15 12:00:00+00 BC", "infinity",
+      "-infinity", "2090-07-01 00:00+00", "2014-10-25 20:00+00" },
+    interval = { "1 day 2 hours", "-1 day -2 hours", "-1 day +2 hours", "1 year 2 mons", "-1 year -2 mons", "1 mon -1 day", "0",
+      "1 year 2 mons 3 days 04:05:06.789", "-1 year -2 mons -3 days -04:05:06.789", "00:00:00.000001", "-00:00:01", "100:00:00",
+      "1 year 2 mons -3 days 04:05:06", "13 mons 40 days -30:00", "-2147483648 days", "3 days" },
+    ["date[]"] = { "{2003-02-01,NULL,0044-03-15 BC}" },
+    ["timestamptz[]"] = { '{"2003-02-01 04:05:06+00",infinity}' },
+    ["interval[]"] = { '{"1 day 2 hours","-1 mons"}' },
+    daterange = { "[2003-02-01,2003-05-06)", "empty", "(,2003-05-06)" },
+    tstzrange = { '["2003-02-01 04:05:06+00","2003-03-04 05:06:07+00")' },
+    tsmultirange = { '{["2003-02-01 04:05:06","2003-03-04 05:06:07")}' },
+    text_stamp = { '(2003-02-01,"2003-02-01 04:05:06","2003-07-01 04:05:06+00","1 day 2 hours",1.1)' },
+    float8 = { "0.1", "1.1", "123456789.123456789", "1e-300", "0.30000000000000004" },
+    float4 = { "0.1", "1.1", "7.038531e-26" },
+    ["float8[]"] = { "{0.30000000000000004,NULL}" },
+    point = { "(0.30000000000000004,1.1)" },
+  }
+
+  -- One statement that selects them all.
+  local columns = {}
+  for _, name in ipairs{ "date", "timestamp", "timestamptz", "interval", "date[]", "timestamptz[]", "interval[]", "daterange",
+    "tstzrange", "tsmultirange", "text_stamp", "float8", "float4", "float8[]", "point" } do
+    for _, text in ipairs(VALUES[name]) do columns[#columns + 1] = ("'%s'::%s as c%d"):format(text, name, #columns + 1) end
+  end
+  local in_binary = "select " .. table.concat(columns, ", ")
+  -- (literals as ISO, whatever the order: the values come out of a table)
+  local SQL = "select *, '1'::money as m from odd_values"
+
+  local function texts(row)
+    local out = {}
+    for i = 1, #columns do out[i] = tostring(fastpg.to_json(row["c" .. i])) end
+    return out
+  end
+
+  setup(function()
+    db:execute "create type text_stamp as (d date, t timestamp, z timestamptz, i interval, f float8)"
+    db:execute("create table odd_values as " .. in_binary)
+  end)
+
+  local ways = {
+    q = function(d) return d:q(SQL)[1] end,
+    first = function(d) return d:first(SQL) end,
+    arrays = function(d)
+      local list, row = d:arrays(SQL)[1], {}
+      for i = 1, #columns do row["c" .. i] = list[i] end
+      return row
+    end,
+    each = function(d)
+      local found
+      d:each(SQL, function(row) found = row end)
+      return found
+    end,
+    prepare = function(d) return d:prepare(SQL):first() end,
+    pipeline = function(d)
+      return d:pipeline(function(p)
+        p:q "select 1"
+        p:first(SQL)
+        p:first(SQL)
+      end)[2]
+    end,
+    transaction = function(d) return d:transaction(function(tx) return tx:first(SQL) end) end,
+    ["each in a transaction"] = function(d)
+      local found
+      d:transaction(function(tx) tx:each(SQL, function(row) found = row end) end)
+      return found
+    end,
+    ["with an argument"] = function(d) return d:first(SQL .. " where $1::int = 7", 7) end,
+  }
+
+  local function check(settings, zone)
+    for _, d in ipairs{ db, uncached } do
+      d:execute("set datestyle = iso; set intervalstyle = postgres; set timezone = '" .. zone .. "'; set extra_float_digits = 1")
+      local binary = texts(d:first "select * from odd_values")
+      d:execute(settings)
+      for name, way in pairs(ways) do
+        local row = way(d)
+        local got = texts(row)
+        for i, text in ipairs(binary) do
+          if got[i] ~= text then
+            error(("%s, %s, %s: %s: expected %s, got %s"):format(settings, zone, name, columns[i], text, got[i]), 0)
+          end
+        end
+      end
+    end
+  end
+
+  local zones = { "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "America/Sao_Paulo", "<+03>-3", "Australia/Lord_Howe" }
+  for _, style in ipairs{ "iso", "sql", "postgres", "german" } do
+    it("is read under DateStyle " .. style .. ", whatever the order and zone", function()
+      for i, order in ipairs{ "mdy", "dmy", "ymd" } do
+        for j, zone in ipairs(zones) do
+          if (i + j) % 3 == 0 or j <= 2 then check(("set datestyle = '%s, %s'"):format(style, order), zone) end
+        end
+      end
+      assert.is_true(#columns > 60)
+    end)
+  end
+
+  it("is read under every IntervalStyle, and with any digits", function()
+    for _, style in ipairs{ "postgres", "postgres_verbose", "sql_standard", "iso_8601" } do
+      check("set intervalstyle = " .. style, "Europe/Berlin")
+      check("set datestyle = 'sql, dmy'; set extra_float_digits = -15; set intervalstyle = " .. style, "UTC")
+    end
+    for _, digits in ipairs{ "-15", "0", "1", "3" } do check("set extra_float_digits = " .. digits, "UTC") end
+  end)
+
+  it("leaves the digits as they were set", function()
+    for _, d in ipairs{ db, uncached } do
+      d:execute "reset all; set extra_float_digits = -2"
+      for name, way in pairs(ways) do
+        way(d)
+        assert.equal("-2", d:item "show extra_float_digits", name)
+      end
+      d:transaction(function(tx)
+        tx:first(SQL)
+        assert.equal("-2", tx:item "show extra_float_digits")
+        tx:execute "set extra_float_digits = -3"
+        tx:first(SQL)
+        assert.equal("-3", tx:item "show extra_float_digits")
+      end)
+      assert.equal("-3", d:item "show extra_float_digits")
+      d:execute "set extra_float_digits = 1"
+    end
+  end)
+
+  it("takes no snapshot before its own", function()
+    db:execute "set extra_float_digits = 0"
+    local other = pg.db()
+    db:transaction({ isolation = "repeatable read" }, function(tx)
+      other:execute "create table if not exists later (n float8); insert into later values (0.1)"
+      tx:execute "lock table later"
+      assert.equal(1, #tx:q "select n, '1'::money from later")
+    end)
+    other:execute "drop table later"
+    other:close()
+    db:execute "reset all"
+  end)
+
+  it("knows what changes within a pipeline", function()
+    db:execute "set datestyle = iso; set timezone = 'UTC'"
+    local day = "select d, '1'::money as m from (select '2003-02-01'::date d union all select '2003-05-06') s"
+    local got = db:pipeline(function(p)
+      p:q(day)
+      p:execute "set datestyle = 'sql, dmy'"
+      p:q(day)
+      p:execute "set datestyle = 'sql, mdy'"
+      p:q(day)
+      p:execute "set datestyle = german"
+      p:q(day)
+    end)
+    for _, i in ipairs{ 1, 3, 5, 7 } do
+      assert.equal("2003-02-01", tostring(got[i][1].d))
+      assert.equal("2003-05-06", tostring(got[i][2].d))
+    end
+    db:execute "reset all; set datestyle = iso"
+  end)
+
+  it("is refused where the statement changes what it means itself, never wrong", function()
+    db:execute "set datestyle = 'iso, mdy'; set timezone = 'UTC'"
+    local sql = "select set_config('datestyle', $1, false), d, '1'::money as m from (select '%s'::date d) s"
+    local err = error_of(db.q, db, sql:format "2003-02-01", "sql, dmy")
+    assert.truthy(tostring(err):find "order of day and month")
+    db:execute "set datestyle = 'iso, mdy'"
+    assert.equal("2003-02-13", tostring(db:first(sql:format "2003-02-13", "sql, dmy").d))
+    db:execute "set datestyle = 'iso, mdy'"
+    assert.equal("2003-02-01", tostring(db:first(sql:format "2003-02-01", "german").d))
+    db:execute "set datestyle = 'german'"
+    err = error_of(db.q, db, "select set_config('timezone', 'America/New_York', false), timestamptz '2003-07-01 00:00+00', '1'::money")
+    assert.truthy(tostring(err):find "abbreviation")
+    db:execute "set datestyle = 'iso, mdy'; set extra_float_digits = 1"
+    err = error_of(db.q, db, "select set_config('extra_float_digits', '0', false), 0.1::float8 + 0.2, '1'::money")
+    assert.truthy(tostring(err):find "extra_float_digits")
+    db:execute "reset all; set datestyle = iso"
+    assert.equal(1, db:item "select 1")
+  end)
+
+  it("is refused where an abbreviation means two instants", function()
+    db:execute "set datestyle = 'german'; set timezone = 'Europe/Moscow'" -- MSK was +4, then +3
+    local ok, row = pcall(db.first, db, "select timestamptz '2014-10-25 21:30+00' as z, '1'::money")
+    assert.is_true(not ok and tostring(row):find "abbreviation" ~= nil)
+    assert.equal("2014-10-25 20:59:59+00", tostring(db:first("select timestamptz '2014-10-25 20:59:59+00' at time zone 'UTC' as z, "
+      .. "'1'::money").z) .. "+00")
+    db:execute "reset all; set datestyle = iso"
+  end)
+
+  it("is read where role, reset and discard bring another style", function()
+    local name = pg.database()
+    db:execute(([[create role stylish login superuser; alter role stylish set datestyle = 'german';
+      alter role stylish set intervalstyle = 'sql_standard'; alter role stylish in database %s set extra_float_digits = -5]]):format(name))
+    local other = pg.db{ user = "stylish" }
+    assert.truthy(other:item("show datestyle"):find "^ISO")
+    for _, reset in ipairs{ "reset all", "discard all", "reset datestyle; reset intervalstyle; reset extra_float_digits" } do
+      other:execute(reset)
+      assert.truthy(other:item("show datestyle"):find "^German")
+      local row = other:first "select '1 day 2 hours'::interval i, '2003-02-01'::date d, 0.1::float8 + 0.2 f, '1'::money m"
+      assert.equal("1 day 02:00:00", tostring(row.i))
+      assert.equal("2003-02-01", tostring(row.d))
+      assert.is_true(row.f == 0.1 + 0.2)
+    end
+    other:close()
+  end)
+end)

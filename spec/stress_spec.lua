@@ -34,7 +34,9 @@ local function run(db, s) return db:q(s[2], unpack(s, 3, #s)) end
 
 local function is_memory_error(err)
   if type(err) == "table" then err = err.message end
-  return type(err) == "string" and err:find("not enough memory", 1, true) ~= nil
+  if type(err) ~= "string" then return false end
+  return err:find("not enough memory", 1, true) ~= nil
+    or err:find("stack overflow", 1, true) ~= nil -- what luaL_checkstack says where there is no memory for one
 end
 
 -- fn with each of its allocations failing; `after` says whether all is well then.

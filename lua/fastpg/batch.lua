@@ -39,18 +39,55 @@ local function placed(err, tag)
   return err
 end
 
+-- ---- results that come as text --------------------------------------------------------------
+
+-- What the text of a result depends on (csrc/types.h), asked for right before and behind the statement: the server
+-- reports DateStyle and TimeZone at the end of the pipeline only, and extra_float_digits never.  SHOW takes no snapshot.
+local DATE_STYLE, ZONE, DIGITS = 1, 2, 4
+local NEEDS = { { DATE_STYLE, "DateStyle" }, { ZONE, "TimeZone" }, { DIGITS, "extra_float_digits" } }
+
+local function needs_one(needs, bit) return needs % (2 * bit) >= bit end
+
+-- The result of a textual item can be fetched, once what followed it is there.
+local function receive_text(state, item)
+  local c, before, after = state.conn.c, item.before, item.after
+  c:unhold()
+  if needs_one(item.needs, DIGITS) then
+    if tonumber(after.extra_float_digits) < 1 then
+      errors.raise("ambiguous_text", "the statement set extra_float_digits itself, and its floats came as text without "
+        .. "all of their digits: set it before")
+    end
+    state.digits = state.digits or before.extra_float_digits
+  end
+  local zone = after.TimeZone
+  c:text_style(before.DateStyle, after.DateStyle, zone and (zone ~= before.TimeZone or zone ~= c:parameter "TimeZone"))
+  state.receive(state.conn, item.reader, item.tag)
+end
+
 -- One result is ready: note the first error, or hand it to the one it belongs to.
+local function deliver(state, item, reader, tag)
+  if not item then return state.receive(state.conn, reader, tag) end
+  if item.st then
+    item.reader = reader
+    return state.conn.c:keep()
+  end
+  item.into[item.name] = state.conn.c:text()
+  if item.last then receive_text(state, item.last) end
+end
+
 local function collect(state)
   state.read = state.read + 1
   local st, tag = state.pending[state.read], state.tags[state.read]
   state.pending[state.read], state.tags[state.read] = nil, nil
-  local described = st ~= COMMAND and st or nil
-  local err, reader = state.conn:outcome(described)
+  local item = st ~= COMMAND and type(st) == "table" and st or nil
+  local described = nil
+  if item then described = item.st elseif st ~= COMMAND then described = st end
+  local err, reader = state.conn:outcome(described, state.texts[described])
   if err then
     if not state.failure then state.failure, state.failed = placed(err, tag), described end
     state.undone = true
-  elseif not state.failure and described then
-    local ok, problem = pcall(state.receive, state.conn, reader, tag)
+  elseif not state.failure and st ~= COMMAND then
+    local ok, problem = pcall(deliver, state, item, reader, tag)
     if not ok then state.failure = problem end
   end
 end
@@ -80,7 +117,7 @@ local function command(state, sql)
   sent(state, COMMAND)
 end
 
-local function send(state, st, list, n, tag)
+local function send_statement(state, st, list, n, item, tag)
   local sql = state.unnamed[st]
   if sql and state.parsed ~= st then -- described only: it is parsed again where it is used
     state.parsed = st
@@ -90,7 +127,38 @@ local function send(state, st, list, n, tag)
   state.sending = tag
   state.conn.c:send_batch(st, list, n)
   state.sending = nil
-  sent(state, st, tag)
+  sent(state, item, tag)
+end
+
+local function ask(state, item, into, is_last)
+  local probe
+  for _, need in ipairs(NEEDS) do
+    if needs_one(item.needs, need[1]) then
+      state.conn.c:send_command("SHOW " .. need[2])
+      probe = { into = into, name = need[2] }
+      sent(state, probe)
+    end
+  end
+  if is_last then probe.last = item end
+  state.parsed = nil -- a command is an unnamed statement, too
+end
+
+local function send_textual(state, st, list, n, tag, needs)
+  local item = { st = st, tag = tag, needs = needs, before = {}, after = {} }
+  ask(state, item, item.before, false)
+  -- (outside a transaction it holds to the end of the pipeline, and a SELECT may take a snapshot)
+  if needs_one(needs, DIGITS) then
+    command(state, state.idle and "SELECT pg_catalog.set_config('extra_float_digits', '1', true)"
+      or "SET LOCAL extra_float_digits = 1")
+  end
+  send_statement(state, st, list, n, item, tag)
+  ask(state, item, item.after, true)
+end
+
+local function send(state, st, list, n, tag)
+  local textual = state.conn.textual
+  local needs = textual and textual[st]
+  if needs then send_textual(state, st, list, n, tag, needs) else send_statement(state, st, list, n, st, tag) end
   if state.sent - state.looked >= READ_EVERY then
     state.looked = state.sent
     pump(state)
@@ -116,6 +184,7 @@ local function preparer(state)
     if st then return st end
     st = conn:statement_of_batch(sql, used)
     if controls(conn, sql) then state.controls = true end
+    state.texts[st] = sql
     if st:info() == "" then state.unnamed[st] = sql else used = used + 1 end
     by_text[sql] = st
     return st
@@ -130,12 +199,15 @@ local function finish(state)
     local reached = conn:drive()
     if reached ~= "sync" then collect(state) end
   until reached == "sync" or not conn.c:busy()
+  local err = conn:outcome() -- what the server reports of settings comes last
+  if err and not state.failure then state.failure = err end
   conn:tell_later()
 end
 
 local function run(conn, prepare, produce, receive, in_transaction)
   local state = {
     conn = conn, receive = receive, sent = 0, read = 0, looked = 0, pending = {}, tags = {}, unnamed = {},
+    texts = {}, idle = conn.c:transaction_status() == "idle",
   }
   local prepared = prepare(preparer(state))
   local guarded = in_transaction and not state.controls
@@ -156,6 +228,7 @@ local function run(conn, prepare, produce, receive, in_transaction)
     end
     finish(state)
   end
+  if not state.idle and (tonumber(state.digits) or 1) < 1 and conn.c:usable() then conn:end_digits(state.digits) end
   return state.failure or not ok and problem or nil, state.undone and guarded, state.failed
 end
 

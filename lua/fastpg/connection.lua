@@ -6,27 +6,28 @@
 -- This is the only file that calls `step`.  Everything above says what to send and how to fetch;
 -- everything below (the waiter) knows a file descriptor and nothing of SQL.
 
+local batch = require "fastpg.batch"
 local core = require "fastpg.core"
 local deadlines = require "fastpg.deadlines"
 local described = require "fastpg.described"
 local errors = require "fastpg.errors"
 local opening = require "fastpg.opening"
 local prepared = require "fastpg.prepared"
+local session = require "fastpg.session"
+
+local unpack = table.unpack or unpack
+local function pack(...) return { n = select("#", ...), ... } end
 
 local Connection = {}
 Connection.__index = Connection
 deadlines.extend(Connection)
 prepared.extend(Connection)
 described.extend(Connection)
+session.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
-local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET, EVENT_COMMIT, EVENT_UNLISTEN = 1, 2, 4, 8, 16, 32
-
-local SESSION = {
-  { "DateStyle", "^ISO", "SET DateStyle = ISO" },
-  { "IntervalStyle", "^postgres$", "SET IntervalStyle = postgres" },
-  { "client_encoding", "^UTF8$", "SET client_encoding = UTF8" },
-}
+local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
+local EVENT_COMMIT, EVENT_UNLISTEN, EVENT_REPORT, EVENT_RIGHTS = 16, 32, 64, 128
 
 -- ---- opening --------------------------------------------------------------------------------
 
@@ -41,8 +42,10 @@ function Connection.open(config, wait, deadline, place)
     c = c,
     fd = c:fd(),
     wait = wait,
-    statements = {}, -- SQL text -> prepared statement
-    count = 0, -- how many of them
+    statements = {}, -- SQL text -> prepared statement, those of the session as it is
+    caches = {}, -- all of them: what the session is -> such a table (fastpg.session)
+    session = "", -- what it is
+    count = 0, -- how many statements
     prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.prepared)
     serial = 0, -- for the rest of their names
     cache_size = config.statement_cache_size,
@@ -59,6 +62,7 @@ function Connection.open(config, wait, deadline, place)
     in_transaction = false, -- one that fastpg opened
     held = nil, -- the rows that it has claimed (fastpg.held)
   }, Connection)
+  self.caches[""] = self.statements
   local ok, err = pcall(self.set_session, self)
   if not ok then
     c:close()
@@ -66,17 +70,6 @@ function Connection.open(config, wait, deadline, place)
   end
   self.deadline, self.overdue, self.patience = deadline, nil, nil
   return self
-end
-
--- Text the server sends must read the same whatever role, database or environment set.
-function Connection:set_session()
-  local commands = { "SET extra_float_digits = 1" }
-  for _, setting in ipairs(SESSION) do
-    local name, wanted, command = setting[1], setting[2], setting[3]
-    if not (self.c:parameter(name) or ""):find(wanted) then commands[#commands + 1] = command end
-  end
-  self:simple(table.concat(commands, "; "))
-  self:note_settings()
 end
 
 -- ---- driving --------------------------------------------------------------------------------
@@ -102,22 +95,38 @@ function Connection:settle()
   if self.canceling then self:end_cancel() end
 end
 
--- The error of a finished operation, after what it tells of the session was noted; and what reads the result: the
--- statement, or where that describes another one, what the result says of itself.
-function Connection:outcome(st)
+-- What a statement did to the session: the error that this is, or nil.
+local function note_events(self, events, sql)
+  local wrong = nil
+  if events % 2 >= EVENT_DDL then self:note_ddl() end
+  if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
+  if events % 8 >= EVENT_ROLLBACK then
+    if self.ddl_in_transaction then self:note_ddl() end
+    if self.role_outside ~= nil then self:forget_all(true) end -- a savepoint may have taken it back
+  end
+  if events % 16 >= EVENT_SET and sql then self:note_role(sql) end
+  if events % 128 >= EVENT_REPORT then wrong = self:note_reports() end
+  if events >= EVENT_RIGHTS then self:note_rights() end
+  local idle = self.c:transaction_status() == "idle"
+  if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then wrong = self:ended_inside() end
+  if events % 64 >= EVENT_UNLISTEN and self.on_unlisten then self.on_unlisten() end
+  if idle then
+    if self.path_in_transaction then self:note_ddl() end -- SET LOCAL ends with it
+    self.ddl_in_transaction, self.path_in_transaction = nil, nil
+    if self.role_outside ~= nil then self:end_role(events % 8 >= EVENT_ROLLBACK) end
+  end
+  return wrong
+end
+
+--- The error of a finished operation, after what it tells of the session was noted; and what reads the result: the
+--- statement, or where that describes another one, what the result says of itself.
+---@param st userdata?
+---@param sql string?  its text, where one is known
+function Connection:outcome(st, sql)
   local err, events, differs = self.c:outcome(st)
   if events then
-    if events % 2 >= EVENT_DDL then self:note_ddl() end
-    if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
-    if events % 8 >= EVENT_ROLLBACK and self.ddl_in_transaction then self:note_ddl() end
-    if events % 16 >= EVENT_SET then self:note_settings() end
-    local idle = self.c:transaction_status() == "idle"
-    if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then err = self:ended_inside() end
-    if events >= EVENT_UNLISTEN and self.on_unlisten then self.on_unlisten() end
-    if idle then
-      if self.path_in_transaction then self:note_ddl() end -- SET LOCAL ends with it
-      self.ddl_in_transaction, self.path_in_transaction = nil, nil
-    end
+    local wrong = note_events(self, events, sql)
+    err = err or wrong
   end
   if err then self:explain(err) end
   if self.overdue then err = self:late_outcome(err) end
@@ -134,10 +143,9 @@ function Connection:ended_inside()
     "the transaction was ended inside by a statement: the connection was closed", { sqlstate = "2D000" })
 end
 
--- What the lexer has to know of the session.
-function Connection:note_settings()
-  self.standard_strings = self.c:parameter("standard_conforming_strings") ~= "off"
-  if self.on_settings then self:on_settings() end
+-- Rights were given or taken: a plan may have been made by those there were.
+function Connection:note_rights()
+  if self.pool then self.pool:forget_statements() else self:forget_all(true) end
 end
 
 -- The schema may have changed: cached plans of this connection would fail, the catalog be wrong.
@@ -177,23 +185,44 @@ function Connection:send(method, st, ...)
   end
 end
 
+-- ---- results that come as text --------------------------------------------------------------
+
+-- What text means depends on settings that may not be known: a batch of one asks for them beside the statement.
+local function run_textual(self, sql, st, fetch, target, list, n)
+  if st == self.unnamed then -- its pipeline is open: the batch makes it again
+    self.unnamed = nil
+    self:settle()
+  end
+  local results
+  local ok, err = pcall(batch.run, self, function(prepare) return prepare(sql) end,
+    function(add, made) add(made, list, n) end,
+    function(conn, reader) results = pack(conn:fetch(reader, fetch, target)) end, true)
+  if not ok then error(errors.annotate(err, sql), 0) end
+  return unpack(results, 1, results.n)
+end
+
+-- ---- one statement --------------------------------------------------------------------------
+
 --- Runs one statement with these arguments and fetches its result.
 ---@param fetch fun(conn: table, st: userdata, target: any): ...
 function Connection:run(sql, fetch, target, ...)
   local st = self:statement(sql)
   if self.doubled then self:check_duplicates(st, fetch) end
+  if self.textual and self.textual[st] then
+    return run_textual(self, sql, st, fetch, target, { ... }, select("#", ...))
+  end
   self:send("send_query", st, ...)
   self:drive()
-  local err, reader = self:outcome(st)
+  local err, reader = self:outcome(st, sql)
   if not err then return self:fetch(reader, fetch, target) end
   if self:may_retry(err, st) then return retry(self, self.run, sql, fetch, target, ...) end
   error(errors.annotate(err, sql), 0)
 end
 
--- Drives what was sent to its end; raises what went wrong; what reads the result of a statement.
-local function complete(self, sql, st)
+--- Drives what was sent to its end; raises what went wrong; what reads the result of a statement.
+function Connection:complete(sql, st)
   self:drive()
-  local err, reader = self:outcome(st)
+  local err, reader = self:outcome(st, sql)
   if err then error(errors.annotate(err, sql), 0) end
   return reader
 end
@@ -204,8 +233,16 @@ Connection.most_described = core.libpq_version() >= 150020 and core.libpq_versio
 
 -- Without a description: every argument goes as text, and the server finds the types.
 local function run_undescribed(self, sql, fetch, target, list, n)
-  self.c:send_undescribed(sql, list, n)
-  complete(self, sql)
+  local c, digits = self.c, self:begin_digits()
+  local style = c:parameter "DateStyle"
+  c:send_undescribed(sql, list, n)
+  self:complete(sql)
+  if digits then
+    c:keep()
+    self:end_digits(digits)
+    c:unhold()
+  end
+  c:text_style(style, c:parameter "DateStyle", false)
   return self:fetch(self:redescribe(), fetch, target)
 end
 
@@ -214,9 +251,10 @@ function Connection:run_list(sql, fetch, target, list, n)
   if n > Connection.most_described then return run_undescribed(self, sql, fetch, target, list, n) end
   local st = self:statement(sql)
   if self.doubled then self:check_duplicates(st, fetch) end
+  if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
   self:send("send_list", st, list, n)
   self:drive()
-  local err, reader = self:outcome(st)
+  local err, reader = self:outcome(st, sql)
   if not err then return self:fetch(reader, fetch, target) end
   if self:may_retry(err, st) then return retry(self, self.run_list, sql, fetch, target, list, n) end
   error(errors.annotate(err, sql), 0)
@@ -226,14 +264,15 @@ end
 function Connection:run_once(sql, fetch, target, list, n)
   local st = self:unnamed_statement(sql)
   if self.doubled then self:check_duplicates(st, fetch) end
+  if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
   self:send("send_list", st, list, n)
-  return self:fetch(complete(self, sql, st), fetch, target)
+  return self:fetch(self:complete(sql, st), fetch, target)
 end
 
 --- Runs SQL text without arguments, several statements allowed: the last command tag.
 function Connection:simple(sql)
   self.c:send_simple(sql)
-  complete(self, sql)
+  self:complete(sql)
   local status = self.c:fetch_status()
   -- by the search_path names are found; the server reports it from version 18 on only
   if sql:lower():find("search_path", 1, true) then

@@ -20,19 +20,33 @@ local prepared = {}
 -- Makes room for one more: the least recently used statement goes.
 local function evict(self)
   if self.count < self.cache_size then return end
-  local oldest_sql, oldest_name, oldest_use
-  for sql, st in pairs(self.statements) do
-    local name, _, _, used = st:info()
-    if not oldest_use or used < oldest_use then
-      oldest_sql, oldest_name, oldest_use = sql, name, used
+  local oldest_sql, oldest_name, oldest_use, key
+  for session, statements in pairs(self.caches) do
+    for sql, st in pairs(statements) do
+      local name, _, _, used = st:info()
+      if not oldest_use or used < oldest_use then
+        oldest_sql, oldest_name, oldest_use, key = sql, name, used, session
+      end
     end
   end
-  self.statements[oldest_sql] = nil
+  local statements = self.caches[key]
+  statements[oldest_sql] = nil
+  if statements ~= self.statements and next(statements) == nil then self.caches[key] = nil end
   self.count = self.count - 1
   self.dead[#self.dead + 1] = oldest_name
 end
 
 local prepare
+
+-- What the text of its result depends on, where it comes as text.
+local function note_text(self, st)
+  local needs = st:text_needs()
+  if needs ~= 0 then
+    self.textual = self.textual or setmetatable({}, { __mode = "k" })
+    self.textual[st] = needs
+  end
+  return st
+end
 
 -- Types that a statement has and nobody knows yet, or that may be others by now.  The unnamed statement does not
 -- outlive the look-up: it is prepared again.
@@ -40,7 +54,7 @@ local function look_up_types(self, st, name, sql, unknown)
   if name == "" then self:settle() end
   self:verify(st, unknown)
   if name == "" then return prepare(self, name, sql) end
-  return st
+  return note_text(self, st)
 end
 
 -- Parse and Describe, before them the end of what is dead.
@@ -56,7 +70,9 @@ function prepare(self, name, sql)
     local st = c:make_statement(name)
     self:note_duplicates(st)
     local unknown = self:bind_types(st)
-    if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then return st end
+    if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then
+      return note_text(self, st)
+    end
     return look_up_types(self, st, name, sql, unknown)
   end
   self:settle()
@@ -110,12 +126,14 @@ end
 --- Forgets every statement; `deallocate`: they still exist on the server.
 function methods.forget_all(self, deallocate)
   if deallocate then
-    for _, st in pairs(self.statements) do self.dead[#self.dead + 1] = (st:info()) end
+    for _, statements in pairs(self.caches) do
+      for _, st in pairs(statements) do self.dead[#self.dead + 1] = (st:info()) end
+    end
   else
     self.dead = {}
   end
-  self.statements = {}
-  self.count = 0
+  self.statements, self.count = {}, 0
+  self.caches = { [self.session] = self.statements }
 end
 
 local MOST_DEAD = 10 -- a round trip for so many is cheap

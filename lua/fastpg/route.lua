@@ -76,8 +76,7 @@ end
 local function set_up(root, conn, init)
   root.server_info = conn.c:info()
   conn.types = root.types
-  conn.on_settings = function(c) root.standard_strings = c.standard_strings end
-  conn:on_settings()
+  root.standard_strings = conn.standard_strings
   conn.on_unlisten = function()
     if root.listener then root.listener:unheard() end
   end

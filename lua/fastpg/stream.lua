@@ -63,24 +63,41 @@ function Single:finish()
   if not conn.c:usable() then return end
   conn:arm_recovery()
   conn:clear()
+  conn:end_digits(self.digits)
+end
+
+-- What the text of its rows depends on is asked for before, since nothing fits in between.
+local function begin_text(conn, st, sql)
+  if st == conn.unnamed then
+    conn.unnamed = nil
+    conn:settle()
+  end
+  local digits = conn:begin_digits()
+  local style = conn.c:parameter "DateStyle"
+  conn.c:text_style(style, style, false)
+  return conn:statement(sql), digits
 end
 
 local function start_single(conn, sql, list, n)
-  local st = conn:statement(sql)
+  local st, digits = conn:statement(sql), nil
   if conn.doubled then conn:check_duplicates(st, statement.fetch.rows) end
+  if conn.textual and conn.textual[st] then st, digits = begin_text(conn, st, sql) end
   conn:send("send_list", st, list, n)
   conn.c:stream()
   conn:drive()
-  local err, reader = conn:outcome(st)
-  return reader, err, st
+  local err, reader = conn:outcome(st, sql)
+  return reader, err, st, digits
 end
 
 local function open_single(conn, target, sql, list, n)
-  local st, err, sent = start_single(conn, sql, list, n)
-  if err and conn:may_retry(err, sent) then st, err = start_single(conn, sql, list, n) end
+  local st, err, sent, digits = start_single(conn, sql, list, n)
+  if err and conn:may_retry(err, sent) then
+    local _
+    st, err, _, digits = start_single(conn, sql, list, n)
+  end
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
-    conn = conn, st = st, sql = sql, ready = true, untimed = 0,
+    conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0,
     metatable = rows.of(st:shape(), target.origin, target.class, target.class_name),
   }, Single)
 end
