@@ -1041,6 +1041,24 @@ describe("SQL that ends or begins a transaction inside one", function()
     end
   end)
 
+  it("does not go back beyond the db:transaction that it runs in", function()
+    db:transaction(function(tx)
+      tx:execute "savepoint a"
+      tx:execute "insert into half values (1)"
+      tx:transaction(function(inner)
+        for _, sql in ipairs{ "rollback to a", "ROLLBACK TO SAVEPOINT a", "release a", "savepoint b; rollback to a" } do
+          assert.is_true(fastpg.is(error_of(inner.execute, inner, sql), "invalid_savepoint_specification"), sql)
+        end
+        inner:execute "savepoint a; insert into half values (2); rollback to a"
+        inner:execute "insert into half values (3)"
+      end)
+      tx:execute "savepoint c; rollback to c"
+      assert.are.equal(2, tx:item "select count(*)::int from half")
+      tx:execute "rollback to a"
+    end)
+    assert.are.equal(0, rows())
+  end)
+
   it("frees what was claimed since a savepoint of SQL", function()
     db:execute "create table half_jobs (id int primary key); insert into half_jobs select generate_series(1, 4)"
     db:transaction(function(tx)

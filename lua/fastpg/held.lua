@@ -53,6 +53,16 @@ function held.release(conn, name)
   if i then cut(marks, i - 1) end
 end
 
+--- Whether a savepoint of fastpg's own was made after the newest one of that name: it would go with it.
+function held.is_outside(conn, name)
+  local marks = of(conn).marks
+  for i = #marks, 1, -1 do
+    if marks[i][1] == name then return false end
+    if marks[i][1]:find("^fastpg_") then return find(marks, name) ~= nil end
+  end
+  return false
+end
+
 --- What was done since the savepoint was undone; the savepoint stays.
 function held.rolled_back(conn, name)
   local state = of(conn)

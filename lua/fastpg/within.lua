@@ -68,10 +68,18 @@ local function refuse(one, where, way_out)
     { sqlstate = "2D000" })
 end
 
--- Savepoints under our own names would be taken for ours.
-local function check_name(one)
-  if one.name:sub(1, 7) ~= "fastpg_" then return end
-  errors.raise("invalid_argument", ("%s: names of savepoints that begin with fastpg_ are fastpg's own"):format(one.verb))
+-- Savepoints under our own names would be taken for ours; going back beyond one of ours would take that away.
+---@param made table<string, boolean>  names of the savepoints that the text itself makes before
+local function check_savepoint(conn, one, made)
+  if one.name:sub(1, 7) == "fastpg_" then
+    errors.raise("invalid_argument", ("%s: names of savepoints that begin with fastpg_ are fastpg's own"):format(one.verb))
+  end
+  if one.what == "savepoint" then
+    made[one.name] = true
+  elseif not made[one.name] and held.is_outside(conn, one.name) then
+    errors.raise("invalid_savepoint_specification",
+      ("%s: the savepoint lies outside of the db:transaction that this runs in"):format(one.verb), { sqlstate = "3B001" })
+  end
 end
 
 local function is_savepoint(one) return one.what ~= "begins" and one.what ~= "ends" end
@@ -82,9 +90,10 @@ local WAY_OUT = "it ends with its function, by an error with a rollback; what db
 function within.check(conn, sql)
   local list = effects(conn, sql)
   if not list then return end
+  local made = {}
   for _, one in ipairs(list) do
     if not is_savepoint(one) then refuse(one, "a transaction that fastpg opened", WAY_OUT) end
-    check_name(one)
+    check_savepoint(conn, one, made)
   end
   for _, one in ipairs(list) do held[one.what](conn, one.name) end
 end
