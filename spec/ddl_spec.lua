@@ -190,7 +190,7 @@ describe("ddl", function()
     end)
 
     it("stores defaults as they are, every digit", function()
-      local minus_zero = -tonumber("0") -- (PUC 5.1 takes the constant -0.0 for the 0 beside it)
+      local minus_zero = -tonumber("0.0") -- (PUC 5.1 takes the constant -0.0 for the 0 beside it)
       local numbers = {
         2^53 - 1, 2^53, 2^53 + 2, 2^60, -2^60, 2^62, -2^63, 1e15, 1e16, 123456789012345680, 0, minus_zero, 1, -1, 2^63, -2^64, 1e19, 1e22, 1e300, -1e300,
         5e-324, 2^1023, 0.1, 1 / 3, 1.5, 3.4028234663852886e38,
