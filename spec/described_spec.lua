@@ -311,6 +311,20 @@ describe("a composite type that another session altered", function()
     assert.equal("(5,6)", other:item "select v::text from stale_swap_t where id = 2")
   end)
 
+  it("is an error in a transaction whose snapshot is older, and right after it", function()
+    local name = fresh "(1,x)"
+    local sql = ("select v from %s_t"):format(name)
+    assert.equal("<Record v=(1,x)>", tostring(db:first(sql)))
+    db:transaction({ isolation = "repeatable read" }, function(tx)
+      tx:item "select 1"
+      other:execute(("alter type %s add attribute c date cascade"):format(name))
+      local err = fails("protocol_violation", tx.first, tx, sql)
+      assert.truthy(err.hint:find("can run again", 1, true))
+      assert.equal(1, tx:item "select 1")
+    end)
+    assert.equal("<Record v=(1,x,)>", tostring(db:first(sql)))
+  end)
+
   it("costs one look, where there is one, and no other statement any", function()
     other:execute "create type stale_cost as (a int)"
     local core = require "fastpg.core"

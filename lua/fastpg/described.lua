@@ -131,6 +131,9 @@ local function finish_reading(self, st, fetch, target, tried, ok, ...)
   local unknown, stale = nil, nil
   if errors.is_error(err) then unknown, stale = err.unknown_type, err.stale_type end
   if not (unknown or stale) or not can_look_up(self) then error(err, 0) end
+  if stale and tried.stale == ATTEMPTS and self.c:transaction_status() ~= "idle" then
+    err.hint = "The type was altered after the transaction's snapshot was taken: the transaction can run again."
+  end
   if unknown and unknown == tried.unknown or stale and tried.stale == ATTEMPTS then error(err, 0) end
   if stale then
     tried.stale = tried.stale + 1
