@@ -375,3 +375,105 @@ describe("a result that comes as text", function()
     other:close()
   end)
 end)
+
+describe("prepared statements and the session", function()
+  local db = pg.db()
+
+  it("read literals by the settings in force", function()
+    db:execute "set datestyle = 'iso, mdy'"
+    local sql = "select '02/03/2004'::date::text"
+    assert.equal("2004-02-03", db:item(sql))
+    for _ = 1, 2 do
+      db:execute "set datestyle = 'iso, dmy'"
+      assert.equal("2004-03-02", db:item(sql))
+      db:execute "set datestyle = 'iso, mdy'"
+      assert.equal("2004-02-03", db:item(sql))
+    end
+    db:execute "set timezone = 'UTC'"
+    local at = "select extract(epoch from timestamptz '2024-01-01 00:00')::int"
+    local utc = db:item(at)
+    db:transaction({ settings = { TimeZone = "Asia/Kolkata" } }, function(tx)
+      assert.equal(utc - 19800, tx:item(at))
+    end)
+    assert.equal(utc, db:item(at))
+  end)
+
+  it("are found again by who sets the same for a transaction", function()
+    local function count() return db:item "select count(*) from pg_prepared_statements where statement like '%again%'" end
+    for _ = 1, 3 do
+      db:transaction({ settings = { TimeZone = "Asia/Kolkata" } }, function(tx) tx:item "select 'again'" end)
+      db:item "select 'again'"
+      assert.equal(3, count()) -- it counts itself
+    end
+  end)
+
+  it("do not freeze the time", function()
+    for _, sql in ipairs{ "select timestamp 'now'", "select 'NOW'::timestamptz", "select $$now$$::timestamp", "select E'now'::timestamp" } do
+      local first = db:item(sql)
+      db:item "select pg_sleep(0.002)"
+      assert.is_true(first < db:item(sql), sql)
+    end
+  end)
+end)
+
+describe("client_encoding", function()
+  it("stays, and whoever sets it is told", function()
+    local db = pg.db()
+    for _, sql in ipairs{ "set client_encoding to latin1", "set client_encoding = 'win1252'", "set names 'latin1'" } do
+      local err = error_of(db.execute, db, sql)
+      assert.truthy(tostring(err):find "client_encoding is UTF8")
+      assert.equal("UTF8", db:item "show client_encoding")
+      assert.equal("é", db:item "select chr(233)")
+    end
+    error_of(db.q, db, "select set_config('client_encoding', 'latin1', false), chr(233)")
+    assert.equal("é", db:item "select chr(233)")
+    error_of(db.pipeline, db, function(p)
+      p:execute "set client_encoding = latin1"
+      p:item "select chr(233)"
+    end)
+    assert.equal("é", db:item "select chr(233)")
+    error_of(db.transaction, db, function(tx) tx:execute "set local client_encoding = latin1" end)
+    assert.equal("é", db:item "select chr(233)")
+    for _, sql in ipairs{ "reset all", "discard all", "reset client_encoding" } do
+      db:execute(sql)
+      assert.equal("é", db:item "select chr(233)")
+    end
+    db:close()
+  end)
+
+  it("lets the bytes of a SQL_ASCII database be read", function()
+    pg.psql "create database raw_bytes encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'"
+    local db = pg.cluster():connect{ database = "raw_bytes" }
+    for _, sql in ipairs{ "select E'a\\351'", "select E'a\\351' as v, 1::money" } do
+      assert.equal("a\233", db:fetchval(sql))
+    end
+    assert.equal("string", type(tostring(db:q "select E'a\\351'")))
+    db:execute "reset all"
+    assert.equal("a\233", db:item "select E'a\\351'")
+    db:close()
+  end)
+end)
+
+describe("standard_conforming_strings", function()
+  it("is a connection's own", function()
+    local pool = fastpg.create_pool(pg.cluster().uri, { max_size = 3 })
+    pool:execute "create table if not exists strings (a text)"
+    pool:acquire(function(c)
+      c:execute "set standard_conforming_strings = off"
+      assert.equal("it's?", c:item([[select 'it\'s?']]))
+      assert.same({ 7 }, { c:item([[select $1::int where '\'?' <> '']], 7) })
+    end)
+    for _ = 1, 3 do
+      assert.equal([[a\]], pool:item([[select 'a\' where ? = 1]], 1))
+      assert.equal(0, #pool.t.strings([[a = 'a\' and ? = 1]], 1))
+      assert.equal("on", pool:item "show standard_conforming_strings")
+    end
+    pool:execute "drop table strings"
+    pool:close()
+    local db = pg.db()
+    db:execute "set standard_conforming_strings = off"
+    assert.equal("'?", db:item([[select '\'?' where ? = 1]], 1))
+    assert.equal("'?", db:pipeline(function(p) p:item([[select '\'?' where ? = 1]], 1) end)[1])
+    db:close()
+  end)
+end)

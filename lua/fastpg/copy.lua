@@ -156,7 +156,7 @@ end
 
 local function check_sql(self, what, sql, direction)
   if type(sql) ~= "string" then errors.argument("%s: SQL text expected, got %s", what, type(sql)) end
-  local found, count = core.copy_direction(sql, self.root.standard_strings)
+  local found, count = core.copy_direction(sql, self:strings())
   if found ~= direction then errors.argument("%s: the statement is no COPY … %s", what, FORMS[direction]) end
   if count > 1 then errors.argument("%s: one statement expected, got %d", what, count) end
 end

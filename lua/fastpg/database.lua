@@ -95,7 +95,7 @@ end
 function methods.execute(self, sql, ...)
   if select("#", ...) > 0 then return self:query(fetch.status, sql, ...) end
   if type(sql) ~= "string" then errors.argument("execute: SQL text expected, got %s", type(sql)) end
-  return self:simple(without_arguments(sql, self.root.standard_strings))
+  return self:simple(without_arguments(sql, self:strings()))
 end
 
 -- One set of executemany's arguments as a list of as many as the statement takes.
@@ -155,7 +155,7 @@ local unpack = table.unpack or unpack
 function methods.each(self, sql, ...)
   local fn, given, n = split_callback(...)
   self:live_pool()
-  local parsed = statement.parse(sql, self.root.standard_strings)
+  local parsed = statement.parse(sql, self:strings())
   local list
   list, n = statement.collect(parsed, unpack(given, 1, n))
   return self:iterate(fn, self.row_target, parsed.text, list, n)
@@ -199,7 +199,7 @@ end
 --- Queues the statements that fn(p) names and sends them in one round trip: the list of results.
 function methods.pipeline(self, fn)
   if type(fn) ~= "function" then errors.argument("pipeline: a function expected, got %s", type(fn)) end
-  local p = setmetatable({ standard = self.root.standard_strings }, Pipeline)
+  local p = setmetatable({ standard = self:strings() }, Pipeline)
   fn(p)
   p.over = true
   return self:on_connection(run_pipeline, self.row_target, p)

@@ -320,7 +320,7 @@ end
 
 --- standard_conforming_strings, as far as it is known before a connection is chosen.
 function handle.standard_strings(st)
-  return st.db.root.standard_strings
+  return st.db:strings()
 end
 
 -- ---- columns --------------------------------------------------------------------------------

@@ -94,12 +94,13 @@ local function prepare_now(self, name, sql)
   return prepare(self, name, sql)
 end
 
--- What gives the rows of a cursor or of a statement that the user prepared: each time it is described anew.
+-- What gives the rows of a cursor or of a statement that the user prepared: each time it is described anew.  And
+-- what holds 'now' or 'today', which would stay what it was when the statement was prepared.
 local UNSTEADY = { FETCH = true, EXECUTE = true }
 
 local function is_unsteady(self, sql)
   local first = core.statements(sql, self.standard_strings)[1]
-  return first and UNSTEADY[first.verb]
+  return first and UNSTEADY[first.verb] or core.names_moment(sql, self.standard_strings)
 end
 
 -- ---- methods of a connection -----------------------------------------------------------------
@@ -211,7 +212,7 @@ end
 --- only its description, where the cache has no room.
 function methods.statement_of_batch(self, sql, used)
   if not self.statements[sql] then within.check_batch(self, sql) end
-  if used < self.cache_size then
+  if used < self.cache_size and not is_unsteady(self, sql) then
     local st = self:describe(sql)
     self.c:touch(st)
     return st

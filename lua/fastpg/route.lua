@@ -76,13 +76,13 @@ end
 local function set_up(root, conn, init)
   root.server_info = conn.c:info()
   conn.types = root.types
-  root.standard_strings = conn.standard_strings
   conn.on_unlisten = function()
     if root.listener then root.listener:unheard() end
   end
   conn.deadline_of = function() return deadline_of(root) end
   conn.pick = function() return wait.pick(root.config.loop) end
   if init then root:bind(conn, "connection"):lend(init, true) end
+  root.standard_strings, conn.strings_at_start = conn.standard_strings, conn.standard_strings
   if root.listener then root.listener:fresh(conn) end
 end
 
@@ -127,6 +127,16 @@ function Route:bound_connection()
   local bound = scope and scope.bound
   if bound then return bound:connection(), bound end
   return nil
+end
+
+--- standard_conforming_strings where this coroutine's statements run, as far as that is known before a connection is
+--- chosen: those of a pool begin all alike, and are so again when they come back.
+function Route:strings()
+  local conn = self:bound_connection()
+  local pool = self.root.pool
+  if not conn and pool and pool.max_size == 1 then conn = pool.idle[1] or next(pool.lent) end
+  if conn then return conn.standard_strings end
+  return self.root.standard_strings
 end
 
 --- Of a bound route: its connection; raises when its time is over.

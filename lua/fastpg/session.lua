@@ -53,6 +53,15 @@ function methods.note_settings(self)
   self.standard_strings = self.c:parameter("standard_conforming_strings") ~= "off"
 end
 
+--- Before others get the connection, who read SQL by what it is in the pool.
+---@return boolean  whether that is done
+function methods.put_strings_back(self)
+  self:arm_recovery()
+  local ok = pcall(self.simple, self, "SET standard_conforming_strings = " .. (self.strings_at_start and "on" or "off"))
+  self.deadline, self.overdue = nil, nil
+  return ok and self:is_clean()
+end
+
 -- ---- which statements -----------------------------------------------------------------------
 
 local function switch(self)
