@@ -341,10 +341,18 @@ static int known_sql(lua_State *L, writer *w, char op) {
   return 1;
 }
 
+/* What callers put into records decides how many signatures there are: at this many all are forgotten. */
+#define MOST_TEXTS 500
+
 /* Pushes the text that was built and keeps it under the signature. */
 static void keep_sql(lua_State *L, writer *w) {
   lua_pushlstring(L, w->sql->data, w->sql->len);
   if (w->has_raw) return;
+  if (w->rel->ntexts++ >= MOST_TEXTS) {
+    w->rel->ntexts = 1;
+    lua_newtable(L);
+    lua_setfield(L, w->at.names, "sql");
+  }
   lua_getfield(L, w->at.names, "sql");
   lua_pushlstring(L, w->states->data, w->states->len);
   lua_pushvalue(L, -3);

@@ -373,16 +373,24 @@ function catalog.is_doubtful(err)
   return doubtful[err]
 end
 
+local function raise_doubtful(err)
+  err.where = core.where()
+  doubtful[err] = true
+  error(err, 0)
+end
+
+--- The error for arguments that do not go with what is known of a relation.
+function catalog.misfit(fmt, ...)
+  raise_doubtful(errors.new("invalid_argument", fmt:format(...)))
+end
+
 --- The error for a column that a relation does not have.
 function catalog.unknown_column(rel, name, what)
   if type(name) ~= "string" then
     errors.argument("%s: columns have names, got a %s key", what or rel.name, type(name))
   end
-  local err = errors.new("undefined_column",
-    ('%s%s has no column "%s"%s'):format(what and what .. ": " or "", rel.ref, name, suggest.phrase(name, rel.index)))
-  err.where = core.where()
-  doubtful[err] = true
-  error(err, 0)
+  raise_doubtful(errors.new("undefined_column",
+    ('%s%s has no column "%s"%s'):format(what and what .. ": " or "", rel.ref, name, suggest.phrase(name, rel.index))))
 end
 
 --- { "artist_id", "name", artist_id = "integer", name = "character varying(120)" }

@@ -173,6 +173,7 @@ function claim.claim_one(self, opts, fn)
   end)
 end
 
+handle.make_steady(claim, core.table_state, "claim")
 Table.extend({ claim = claim.claim, claim_one = claim.claim_one }, { claim = surface.ANY, claim_one = 2 })
 
 return claim

@@ -101,6 +101,15 @@ local function find_link(st, rel)
   return entry and entry.value
 end
 
+-- A result of `select *` has other columns than the relation was thought to have: it is looked up again.  (Twice for one
+-- statement at most: what differs after that is no matter of time.)
+local function compare(target, shape)
+  shape.relation = target.rel
+  if catalog.fits(target.rel, shape) then return end
+  shape.doubts = (shape.doubts or 0) + 1
+  if shape.doubts <= 2 then handle.doubt(target.state) end
+end
+
 -- What holds for the relation as it is known now (rel is nil where it is not).
 local function take_over(st, rel)
   local filter = add_to_scope(st, merged_xtra(st, kept_filters(st.db):find(st.key, rel))) or false
@@ -109,7 +118,8 @@ local function take_over(st, rel)
   if st.rel ~= rel or st.filters ~= filter then st.sql = {} end
   if st.rel ~= rel or not st.link or st.link.class ~= (class and class.class) then
     local origin = st.db.root
-    st.link = { origin = origin, class = class and class.class, class_name = class and class.name, rel = rel, state = st }
+    st.link = { origin = origin, class = class and class.class, class_name = class and class.name, rel = rel, state = st,
+      compare = compare }
     st.plain = { origin = origin, class = st.link.class, class_name = st.link.class_name }
   end
   st.rel, st.filters = rel or false, filter
@@ -265,6 +275,53 @@ end
 function handle.doubt(st)
   st.db.catalog:forget(st.rel or nil, st.name, st.schema)
   st.stamp = -1
+end
+
+-- ---- once more ------------------------------------------------------------------------------
+
+-- What the server says where a relation is not what it was taken for: an unknown column, table or constraint to
+-- conflict with, a type without that operator, no table any more, a column that is generated now.
+local STALE = {
+  ["42703"] = true, ["42P01"] = true, ["42P10"] = true, ["42883"] = true, ["42804"] = true, ["42809"] = true,
+  ["3F000"] = true, ["428C9"] = true, ["42846"] = true,
+}
+
+-- After a failure that may be due to what is remembered: it is forgotten.  Whether the relation turns out to be
+-- another one, and the call may be made once more: not where something was sent in a transaction, which is lost.
+local function is_other_now(st, before, err)
+  if not errors.is_error(err) then return false end
+  local unsent = catalog.is_doubtful(err)
+  if not before or not unsent and not STALE[err.sqlstate] then return false end
+  handle.doubt(st)
+  local conn = st.db:bound_connection()
+  if conn and not unsent and conn.c:transaction_status() ~= "idle" then return false end
+  local ok, rel = pcall(handle.resolve, st)
+  return ok and not catalog.is_same(before, rel)
+end
+
+--- Runs fn(...), which gives one value and changes nothing where it fails.  Where it fails because the relation is
+--- not what it was, the relation is looked up again and fn runs once more.
+---@param st table  the state that fn runs on
+function handle.steady(st, fn, ...)
+  local before = st.rel
+  local ok, result = pcall(fn, ...)
+  if ok then return result end
+  if not is_other_now(st, before, result) then error(result, 0) end
+  return fn(...)
+end
+
+--- Lets methods run so.
+---@param methods table<string, function>
+---@param state_of fun(self: any): table?  the state of a method's object
+function handle.make_steady(methods, state_of, ...)
+  for _, name in ipairs{ ... } do
+    local method = methods[name]
+    methods[name] = function(self, ...)
+      local st = state_of(self)
+      if not st then return method(self, ...) end -- which says so
+      return handle.steady(handle.current(st), method, self, ...)
+    end
+  end
 end
 
 -- Every value that a statement gets comes through here, so this is where SQL in place of a value is checked on a

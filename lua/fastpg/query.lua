@@ -125,11 +125,15 @@ function query.count(st, sel)
   return st.db:run_list(sql, fetch.item, nil, args, n)
 end
 
+local function open_stream(st, sel)
+  local sql, args, n = selection.sql(st, sel)
+  return st.db:open_stream(target_of(st, sel), sql, args, n)
+end
+
 function query.each(st, sel, fn)
   refuse_pairs(sel, "each")
   if fn ~= nil and type(fn) ~= "function" then errors.argument("each: a function expected, got %s", type(fn)) end
-  local sql, args, n = selection.sql(st, sel)
-  return st.db:iterate(fn, target_of(st, sel), sql, args, n)
+  return st.db:iterate(fn, function() return handle.steady(st, open_stream, st, sel) end)
 end
 
 -- ---- the object -----------------------------------------------------------------------------
@@ -137,8 +141,11 @@ end
 local Query = { __name = "fastpg.query" }
 local methods = {}
 
+-- The state of its Table, for the connection that statements run on now.
+local function state(self) return handle.current(self.state) end
+
 function query.new(st)
-  return setmetatable({ state = st, sel = { conds = {} } }, Query)
+  return setmetatable({ state = st.base or st, sel = { conds = {} } }, Query)
 end
 
 local function with(self, field, value)
@@ -184,26 +191,26 @@ for _, name in ipairs{ "limit", "offset" } do
   end
 end
 
-function methods.first(self) return query.fetch_first(self.state, self.sel) end
-function methods.one(self) return query.fetch_one(self.state, self.sel) end
-function methods.all(self) return query.fetch_all(self.state, self.sel) end
-function methods.count(self) return query.count(self.state, self.sel) end
-function methods.each(self, fn) return query.each(self.state, self.sel, fn) end
+function methods.first(self) return query.fetch_first(state(self), self.sel) end
+function methods.one(self) return query.fetch_one(state(self), self.sel) end
+function methods.all(self) return query.fetch_all(state(self), self.sel) end
+function methods.count(self) return query.count(state(self), self.sel) end
+function methods.each(self, fn) return query.each(state(self), self.sel, fn) end
 
 local function exists_sql(self)
-  local sql, args, n = selection.sql(self.state, self.sel, { select = "1", unordered = true })
+  local sql, args, n = selection.sql(state(self), self.sel, { select = "1", unordered = true })
   return "SELECT EXISTS (" .. sql .. ")", args, n
 end
 
 --- Whether there is such a row.
 function methods.exists(self)
   local sql, args, n = exists_sql(self)
-  return self.state.db:run_list(sql, fetch.item, nil, args, n)
+  return state(self).db:run_list(sql, fetch.item, nil, args, n)
 end
 
 -- WHERE of a statement that changes rows: with limit, offset or order by way of the key.
 local function change_where(self, args, n)
-  local st, sel = self.state, self.sel
+  local st, sel = state(self), self.sel
   if sel.select ~= nil then errors.argument("select does not go with update or delete") end
   if not (sel.limit or sel.offset) then return selection.where(st, sel.conds, args, n) end
   local rel = handle.resolve(st)
@@ -230,7 +237,7 @@ end
 
 --- Changes all rows of the query: the list of rows as they are now.
 function methods.update(self, record)
-  local st = self.state
+  local st = state(self)
   if type(record) ~= "table" then errors.argument("update: a table of values expected, got %s", type(record)) end
   local args = {}
   local set, n = handle.assignments(st, args, record)
@@ -244,7 +251,7 @@ end
 
 --- Deletes all rows of the query: the list of what was there.
 function methods.delete(self)
-  local st = self.state
+  local st = state(self)
   local args = {}
   local where, n = change_where(self, args, 0)
   return st.db:run_list(handle.resolve(st).core:delete(where), fetch.rows, target_of(st, self.sel), args, n)
@@ -252,12 +259,14 @@ end
 
 --- The server's plan, as text.
 function methods.explain(self)
-  local sql, args, n = selection.sql(self.state, self.sel)
+  local sql, args, n = selection.sql(state(self), self.sel)
   local lines = {}
-  for i, row in ipairs(self.state.db:run_list("EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
+  for i, row in ipairs(state(self).db:run_list("EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
   return table.concat(lines, "\n")
 end
 
+handle.make_steady(methods, function(self) return getmetatable(self) == Query and self.state or nil end,
+  "first", "one", "all", "count", "exists", "update", "delete", "explain")
 surface.methods(methods, {
   where = surface.ANY, select = surface.ANY, order_by = surface.ANY, limit = 1, offset = 1, first = 0, one = 0, all = 0, count = 0,
   each = 1, exists = 0, update = 1, delete = 0, explain = 0,
@@ -267,6 +276,6 @@ Query.__call = methods.all
 Query.__newindex = function(_, key)
   errors.argument("a query can't be assigned to (%s): its methods give a new one", tostring(key))
 end
-Query.__tostring = function(self) return (selection.sql(self.state, self.sel)) end
+Query.__tostring = function(self) return (selection.sql(state(self), self.sel)) end
 
 return query

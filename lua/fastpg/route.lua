@@ -243,8 +243,10 @@ function Route:open_stream(target, sql, list, n)
 end
 
 --- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.
-function Route:iterate(fn, target, sql, list, n)
-  local s = self:open_stream(target, sql, list, n)
+---@param open function  gives the stream; or the target of open_stream, with its other arguments behind it
+function Route:iterate(fn, open, sql, list, n)
+  local s
+  if sql == nil then s = open() else s = self:open_stream(open, sql, list, n) end
   if fn then return stream.for_each(s, fn) end
   return s, nil, nil, s
 end

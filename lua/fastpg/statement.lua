@@ -154,8 +154,11 @@ statement.fetch = fetch
 local function row_metatable(conn, st, target)
   local shape = st:shape()
   if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
+  local rel = target.rel
+  if rel and shape.relation ~= rel then target.compare(target, shape) end
   return rows.of(shape, target.origin, target.class, target.class_name), shape
 end
+statement.row_metatable = row_metatable
 
 -- Under a loop a long list is decoded piece by piece, and others go on in between.
 local PIECE = 64

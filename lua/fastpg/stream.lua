@@ -10,7 +10,6 @@
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local options = require "fastpg.options"
-local rows = require "fastpg.rows"
 local statement = require "fastpg.statement"
 local surface = require "fastpg.surface"
 local turn = require "fastpg.turn"
@@ -98,7 +97,7 @@ local function open_single(conn, target, sql, list, n)
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
     conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0,
-    metatable = rows.of(st:shape(), target.origin, target.class, target.class_name),
+    metatable = statement.row_metatable(conn, st, target),
   }, Single)
 end
 

@@ -6,6 +6,7 @@
 -- A Table is a userdata (core.table_new), so that `t[1]`, `t.name` and `#t` come here on every Lua.
 -- A string key is a method or property, never data: t[user_input] can't reach a row by accident.
 
+local catalog = require "fastpg.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local filters = require "fastpg.filters"
@@ -51,7 +52,7 @@ local function check_self(t, what)
   if not st then
     errors.argument("%s: a Table expected as self, got %s (call it as t:%s)", what, type(t), what)
   end
-  return st
+  return handle.current(st)
 end
 Table.check_self = check_self
 
@@ -76,10 +77,10 @@ end
 ---@param key any  a scalar, a list in key order, or a table by column names
 function Table.key_values(st, rel, key)
   local pks = rel.pks
-  if #pks == 0 then errors.argument("%s has no primary key: use where", rel.ref) end
+  if #pks == 0 then catalog.misfit("%s has no primary key: use where", rel.ref) end
   if type(key) ~= "table" then
     if #pks > 1 then
-      errors.argument("%s has a key of %d columns: write %s[{ %s }]", rel.ref, #pks, rel.name, table.concat(pks, ", "))
+      catalog.misfit("%s has a key of %d columns: write %s[{ %s }]", rel.ref, #pks, rel.name, table.concat(pks, ", "))
     end
     if key == nil or key == core.null then errors.argument("%s: the key is %s", rel.ref, key == nil and "nil" or "NULL") end
     return { key, [COLUMNS] = { pks[1] } }
@@ -91,7 +92,7 @@ function Table.key_values(st, rel, key)
     if value == nil and key[1] == nil then value = rawget(key, name) end
     if value == nil and st.filters then value = st.filters[name] end
     if value == nil or value == core.null then
-      errors.argument("%s: the key has no value for %s", rel.ref, core.quote_ident(name))
+      catalog.misfit("%s: the key has no value for %s", rel.ref, core.quote_ident(name))
     end
     values[i], names[i] = value, name
   end
@@ -128,7 +129,7 @@ local function is_plain(key)
   return kind == "string" or kind == "number" and key % 1 == 0 and key < 32768 and key >= -32768
 end
 
-local function get(st, key)
+local function read_by_key(st, key)
   local rel = handle.resolve(st)
   if is_plain(key) and not st.filters and #rel.pks == 1 then
     return st.db:run(key_sql(st, rel), fetch.first, st.link, key)
@@ -140,6 +141,11 @@ local function get(st, key)
     _, n = handle.filter_conditions(st, rel, values, n)
   end
   return st.db:run_list(key_sql(st, rel), fetch.first, st.link, values, n)
+end
+
+local function get(st, key)
+  st = handle.current(st)
+  return handle.steady(st, read_by_key, st, key)
 end
 
 local function get_or_raise(st, key)
@@ -229,6 +235,7 @@ function methods.all(self, ...)
   local st, sel = read(self, "all", ...)
   return query.fetch_all(st, sel)
 end
+handle.make_steady(methods, state_of, "all")
 metatable.__call = methods.all
 
 --- Exactly one row: NotFoundError, or "not_unique".
@@ -393,6 +400,7 @@ function methods.drop(self, opts)
 end
 
 local ANY = surface.ANY
+handle.make_steady(methods, state_of, "selectone", "count", "first", "groupby")
 surface.methods(methods, {
   get = 1, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY,
   limit = 1, offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1,

@@ -6,6 +6,7 @@
 -- for rows that are not there, and the batches.
 
 local batch = require "fastpg.batch"
+local catalog = require "fastpg.catalog"
 local Connection = require "fastpg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
@@ -70,14 +71,14 @@ end
 
 -- The key a record names: a row that filters hide is not found, whatever else has that key.
 local function record_key(st, rel, what, record, overrides)
-  if #rel.pks == 0 then errors.argument("%s: %s has no primary key: use where(…):update{…}", what, rel.ref) end
+  if #rel.pks == 0 then catalog.misfit("%s: %s has no primary key: use where(…):update{…}", what, rel.ref) end
   local key = {}
   for i, name in ipairs(rel.pks) do
     local value = overrides and rawget(overrides, name)
     if value == nil then value = rawget(record, name) end
     if value == nil and st.filters then value = st.filters[name] end
     if value == nil or value == core.null then
-      errors.argument('%s: the record has no value for the key column "%s"', what, name)
+      catalog.misfit('%s: the record has no value for the key column "%s"', what, name)
     end
     key[i] = value
   end
@@ -112,7 +113,7 @@ end
 local function conflict_columns(st, opts)
   local rel, on = handle.resolve(st), opts and opts.on
   if on == nil then
-    if #rel.pks == 0 then errors.argument("upsert: %s has no primary key: say on = { … }", rel.ref) end
+    if #rel.pks == 0 then catalog.misfit("upsert: %s has no primary key: say on = { … }", rel.ref) end
     return rel.pks
   end
   if type(on) == "string" or handle.column_of(on) then on = { on } end
@@ -288,6 +289,8 @@ function methods.upserts(self, list, overrides, opts)
   end)
 end
 
+handle.make_steady(methods, core.table_state, "insert", "update", "upsert", "delete", "delete_where", "inserts", "updates",
+  "upserts")
 Table.extend(methods, {
   insert = 3, update = 3, upsert = 3, delete = 1, delete_where = surface.ANY, inserts = 3, updates = 2, upserts = 3,
 })
