@@ -4,8 +4,41 @@
  *
  * PostgreSQL manual: "Database Connection Control Functions" of libpq.
  */
+#include <stdlib.h>
+
 #include "conn.h"
 #include "error.h"
+
+extern char **environ;
+
+/* ---- libpq's environment ------------------------------------------------------------------ */
+
+/* libpq reads PGHOSTADDR, PGSERVICE, PGOPTIONS, PGTZ, … whatever keywords it is given, when a connection
+ * begins and when it sends its first packet.  A connection that is to be free of them is driven with an
+ * environment that lacks them; other threads find everything else in it meanwhile. */
+typedef struct {
+  char **saved, **without;
+} hidden;
+
+static hidden hide_environment(lua_State *L, int bare) {
+  hidden h = {environ, NULL};
+  size_t n = 0, kept = 0;
+  if (!bare) return h;
+  while (environ && environ[n]) n++;
+  h.without = malloc((n + 1) * sizeof *h.without);
+  if (!h.without) luaL_error(L, "not enough memory");
+  for (size_t i = 0; i < n; i++)
+    if (strncmp(environ[i], "PG", 2) != 0) h.without[kept++] = environ[i];
+  h.without[kept] = NULL;
+  environ = h.without;
+  return h;
+}
+
+static void show_environment(hidden h) {
+  if (!h.without) return;
+  environ = h.saved;
+  free(h.without);
+}
 
 /* ---- connecting --------------------------------------------------------------------------- */
 
@@ -40,11 +73,13 @@ static void read_parameters(lua_State *L, int idx, parameters *p) {
   }
 }
 
-/* core.connect{ keyword = text, ... } -> connection, under way: drive it with connect_step */
+/* core.connect({ keyword = text, ... }, bare) -> connection, under way: drive it with connect_step; bare:
+ * libpq's environment variables don't count */
 static int core_connect(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   fpg_conn *c = fpg_newuserdata(L, sizeof *c);
   memset(c, 0, sizeof *c);
+  c->bare = lua_toboolean(L, 2);
   luaL_setmetatable(L, FPG_CONN_MT);
   int self = lua_gettop(L);
   lua_createtable(L, 3, 0); /* anchors of the two arenas and the holder */
@@ -57,7 +92,9 @@ static int core_connect(lua_State *L) {
   read_parameters(L, 1, &p);
   c->owner = fpg_process_id();
   fpg_conn_enlist(L, c);
+  hidden h = hide_environment(L, c->bare);
   c->pg = PQconnectStartParams(p.keywords, p.values, 0); /* a dbname is a name, not a conninfo */
+  show_environment(h);
   if (!c->pg) return luaL_error(L, "not enough memory");
   PQsetNoticeReceiver(c->pg, take_notice, c);
   PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE); /* the only way to the SQLSTATE of a refusal */
@@ -76,7 +113,10 @@ static int conn_connect_step(lua_State *L) {
     lua_pushliteral(L, "w");
     return 1;
   }
-  switch (at == CONNECTION_BAD ? PGRES_POLLING_FAILED : PQconnectPoll(c->pg)) {
+  hidden h = hide_environment(L, c->bare);
+  PostgresPollingStatusType state = at == CONNECTION_BAD ? PGRES_POLLING_FAILED : PQconnectPoll(c->pg);
+  show_environment(h);
+  switch (state) {
     case PGRES_POLLING_READING: lua_pushliteral(L, "r"); return 1;
     case PGRES_POLLING_WRITING: lua_pushliteral(L, "w"); return 1;
     case PGRES_POLLING_OK:
@@ -175,10 +215,12 @@ static int core_conninfo_secrets(lua_State *L) {
 
 /* What libpq makes of the parameters with the environment and service files, where `stop` is impossible:
  * it reads all of them and gives up. */
-static void resolve(lua_State *L, PQconninfoOption **box, parameters *p, const char *stop) {
+static void resolve(lua_State *L, PQconninfoOption **box, parameters *p, const char *stop, int bare) {
   p->keywords[p->n] = stop;
   p->values[p->n] = "none of libpq's";
+  hidden h = hide_environment(L, bare);
   PGconn *pg = PQconnectStartParams(p->keywords, p->values, 0);
+  show_environment(h);
   *box = PQconninfo(pg);
   PQfinish(pg);
   if (!pg || !*box) luaL_error(L, "not enough memory");
@@ -202,16 +244,16 @@ static int core_conninfo_resolved(lua_State *L) {
   read_parameters(L, 1, &p);
   PQconninfoOption **box = push_options(L);
   lua_newtable(L);
-  resolve(L, box, &p, "sslmode"); /* libpq looks at channel_binding before it */
+  resolve(L, box, &p, "sslmode", 0); /* libpq looks at channel_binding before it */
   add_chosen(L, *box, NULL, "sslmode");
   free_options(box);
-  resolve(L, box, &p, "channel_binding");
+  resolve(L, box, &p, "channel_binding", 0);
   add_chosen(L, *box, "sslmode", "");
   free_options(box);
   return 1;
 }
 
-/* core.conninfo_effective{ keyword = text, ... } -> what of it decides on the servers to be tried, with
+/* core.conninfo_effective({ keyword = text, ... }, bare) -> what of it decides on the servers to be tried, with
  * what the environment and service files add; nil where libpq can't make sense of it.  libpq tells
  * that of a connection only: one with an impossible sslmode gets as far as reading all of it. */
 static int core_conninfo_effective(lua_State *L) {
@@ -220,7 +262,7 @@ static int core_conninfo_effective(lua_State *L) {
   parameters p;
   read_parameters(L, 1, &p);
   PQconninfoOption **box = push_options(L);
-  resolve(L, box, &p, "sslmode");
+  resolve(L, box, &p, "sslmode", lua_toboolean(L, 2));
   int understood = 0;
   lua_newtable(L);
   for (const PQconninfoOption *o = *box; o->keyword; o++) {

@@ -120,6 +120,82 @@ describe("a cluster", function()
   end)
 end)
 
+describe("a cluster that listens", function()
+  local pg
+
+  setup(function()
+    local port, last = 20000 + math.floor(os.clock() * 1e6 + os.time() * 37) % 20000, nil
+    for try = 0, 5 do -- the port may be taken
+      local ok, made = pcall(cluster.start, { settings = { Listen_Addresses = "127.0.0.1", port = port + try * 101 } })
+      if ok then
+        pg = made
+        return
+      end
+      last = made
+    end
+    error(last)
+  end)
+  teardown(function() if pg then pg:close() end end)
+
+  local function tcp(password)
+    local c = pg.conninfo
+    return sh(("%s psql -w -X -A -t -h 127.0.0.1 -p %d -U %s -d postgres -c 'select 1 + 1' 2>&1")
+      :format(password and "PGPASSWORD='" .. password .. "'" or "", c.port, c.user))
+  end
+
+  it("lets nobody in by TCP without the password made for it", function()
+    assert.matches("no password supplied", tcp())
+    assert.matches("password authentication failed", tcp "x")
+    assert.equal("2", tcp(pg.conninfo.password))
+    assert.equal("scram-sha-256", psql(pg, "select distinct auth_method from pg_hba_file_rules where type = 'host'"))
+    assert.matches("^SCRAM%-SHA%-256", psql(pg, "select rolpassword from pg_authid where rolname = current_user"))
+    assert.truthy(#pg.conninfo.password >= 32)
+  end)
+
+  it("comes in itself, by TCP and by the socket, on the port it was given", function()
+    for _, host in ipairs{ "127.0.0.1", pg.dir } do
+      local db = pg:connect{ host = host }
+      assert.equal(tostring(pg.conninfo.port), db:item "show port")
+      db:close()
+    end
+    assert.equal("2", sh(("psql -w -X -A -t '%s' -c 'select 1 + 1'"):format(pg.uri)))
+    assert.truthy(exists(pg.dir .. "/.s.PGSQL." .. pg.conninfo.port))
+  end)
+
+  it("shows the password to nobody who prints it, and keeps it in no file", function()
+    assert.is_nil(tostring(pg):find(pg.conninfo.password, 1, true))
+    assert.truthy(pg.uri:find(pg.conninfo.password, 1, true))
+    assert.equal("", sh(("grep -rl %s %s 2>/dev/null"):format(pg.conninfo.password, pg.dir)))
+  end)
+end)
+
+describe("the environment", function()
+  it("of libpq does not reach a cluster's connections", function()
+    local name = os.tmpname()
+    local f = assert(io.open(name, "w"))
+    f:write [[
+      local pg = require("fastpg.cluster").start()
+      local db = pg:connect()
+      local pool = pg:create_pool()
+      for _, d in ipairs{ db, pool } do
+        print(d:item "show timezone", d:item "show work_mem", d:item "select current_database()", d:item "show datestyle",
+          d:item "show application_name", d:item "show geqo")
+      end
+      print(pcall(require("fastpg").connect))
+    ]]
+    f:close()
+    local variables = "PGSERVICE=nowhere PGSERVICEFILE=/nonexistent PGOPTIONS='-c work_mem=9MB' PGTZ=Asia/Tokyo PGHOST=127.0.0.1 "
+      .. "PGHOSTADDR=127.0.0.1 PGPORT=1 PGDATABASE=none PGUSER=nobody PGPASSWORD=x PGPASSFILE=/nonexistent PGSSLMODE=verify-full "
+      .. "PGDATESTYLE=German PGAPPNAME=none PGGEQO=off PGTARGETSESSIONATTRS=standby PGCONNECT_TIMEOUT=abc PGCHANNELBINDING=require "
+      .. "PGCLIENTENCODING=LATIN1"
+    local out = sh(("%s %s '%s' 2>&1"):format(variables, LUA, name))
+    os.remove(name)
+    local line = "UTC\t4MB\tpostgres\tISO, MDY\tfastpg\ton\n"
+    assert.equal(line .. line, out:sub(1, 2 * #line), out)
+    assert.matches("\nfalse", out) -- the process's own environment is as it was
+  end)
+end)
+
 describe("cluster options", function()
   local function message(fn, ...)
     local ok, err = pcall(fn, ...)
@@ -131,6 +207,18 @@ describe("cluster options", function()
     assert.matches("setings", message(cluster.start, { setings = {} }))
     assert.matches("settings", message(cluster.start, { settings = { "x" } }))
     assert.matches("work_mem", message(cluster.start, { settings = { work_mem = {} } }))
+    for _, port in ipairs{ 0, 65536, 1.5, "x", true, {} } do
+      assert.matches("port must be", message(cluster.start, { settings = { port = port } }))
+    end
+    assert.matches("listen_addresses must be a string", message(cluster.start, { settings = { listen_addresses = true } }))
+    assert.matches("is there twice", message(cluster.start, { settings = { port = 1, PORT = 2 } }))
+    for _, name in ipairs{ "unix_socket_directories", "hba_file", "data_directory", "Include", "ident_file" } do
+      assert.matches("is the cluster's own", message(cluster.start, { settings = { [name] = "/tmp" } }))
+    end
+    assert.matches("bindir must be a name", message(cluster.start, { bindir = 5 }))
+    assert.matches("control character", message(cluster.start, { superuser = "a\nb" }))
+    assert.matches("durable must be", message(cluster.start, { durable = "yes" }))
+    assert.matches("settings must be", message(cluster.start, { settings = "x" }))
   end)
 
   it("tell when there is no server", function()

@@ -28,7 +28,8 @@ local function several(list, more)
       or item
     hosts[i], ports[i] = known[1], known[2]
   end
-  local all = { host = table.concat(hosts, ","), port = table.concat(ports, ","), user = "postgres", dbname = "postgres" }
+  local all = { host = table.concat(hosts, ","), port = table.concat(ports, ","), user = "postgres", dbname = "postgres",
+    password = own.conninfo.password }
   for k, v in pairs(more or {}) do all[k] = v end
   return all
 end
@@ -52,7 +53,6 @@ setup(function()
       default_transaction_read_only = true } })
     if ok then
       own = made
-      own.conninfo.port = port
       return
     end
     last = made

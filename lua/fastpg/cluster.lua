@@ -6,7 +6,9 @@
 --   local db = pg:connect()
 --
 -- Everything lives in one temporary directory (mode 0700): data/, log, and the unix socket, which
--- is the only way in. A shell script, started by csrc/supervisor.c in a session of its own, makes
+-- is the only way in unless `listen_addresses` says otherwise: who can enter the directory is the server's
+-- own user, so there it asks for nothing; by TCP, where any user of the machine may come, it wants the password
+-- that was made for this cluster (scram-sha-256). A shell script, started by csrc/supervisor.c in a session of its own, makes
 -- the directory, starts the server and waits for orders; when this process closes the cluster or
 -- ends in whatever way, the script reads end-of-file, stops the server and removes the directory.
 --
@@ -20,10 +22,11 @@ local surface = require "fastpg.surface"
 
 local cluster = {}
 
-local PORT = 5432 -- only names the socket: no TCP port is opened
+local PORT = 5432 -- names the socket
+local PASSWORD_BYTES = 24
 local START_SECONDS = 120
 
--- bindir, superuser, tmpdir and conf are set before.
+-- bindir, superuser, password, tmpdir and conf are set before.
 local SCRIPT = [==[
 unset FASTPG_SCRIPT
 export LC_ALL=C PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/bin:/bin"
@@ -73,11 +76,13 @@ report() {
 }
 
 init() {
+  printf '%s\n' "$password" >"$dir/password"
   for locale in --locale=C.UTF-8 --no-locale; do
     rm -rf "$dir/data"
-    "$bin/initdb" -D "$dir/data" -U "$superuser" -A trust -E UTF8 -N $locale \
-      </dev/null >"$dir/log" 2>&1 && break
+    "$bin/initdb" -D "$dir/data" -U "$superuser" --auth-local=trust --auth-host=scram-sha-256 \
+      --pwfile="$dir/password" -E UTF8 -N $locale </dev/null >"$dir/log" 2>&1 && break
   done
+  rm -f "$dir/password"
   if [ -f "$dir/data/PG_VERSION" ] && printf '%s' "$conf" >>"$dir/data/postgresql.conf" &&
     printf "unix_socket_directories = '%s'\n" "$(printf '%s' "$dir" | sed "s/['\\\\]/&&/g")" \
       >>"$dir/data/postgresql.conf"; then
@@ -192,6 +197,52 @@ local START_OPTIONS = options.declare("fastpg.cluster", {
 })
 local STOP_OPTIONS = options.declare("pg:stop", { mode = options.one_of("smart", "fast", "immediate") })
 
+-- Where its files are, and who comes in, is the cluster's own business.
+local OWN_SETTINGS = options.set("data_directory", "config_file", "hba_file", "ident_file", "external_pid_file",
+  "unix_socket_directories", "include", "include_dir", "include_if_exists")
+
+-- A setting's name has no case; two spellings of one would fall to chance.
+local function read_settings(given)
+  local settings = {}
+  for name, value in pairs(given) do
+    if type(name) ~= "string" or not name:find("^[%a_][%w_.]*$") then
+      errors.argument "cluster: settings is a table { name = value, ... }"
+    end
+    local lower = name:lower()
+    if OWN_SETTINGS[lower] then errors.argument("cluster: settings: %s is the cluster's own", lower) end
+    if settings[lower] ~= nil then errors.argument("cluster: settings: %s is there twice", lower) end
+    settings[lower] = value
+  end
+  return settings
+end
+
+local function port_of(settings)
+  local port = settings.port
+  if port == nil then return PORT end
+  local number = (type(port) == "number" or type(port) == "string") and tonumber(port)
+  if not number or number % 1 ~= 0 or number < 1 or number > 65535 then
+    errors.argument("cluster: settings: port must be a whole number from 1 to 65535, got %s", type(port))
+  end
+  settings.port = ("%d"):format(number)
+  return tonumber(settings.port)
+end
+
+local function listens(settings)
+  local addresses = settings.listen_addresses
+  if addresses ~= nil and type(addresses) ~= "string" then
+    errors.argument("cluster: settings: listen_addresses must be a string, got %s", type(addresses))
+  end
+  return addresses ~= nil and addresses:find "%S" ~= nil
+end
+
+local function new_password()
+  local source = assert(io.open("/dev/urandom", "rb"))
+  local bytes = source:read(PASSWORD_BYTES)
+  source:close()
+  if not bytes or #bytes < PASSWORD_BYTES then errors.raise("cluster", "cluster: no random bytes for its password") end
+  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
 local function quote_setting(name, value)
   if type(value) == "boolean" then value = value and "on" or "off" end
   if type(value) ~= "string" and type(value) ~= "number" then
@@ -205,12 +256,7 @@ local function configuration(durable, settings)
   local lines = { "" }
   local function add(from)
     local names = {}
-    for name in pairs(from) do
-      if type(name) ~= "string" or not name:find("^[%a_][%w_.]*$") then
-        errors.argument "cluster: settings is a table { name = value, ... }"
-      end
-      names[#names + 1] = name
-    end
+    for name in pairs(from) do names[#names + 1] = name end
     table.sort(names)
     for _, name in ipairs(names) do
       lines[#lines + 1] = name .. " = " .. quote_setting(name, from[name])
@@ -267,6 +313,7 @@ local function merged(pg, opts, what)
   end
   local all = {}
   for k, v in pairs(pg.conninfo) do all[k] = v end
+  all.environment = false -- what is meant is this server, whatever PGHOSTADDR, PGSERVICE, PGOPTIONS or PGTZ say
   for k, v in pairs(opts or {}) do all[k] = v end
   if opts and opts.database ~= nil then all.dbname = nil end
   return all
@@ -323,7 +370,8 @@ surface.methods(methods, { connect = 1, create_pool = 2, stop = 1, start = 0, re
 
 function mt.__tostring(pg)
   if pg.supervisor:closed() then return "Cluster (closed)" end
-  return ("Cluster (%s)"):format(pg.pid and pg.uri or "stopped")
+  local without_password = pg.uri:gsub("^(postgresql://[^:@]*):[^@]*@", "%1@")
+  return ("Cluster (%s)"):format(pg.pid and without_password or "stopped")
 end
 
 function mt.__close(pg)
@@ -351,12 +399,15 @@ end
 ---@return table cluster with `dir`, `pid` (the postmaster's), `uri`, `conninfo`
 function cluster.start(opts)
   opts = options.check(opts, START_OPTIONS, "cluster")
-  local superuser = opts.superuser or "postgres"
+  local superuser, settings = opts.superuser or "postgres", read_settings(opts.settings or {})
+  local port, password = port_of(settings), new_password()
+  if superuser:find "%c" then errors.argument("cluster: superuser has a control character") end
   local script = assign{
     bindir = opts.bindir or os.getenv "PG_BINDIR" or "",
     superuser = superuser,
+    password = password,
     tmpdir = os.getenv "TMPDIR" or "",
-    conf = configuration(opts.durable, opts.settings or {}),
+    conf = configuration(opts.durable, settings),
   } .. SCRIPT
   local pg = { supervisor = core.supervise(script, { "postgres", "nobody" }) }
   local ok, err = pcall(function()
@@ -367,8 +418,13 @@ function cluster.start(opts)
     pg.supervisor:close()
     error(err, 0)
   end
-  pg.conninfo = { host = pg.dir, port = PORT, user = superuser, dbname = "postgres" }
-  pg.uri = ("postgresql://%s@%s:%d/postgres"):format(uri_escape(superuser), uri_escape(pg.dir), PORT)
+  pg.conninfo = { host = pg.dir, port = port, user = superuser, dbname = "postgres" }
+  local user = uri_escape(superuser)
+  if listens(settings) then
+    pg.conninfo.password = password
+    user = user .. ":" .. password
+  end
+  pg.uri = ("postgresql://%s@%s:%d/postgres"):format(user, uri_escape(pg.dir), port)
   return setmetatable(pg, mt)
 end
 

@@ -20,6 +20,7 @@ local connection_options = options.declare("fastpg.connect", {
   schema = options.text,
   strict = options.boolean,
   duplicates = options.one_of("error", "last"),
+  environment = options.boolean, -- false: libpq's environment variables and service files don't count
 })
 local pool_options = options.declare("fastpg.create_pool", {
   min_size = options.whole(0),

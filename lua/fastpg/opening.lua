@@ -226,7 +226,7 @@ end
 --- Tries one address: whether self.c is what was looked for.
 function Search:try(params, server, address, others)
   self:set_limit(others)
-  self.c = core.connect(params)
+  self.c = core.connect(params, self.config.environment == false)
   if self.place then self.place.c = self.c end
   local connected = self:step_through(server, address)
   if connected and self:suits(server, address) then return true end
@@ -324,7 +324,7 @@ end
 ---@return userdata c  the core's connection
 ---@return number? limit  until when what belongs to connecting may take
 function opening.open(config, wait, deadline, check, place)
-  local known = core.conninfo_effective(config.params)
+  local known = core.conninfo_effective(config.params, config.environment == false)
   local attributes = known and known.target_session_attrs or "any"
   local search = setmetatable({
     config = config, wait = wait, check = check, deadline = deadline, place = place, timeout = time_limit(config, known),
