@@ -102,7 +102,10 @@ void fpg_push_result_error(lua_State *L, const PGconn *pg, const PGresult *res) 
     lua_remove(L, -2);
     return;
   }
-  fpg_push_error(L, sqlstate_name(code), "%s", "");
+  /* with a FATAL the connection ends, whatever the reason: that is its name, the SQLSTATE tells the rest */
+  const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+  int over = severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+  fpg_push_error(L, over ? "connection" : sqlstate_name(code), "%s", "");
   for (size_t i = 0; i < COUNT(fields); i++) {
     const char *s = PQresultErrorField(res, fields[i].code);
     if (!s) continue;

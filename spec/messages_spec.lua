@@ -168,3 +168,35 @@ describe("a value that does not fit names its column", function()
     assert.is_nil(err.column_name)
   end)
 end)
+
+describe("a message is true", function()
+  it("where there is no transaction to end", function()
+    for _, name in ipairs{ "commit", "rollback" } do
+      local err = failure(db[name], db)
+      assert.equal("no_active_sql_transaction", err.name)
+      assert.truthy(err.message:find("there is no transaction here", 1, true), err.message)
+      db:transaction(function() assert.truthy(failure(db[name], db).message:find("this transaction", 1, true)) end)
+    end
+  end)
+
+  it("of where without a condition", function()
+    for _, err in ipairs{ failure(cats.where, cats, nil), failure(cats.where, cats) } do
+      assert.is_nil(err.message:find("no argument at all", 1, true), err.message)
+    end
+  end)
+
+  it("of a connection that the server ended", function()
+    local lost = pg.db()
+    local err = failure(lost.q, lost, "select pg_terminate_backend(pg_backend_pid())")
+    assert.equal("connection", err.name)
+    assert.equal("57P01", err.sqlstate)
+    for _, what in ipairs{ "connection", "admin_shutdown", "57P01", "57", "operator_intervention" } do
+      assert.is_true(fastpg.is(err, what), what)
+    end
+    lost:close()
+  end)
+
+  it("of a name with a NUL byte", function()
+    assert.truthy(failure(function() return db.t["a\0b"] end).message:find("NUL", 1, true))
+  end)
+end)

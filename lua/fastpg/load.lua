@@ -24,7 +24,10 @@ local function explain(problem)
     return ("fastpg: %s was built for %s, this is %s: build with `make LUA=%s` and use the paths of `make env LUA=%s`")
       :format(path, built_for, this_lua, this_lua, this_lua)
   end
-  return problem
+  if path then return problem end
+  return ("fastpg: its C core (fastpg/core.so) is not built for %s, or not where Lua looks for it: build it with `make LUA=%s` "
+    .. "and use the paths of `make env LUA=%s`, or install it (`make install`, `luarocks make`). Looked for in package.cpath: %s")
+    :format(this_lua, this_lua, this_lua, package.cpath)
 end
 
 local ok, core = pcall(require, "fastpg.core")

@@ -45,6 +45,9 @@ function names.table_of(db, name, schema, view)
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("the name of a schema expected, got %s", type(schema))
   end
+  if name:find "%z" or schema and schema:find "%z" then
+    errors.argument("%s: the name of a %s has no NUL byte", view and "db.v" or "db.t", view and "view" or "table")
+  end
   local root = db.root
   local t = handles_of(db)[key_of(name, schema)]
   if t and handle.is_fresh(core.table_state(t)) then return t end

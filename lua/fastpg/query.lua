@@ -166,7 +166,7 @@ end
 --- One more condition (and): a fragment with its arguments, or a table.
 function methods.where(self, ...)
   local n = select("#", ...)
-  if n == 0 then errors.argument("where: a condition expected, got nothing") end
+  if n == 0 then errors.argument("where: a condition expected, got nothing; without a where there is none: every row") end
   local conds = {}
   for i, cond in ipairs(self.sel.conds) do conds[i] = cond end
   local cond = selection.condition("where", n, ...)

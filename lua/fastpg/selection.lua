@@ -56,6 +56,9 @@ function selection.condition(what, n, first, ...)
     if n > 1 then errors.argument("%s: nothing goes behind a table of conditions", what) end
     return selection.map_condition(what, first)
   end
+  if first == nil and what == "where" then
+    errors.argument("where: a condition expected, got nil; without a where there is none: every row")
+  end
   errors.argument("%s: a condition expected (a SQL fragment or a table), got %s", what, first == nil and
     "nil; no argument at all means every row" or type(first))
 end

@@ -246,15 +246,21 @@ local function finish_own(tx, finish)
   if not ok then error(err, 0) end
 end
 
+-- Of a database that did not begin a transaction itself: there may be none at all.
+local function raise_not_own(tx, what, ends)
+  local conn = tx:bound_connection()
+  if conn and conn.in_transaction then errors.raise("invalid_argument", what .. ": this transaction " .. ends) end
+  errors.raise("no_active_sql_transaction",
+    what .. ": there is no transaction here: db:transaction runs a function in one, db:begin gives one to end yourself")
+end
+
 function transaction.commit(tx)
-  if not tx.owns then errors.raise("invalid_argument", "this transaction commits at the end of its function") end
+  if not tx.owns then raise_not_own(tx, "commit", "commits at the end of its function") end
   finish_own(tx, commit)
 end
 
 function transaction.rollback(tx)
-  if not tx.owns then
-    errors.raise("invalid_argument", "this transaction rolls back when its function raises an error")
-  end
+  if not tx.owns then raise_not_own(tx, "rollback", "rolls back when its function raises an error") end
   finish_own(tx, roll_back)
 end
 
