@@ -104,7 +104,7 @@ test-hosts: ## the specs that need event loops, nginx, LÖVE, Neovim or PgBounce
 	@SPEC="$(or $(SPEC),$(HOST_SPECS))" && export SPEC && $(call run_specs,$(TEST_LUAS),$(HOSTS))
 
 test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing each target
-	@$(call run_specs,$(ALL_LUAS),$(HOSTS))
+	@export REGRESS=all && $(call run_specs,$(ALL_LUAS),$(HOSTS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
 run_specs = tools/deps.sh build run server test $(2) $(1) && \

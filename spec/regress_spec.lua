@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- The files of spec/regress, statement by statement, by every way through fastpg and beside psql: see
--- tools/regress.lua, which runs here in a process and with a server of its own.
+-- tools/regress.lua, which runs here in a process and with a server of its own.  REGRESS=all (make test-all): by all
+-- ways; else by some, the ones in which what is remembered of a statement matters most.
 
 local function run(variables, lua)
   local command = ("TOGETHER=1 %s LUA_PATH='./?.lua;%s' LUA_CPATH='%s' timeout 300 %s tools/regress.lua 2>&1; echo \"exit $?\"")
@@ -12,9 +13,21 @@ local function run(variables, lua)
   return out
 end
 
+local FILES = "spec/regress/copy.sql spec/regress/cursors.sql spec/regress/shapes.sql spec/regress/transactions.sql " ..
+  "spec/regress/types.sql"
 local LUA = os.getenv "FPG_TEST_LUA" or "lua5.4"
 
+local all = os.getenv "REGRESS" == "all"
+
 describe("statements beside psql", function()
+  it("give the same by every way", function()
+    local out = run(("SQL='%s' WAYS='%s'"):format(FILES, all and "" or "q each prepare pipeline"), LUA)
+    assert.truthy(out:find "exit 0\n$", out)
+    local compared, differences = out:match "\nall%s+%d+%s+%d+%s+(%d+)%s+%d+%s+%d+%s+%d+%s+(%d+)\n"
+    assert.equal("0", differences, out)
+    assert.is_true(tonumber(compared) > (all and 4000 or 1500), out)
+  end)
+
   it("are told apart where they differ", function()
     local name = os.tmpname() .. ".sql"
     local file = assert(io.open(name, "w"))

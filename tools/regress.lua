@@ -94,14 +94,7 @@ Session.__index = Session
 function Session:connect(user)
   local options = { loop = "block", dbname = DATABASE, command_timeout = SECONDS, duplicates = "last", user = user }
   if self.way == "uncached" then options.statement_cache_size = 0 end
-  local ok, db = pcall(self.server.pg.connect, self.server.pg, options)
-  if not ok and tostring(db):find "duplicates" then -- the option is not there yet
-    options.duplicates = nil
-    db = self.server.pg:connect(options)
-  elseif not ok then
-    error(db, 0)
-  end
-  self.db = db
+  self.db = self.server.pg:connect(options)
 end
 
 -- Statement after statement from the i-th until the end or until another connection is asked for.
