@@ -104,7 +104,10 @@ local function note_events(self, events, sql)
     if self.ddl_in_transaction then self:note_ddl() end
     if self.role_outside ~= nil then self:forget_all(true) end -- a savepoint may have taken it back
   end
-  if events % 16 >= EVENT_SET and sql then self:note_role(sql) end
+  if events % 16 >= EVENT_SET and sql then
+    self:note_role(sql)
+    self:note_path(sql)
+  end
   if events % 128 >= EVENT_REPORT then wrong = self:note_reports() end
   if events >= EVENT_RIGHTS then self:note_rights() end
   local idle = self.c:transaction_status() == "idle"
@@ -146,6 +149,13 @@ end
 -- Rights were given or taken: a plan may have been made by those there were.
 function Connection:note_rights()
   if self.pool then self.pool:forget_statements() else self:forget_all(true) end
+end
+
+-- By the search_path names are found; the server reports it from version 18 on only.
+function Connection:note_path(sql)
+  if not sql:lower():find("search_path", 1, true) then return end
+  self:note_ddl()
+  self.path_in_transaction = self.ddl_in_transaction
 end
 
 -- The schema may have changed: cached plans of this connection would fail, the catalog be wrong.
@@ -274,11 +284,7 @@ function Connection:simple(sql)
   self.c:send_simple(sql)
   self:complete(sql)
   local status = self.c:fetch_status()
-  -- by the search_path names are found; the server reports it from version 18 on only
-  if sql:lower():find("search_path", 1, true) then
-    self:note_ddl()
-    self.path_in_transaction = self.ddl_in_transaction
-  end
+  self:note_path(sql)
   return status
 end
 
