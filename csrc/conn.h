@@ -75,6 +75,8 @@ typedef struct fpg_conn {
   int copy;          /* FPG_COPY_* */
   int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */
   uint64_t reports;  /* a hash of the settings that the server reports */
+  int may_block;     /* the caller may be held up while a long message is sent */
+  int roomy;         /* the socket's buffer was enlarged for one */
   int listening;     /* somebody will ask for notifications */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
   double clock;
@@ -105,6 +107,7 @@ void fpg_send_simple(lua_State *L, fpg_conn *c, const char *sql);
 typedef struct {
   const char *const *values;
   const int *lengths, *formats;
+  size_t bytes; /* of all of them */
 } fpg_args;
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
 

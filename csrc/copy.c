@@ -126,7 +126,8 @@ static void put_binary_field(lua_State *L, const fpg_ctx *cx, copy_writer *w, co
     fpg_raise(L, "invalid_argument", "%s: %s has no binary form here (format = \"text\" takes it)",
               type->name, fpg_describe(L, idx));
   size_t len = b->len - at - 4;
-  if (len > INT32_MAX) fpg_raise(L, "invalid_argument", "%s: value over 2 GB", type->name);
+  if (len > 0x3ffffffe) /* the server reads a row into one buffer */
+    fpg_raise(L, "program_limit_exceeded", "%s: the value has over 1 GB, more than the server takes at once", type->name);
   be_put32(b->data + at, (uint32_t)len);
 }
 

@@ -18,6 +18,20 @@
 #define KEEP_BYTES (1 << 20) /* an arena that grew beyond this is given back after its statement */
 #define COPY_BYTES (1 << 14) /* a string of a list is copied up to this size, else anchored */
 
+/* What the server takes as one message (PQ_LARGE_MESSAGE_LIMIT of its libpq.h); a larger one ends the session
+ * after all of it was sent. */
+#define MESSAGE_BYTES 0x3ffffffe
+
+static size_t add_to_message(lua_State *L, size_t total, size_t len, int param) {
+  if (len > MESSAGE_BYTES)
+    fpg_raise(L, "program_limit_exceeded", "$%d: the value has over 1 GB, more than the server takes at once: send it "
+              "in parts (a large object, or rows by COPY)", param);
+  if (total + len > MESSAGE_BYTES)
+    fpg_raise(L, "program_limit_exceeded", "the arguments up to $%d have over 1 GB together, more than the server takes "
+              "at once: send them in parts (several statements, or COPY)", param);
+  return total + len;
+}
+
 static void check_count(lua_State *L, const fpg_stmt *st, int n) {
   if (n == st->nparams) return;
   fpg_raise(L, "invalid_argument", "too %s arguments: the statement takes %d, got %d",
@@ -84,6 +98,7 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   cx.args = list;
   lua_pushnil(L);
   int kept = lua_gettop(L);
+  size_t total = strlen(st->name) + 16;
   for (int i = 0; i < n; i++) {
     int idx = first + i;
     if (list) {
@@ -105,7 +120,7 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
         keep_string(L, kept);
       }
       if (!direct) len = buf->len - at;
-      if (len > INT32_MAX) fpg_raise(L, "invalid_argument", "$%d: value over 2 GB", i + 1);
+      total = add_to_message(L, total, len + 6, i + 1); /* with its length and its format */
       if (!direct) fpg_buf_putc(L, buf, 0); /* libpq finds the end of a text value by strlen */
       values[i] = direct;
       lengths[i] = (int)len;
@@ -124,5 +139,5 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   put_back(L, &c->argv, argv, anchors, 2);
   if (!c->pg) fpg_raise(L, "closed", "the connection was closed while its arguments were encoded");
   lua_settop(L, top); /* nothing of Lua runs before libpq has taken its copies */
-  return (fpg_args){values, lengths, formats};
+  return (fpg_args){values, lengths, formats, total};
 }

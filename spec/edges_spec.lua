@@ -751,3 +751,40 @@ describe("luv", function()
       print "over"]]))
   end)
 end)
+
+describe("long arguments", function()
+  local fastpg = require "fastpg"
+  local db
+  setup(function() db = pg.db() end)
+  teardown(function() db:close() end)
+
+  it("are refused before anything is sent where the server would end the session", function()
+    local piece = ("x"):rep(2 ^ 26)
+    local list, marks = {}, {}
+    for i = 1, 17 do list[i], marks[i] = piece, "length(?)" end
+    local sql = "select " .. table.concat(marks, " + ")
+    local pid = db.pid
+    local ok, err = pcall(db.item, db, sql, fastpg.args(list))
+    assert.is_false(ok)
+    assert.are.equal("program_limit_exceeded", err.name)
+    assert.truthy(err.message:find("$16", 1, true), err.message)
+    assert.is_nil(err.message:find "xxx")
+    assert.are.equal(pid, db.pid)
+    assert.are.equal(1, db:item "select 1")
+  end)
+
+  it("arrive whole, in a script and under a loop", function()
+    local long = ("0123456789"):rep(1000000)
+    local function check()
+      assert.are.equal(#long, db:item("select length(?)", long))
+      assert.are.equal(long, db:item("select ?::text", long))
+      assert.are.same({ #long, 1, n = 2 }, db:pipeline(function(p)
+        p:item("select length(?)", long)
+        p:item "select 1"
+      end))
+    end
+    check()
+    db:timeout(60, check)
+    fastpg.run(check)
+  end)
+end)

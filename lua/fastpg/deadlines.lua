@@ -37,6 +37,11 @@ function Connection:arm()
   self:tell_later()
   self.check_canceled()
   self.deadline, self.overdue = self.deadline_of(), nil
+  local blocks = host.name == "block" and not self.deadline
+  if blocks ~= self.blocks then
+    self.blocks = blocks
+    self.c:set_blocking(blocks)
+  end
 end
 
 --- Time to clean up after a failure, whatever the statement's own was.
