@@ -15,6 +15,9 @@ db:execute "CREATE TABLE opt(id int PRIMARY KEY, name text, status text)"
 local t = db.t.opt
 local class = fastpg.class("Opt2", { "id int", "name text" })
 
+local own -- a server that may be stopped
+teardown(function() if own then own:close() end end)
+
 -- How each is called with options.
 local calls = {
   ["db:transaction"] = function(o) db:transaction(o, function() end) end,
@@ -38,7 +41,10 @@ local calls = {
   ["fastpg.cluster"] = function(o) fastpg.cluster(o):close() end,
   ["fastpg.connect"] = function(o) fastpg.connect(o):close() end,
   ["fastpg.create_pool"] = function(o) fastpg.create_pool(o):close() end,
-  ["pg:stop"] = function(o) pg.cluster():stop(o) end,
+  ["pg:stop"] = function(o)
+    own = own or fastpg.cluster()
+    own:stop(o)
+  end,
 }
 
 -- Further functions that take the same.
