@@ -21,7 +21,9 @@ end
 -- The server of this file's worker (tools/test.sh), which other files had before it and will have after it.
 local function of_worker(at)
   local host, port, user, pid = at:match "^(.-)|(%d+)|(.-)|(%d+)$"
-  local server = { conninfo = { host = host, port = tonumber(port), user = user, dbname = "postgres" }, pid = tonumber(pid) }
+  local server = {
+    conninfo = { host = host, port = tonumber(port), user = user, dbname = "postgres" }, pid = tonumber(pid), dir = host,
+  }
   local function options_of(opts)
     local all = {}
     for k, v in pairs(server.conninfo) do all[k] = v end
@@ -35,11 +37,20 @@ local function of_worker(at)
   return server
 end
 
+-- What the file before left on the server: its databases, and then roles, which belong to no database.
+local CLEAN = [[
+select format('drop database %I with (force)', datname) from pg_database where not datistemplate and datname <> 'postgres' \gexec
+select format('drop role %I', rolname) from pg_roles where rolname !~ '^pg_' and rolname <> current_user \gexec]]
+
 ---The server: the worker's, or one that is started at first use and ends with this process.
 function pg.cluster()
   if not shared.cluster then
     local at = os.getenv "FPG_TEST_SERVER"
-    shared.cluster = at and of_worker(at) or require("fastpg.cluster").start{ settings = { max_connections = 200 } }
+    if at then
+      shared.cluster = of_worker(at)
+      pg.psql(CLEAN)
+    end
+    shared.cluster = shared.cluster or require("fastpg.cluster").start{ settings = { max_connections = 200 } }
   end
   return shared.cluster
 end
