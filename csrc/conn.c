@@ -256,14 +256,27 @@ static int drain_copy(fpg_conn *c) {
   return !c->draining;
 }
 
+/* The last result of a connection whose socket is gone.  Where libpq has none it says once more that there
+ * is nothing to read from ("invalid socket"), behind the reason: the reason alone is told. */
+static PGresult *last_result(PGconn *pg) {
+  PGresult *reason = PQmakeEmptyPGresult(pg, PGRES_FATAL_ERROR), *res = PQgetResult(pg);
+  int told = reason && *PQresultErrorMessage(reason);
+  int empty = !res || (PQresultStatus(res) == PGRES_FATAL_ERROR && !PQresultErrorField(res, PG_DIAG_SQLSTATE));
+  if (res && !(told && empty)) {
+    PQclear(reason);
+    return res;
+  }
+  PQclear(res);
+  return reason;
+}
+
 /* Nothing more will come: the socket is gone. */
 static int lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->draining = c->copy = 0;
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
     forget_result(c);
-    PGresult *res = PQgetResult(c->pg);
-    c->res = res ? res : PQmakeEmptyPGresult(c->pg, PGRES_FATAL_ERROR);
+    c->res = last_result(c->pg);
     if (!c->res) return luaL_error(L, "not enough memory");
   }
   lua_pushboolean(L, 1);

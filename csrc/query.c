@@ -450,9 +450,14 @@ static void put_columns(lua_State *L, writer *w, operation op, int overriding) {
   fpg_buf_putc(L, w->sql, ')');
 }
 
-/* The row as stored; a table without columns has nothing to return. */
+/* What a statement that gives the rows as stored begins and ends with.  RETURNING wants a column: where a
+ * table has none its rows, which are empty, come through a WITH. */
+static void put_returned(lua_State *L, fpg_buf *sql, const fpg_rel *rel) {
+  if (!rel->ncols) fpg_buf_puts(L, sql, "WITH stored AS (");
+}
+
 static void put_returning(lua_State *L, fpg_buf *sql, const fpg_rel *rel) {
-  if (rel->ncols) fpg_buf_puts(L, sql, " RETURNING *");
+  fpg_buf_puts(L, sql, rel->ncols ? " RETURNING *" : " RETURNING 1) SELECT FROM stored");
 }
 
 /* rel:insert(args, record, overrides, filters, on_conflict_nothing) -> SQL, number of arguments;
@@ -468,6 +473,7 @@ static int rel_insert(lua_State *L) {
     note_columns(L, &w, 0, 0);
     return answer(L, &w);
   }
+  put_returned(L, w.sql, w.rel);
   fpg_buf_puts(L, w.sql, "INSERT INTO ");
   put_qualified(L, &w);
   put_columns(L, &w, INSERT, 0);
@@ -719,6 +725,7 @@ static int rel_delete(lua_State *L) {
   lua_settop(L, 2);
   fpg_buf *b = fpg_buf_new(L);
   fpg_rel_names at = fpg_rel_push(L, 1);
+  put_returned(L, b, rel);
   lua_getfield(L, at.names, "qualified");
   add_clause(L, b, "DELETE FROM ", lua_gettop(L), "");
   add_clause(L, b, " WHERE ", 2, "");

@@ -86,9 +86,18 @@ int fpg_refuse(lua_State *L, const fpg_ctx *cx, const char *message) {
   return lua_error(L);
 }
 
+/* Whether it is a list in the place of one value of a condition, and not of a column that is written. */
+static int is_list_for_value(lua_State *L, const fpg_ctx *cx, int idx) {
+  if (!cx->param || cx->depth || lua_type(L, idx) != LUA_TTABLE || !lua_rawlen(L, idx)) return 0;
+  return !push_column(L, cx);
+}
+
 int fpg_bad_value(lua_State *L, const fpg_ctx *cx, int idx, const char *expected) {
+  idx = lua_absindex(L, idx);
+  luaL_checkstack(L, 8, "an error");
+  const char *way = is_list_for_value(L, cx, idx) ? " (one of a list of values is \"= any(?)\", not \"in (?)\")" : "";
   const char *got = fpg_describe(L, idx);
-  return fpg_refuse(L, cx, lua_pushfstring(L, "%s expected, got %s", expected, got));
+  return fpg_refuse(L, cx, lua_pushfstring(L, "%s expected, got %s%s", expected, got, way));
 }
 
 /* The value at idx is a number, but not one of those that the type has. */

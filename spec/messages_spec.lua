@@ -195,6 +195,60 @@ describe("a message is true", function()
     lost:close()
   end)
 
+  local function says(text, fn, ...)
+    local err = failure(fn, ...)
+    assert.truthy(err.message:find(text, 1, true), err.message)
+    return err
+  end
+
+  it("of groups by what is no column", function()
+    says('groupby: "cat" has no column "wieght" (did you mean "weight"?)', cats.groupby, cats, "wieght", "count(*)")
+    says('groupby: "cat" has no column "nope"', cats.groupby, cats, { "name", "nope" }, "count(*)")
+    says("groupby: the list of columns is empty", cats.groupby, cats, {}, "count(*)")
+    says("groupby: item 2", cats.groupby, cats, { "name", 7 }, "count(*)")
+    local others = pg.db()
+    others:execute "CREATE TABLE IF NOT EXISTS dog(id int PRIMARY KEY, name text)"
+    says("groupby: ", cats.groupby, cats, others.t.dog.c.name, "count(*)")
+    others:execute "DROP TABLE dog"
+    others:close()
+    says('select: "cat" has no column "wieght"', function() return cats{ select = { "wieght" } } end)
+  end)
+
+  it("of a list in the place of a value", function()
+    local way = '(one of a list of values is "= any(?)", not "in (?)")'
+    says("$1: integer expected, got table " .. way, db.q, db, "select * from cat where id in (?)", { 1, 2 })
+    says("$2: integer expected, got table " .. way, db.q, db, "select * from cat where name = :n and id in (:ids)",
+      { n = "x", ids = { 1, 2 } })
+    says(way, db.q, db, "select * from cat where name in (?)", { "a", "b" })
+    says(way, db.q, db, "select * from cat where born in ($1)", { "2024-02-29" })
+    says(way, function() return cats("id in (?)", { 1, 2 }) end)
+    says(way, function() return cats:where("id in (?)", { 1, 2 }):delete() end)
+    says(way, db.q, db, "select * from cat where id in (?)", db:q "select 1 as a")
+    assert.equal(0, #cats("id = any(?)", { 101, 102 }))
+    for _, other in ipairs{ -- where it is no way out
+      failure(db.q, db, "select * from cat where id in (?)", { a = 1 }),
+      failure(db.q, db, "select * from cat where id in (?)", true),
+      failure(db.q, db, "select * from cat where id = any(?)", { 1, { 2 } }),
+      failure(cats.insert, cats, { id = { 1, 2 } }),
+      failure(cats.get, cats, { { 1 } }),
+    } do
+      assert.is_nil(other.message:find("any(?)", 1, true), other.message)
+    end
+  end)
+
+  it("of overrides in the place of the key", function()
+    cats:insert{ id = 77, name = "x", weight = 1 }
+    for _, overrides in ipairs{ { name = "y" }, { id = 77, name = "y" }, { weight = 2, tags = {} } } do
+      local err = says("overrides are the third, update(record, nil, { … })", cats.update, cats, { id = 77 }, overrides)
+      assert.equal("invalid_argument", err.name)
+    end
+    assert.equal("x", cats[77].name)
+    assert.equal("y", cats:update({ name = "y" }, { id = 77 }).name) -- which is a key
+    assert.equal("z", cats:update({ id = 77 }, nil, { name = "z" }).name)
+    assert.equal("w", cats:update({ name = "w" }, cats[77]).name) -- a row is a key, too
+    cats:delete(77)
+  end)
+
   it("of a name with a NUL byte", function()
     assert.truthy(failure(function() return db.t["a\0b"] end).message:find("NUL", 1, true))
   end)

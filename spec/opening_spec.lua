@@ -116,6 +116,17 @@ describe("a name", function()
     assert.equal("connection", err.name)
     assert.truthy(err.message:find('could not translate host name "no.host.invalid"', 1, true))
   end)
+
+  it("stands beside its address in errors", function()
+    for _, params in ipairs{ several{ { "localhost", 1 } }, several({ { "no.host.invalid", 1 } }, { hostaddr = "127.0.0.1" }) } do
+      local err = failure(fastpg.connect, params)
+      local start = ('connection to server at "%s" (127.0.0.1), port 1 failed: '):format(params.host)
+      assert.equal(start, err.message:sub(1, #start))
+      assert.is_nil(err.severity)
+    end
+    local start = 'connection to server at "127.0.0.1", port 1 failed: '
+    assert.equal(start, failure(fastpg.connect, several{ { "127.0.0.1", 1 } }).message:sub(1, #start))
+  end)
 end)
 
 describe("of several hosts", function()
@@ -151,6 +162,7 @@ describe("of several hosts", function()
       err:close()
     end
     assert.equal("57P03", err.sqlstate)
+    assert.equal("FATAL", err.severity)
     assert.is_true(fastpg.is(err, "connection"))
     assert.is_nil(err.message:find "57P03")
     assert.is_nil(err.message:find "%.c:")
@@ -168,6 +180,10 @@ describe("of several hosts", function()
     assert.is_nil(err.message:find("LOCATION", 1, true))
     assert.equal("shared", reached(several({ "shared", "own" }, { dbname = shared.database })))
     assert.equal("28000", failure(fastpg.connect, several({ "own", "shared" }, { user = "nobody else" })).sqlstate)
+    assert.equal("FATAL", err.severity)
+    err = failure(fastpg.connect, several({ { "localhost", port } }, { dbname = "nope" }))
+    assert.truthy(err.message:find(('server at "localhost" (127.0.0.1), port %d failed: FATAL:  '):format(port), 1, true), err.message)
+    assert.equal("FATAL", err.severity)
   end)
 
   it("which is the first is by chance where load_balance_hosts says so", function()
@@ -188,6 +204,26 @@ describe("of several hosts", function()
     end)
     core.conninfo_effective = effective
     if not ok then error(err, 0) end
+  end)
+end)
+
+describe("a server process that is killed", function()
+  it("is named without what libpq says of the socket after that", function()
+    local db = own:connect()
+    db:acquire(function(conn)
+      os.execute(("(sleep 0.1; kill -KILL %d) &"):format(conn.pid))
+      local err = failure(conn.q, conn, "select pg_sleep(20)")
+      assert.equal("connection", err.name)
+      assert.truthy(err.message:find("server closed the connection unexpectedly", 1, true), err.message)
+      assert.is_nil(err.message:find("invalid socket", 1, true), err.message)
+    end)
+    db:close()
+    for _ = 1, 200 do -- all processes begin anew
+      local ok, again = pcall(own.connect, own)
+      if ok then return again:close() end
+      os.execute "sleep 0.05"
+    end
+    error "the server does not come back"
   end)
 end)
 

@@ -239,7 +239,7 @@ local function new_password()
   local source = assert(io.open("/dev/urandom", "rb"))
   local bytes = source:read(PASSWORD_BYTES)
   source:close()
-  if not bytes or #bytes < PASSWORD_BYTES then errors.raise("cluster", "cluster: no random bytes for its password") end
+  if not bytes or #bytes < PASSWORD_BYTES then errors.raise("cluster", "no random bytes for its password") end
   return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
@@ -274,12 +274,12 @@ local function answer(supervisor)
   local said = {}
   while true do
     local line, timeout = supervisor:receive(START_SECONDS)
-    if timeout then errors.raise("cluster", "cluster: the server's supervisor does not answer") end
+    if timeout then errors.raise("cluster", "the server's supervisor does not answer") end
     local mark = line and line:sub(1, 1)
     if mark == "+" then return line:sub(2) end
     if not line or mark == "-" and line == "-" then
       local text = table.concat(said, "\n")
-      errors.raise("cluster", "cluster: " .. (text ~= "" and text or "the supervisor has ended"))
+      errors.raise("cluster", (text ~= "" and text or "the supervisor has ended"))
     end
     said[#said + 1] = line
   end
@@ -362,7 +362,7 @@ end
 function methods.close(pg)
   pg.pid = nil
   if not pg.supervisor:close() then
-    errors.raise("cluster", "cluster: the server did not stop; its directory is " .. pg.dir)
+    errors.raise("cluster", "the server did not stop; its directory is " .. pg.dir)
   end
 end
 
@@ -400,7 +400,7 @@ end
 function cluster.start(opts)
   opts = options.check(opts, START_OPTIONS, "cluster")
   local superuser, settings = opts.superuser or "postgres", read_settings(opts.settings or {})
-  local port, password = port_of(settings), new_password()
+  local port, by_tcp, password = port_of(settings), listens(settings), new_password()
   if superuser:find "%c" then errors.argument("cluster: superuser has a control character") end
   local script = assign{
     bindir = opts.bindir or os.getenv "PG_BINDIR" or "",
@@ -420,7 +420,7 @@ function cluster.start(opts)
   end
   pg.conninfo = { host = pg.dir, port = port, user = superuser, dbname = "postgres" }
   local user = uri_escape(superuser)
-  if listens(settings) then
+  if by_tcp then
     pg.conninfo.password = password
     user = user .. ":" .. password
   end

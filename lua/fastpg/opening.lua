@@ -115,11 +115,11 @@ function Search:await(fd, mode)
   end
 end
 
-function Search:fail(kind, message, sqlstate)
+function Search:fail(kind, message, sqlstate, severity)
   local failures = self.failures
   local last = failures[#failures]
   if last and last.message == message then return end -- of what has nothing to do with the address
-  failures[#failures + 1] = { kind = kind, message = message, sqlstate = sqlstate }
+  failures[#failures + 1] = { kind = kind, message = message, sqlstate = sqlstate, severity = severity }
 end
 
 -- As libpq names a server in its messages.
@@ -135,16 +135,26 @@ function Search:fail_at(kind, server, address, problem)
   self:fail(kind, ("connection to %s failed: %s"):format(place_name(server, address), problem))
 end
 
--- libpq's message in one line, and the SQLSTATE in it: "FATAL:  28P01: password …\nLOCATION:  auth.c:1".
+-- libpq's message in one line, and the SQLSTATE and severity in it: "FATAL:  28P01: password …\nLOCATION:  auth.c:1".
+-- The word may be one of the server's language; what ends a connection that is being opened is a FATAL.
 local function read_message(text)
-  local sqlstate
-  text = text:gsub(":  (%w%w%w%w%w): ", function(code)
-    sqlstate = code
-    return ":  "
+  local sqlstate, severity
+  text = text:gsub("(%S*):  (%w%w%w%w%w): ", function(word, code)
+    sqlstate, severity = code, (word == "ERROR" or word == "PANIC") and word or "FATAL"
+    return word .. ":  "
   end)
   if sqlstate then text = text:gsub("[^\n]*:  [%w_]+, [%w_]+%.c:%d+\n?", "") end
   text = text:gsub("%s+$", ""):gsub("%s*\n%s*", " ")
-  return text ~= "" and text or "the connection is lost", sqlstate
+  return text ~= "" and text or "the connection is lost", sqlstate, severity
+end
+
+-- libpq is given an address, and names no more than that.
+local function add_host_name(text, server, address)
+  local host = server.host
+  if not host or not address or host == address then return text end
+  local before = ('connection to server at "%s", '):format(address)
+  if text:sub(1, #before) ~= before then return text end
+  return ('connection to server at "%s" (%s), '):format(host, address) .. text:sub(#before + 1)
 end
 
 -- Whether it is connected; `stop`: no other is to be tried.
@@ -154,8 +164,8 @@ function Search:step_through(server, address)
     local want, message, reached = c:connect_step()
     if want == true then return true end
     if not want then
-      local text, sqlstate = read_message(message)
-      self:fail("connection", text, sqlstate)
+      local text, sqlstate, severity = read_message(message)
+      self:fail("connection", add_host_name(text, server, address), sqlstate, severity)
       self.stop = reached and sqlstate ~= CANNOT_CONNECT_NOW
       return false
     end
@@ -282,15 +292,16 @@ end
 
 -- One error of all that was tried.
 function Search:raise()
-  local messages, kind, sqlstate = {}, self:is_late() and "timeout", nil
+  local messages, kind, sqlstate, severity = {}, self:is_late() and "timeout", nil, nil
   local all_late = #self.failures > 0
   for i, failure in ipairs(self.failures) do
     messages[i] = failure.message
     all_late = all_late and failure.kind == "timeout"
-    sqlstate = failure.sqlstate -- of the last one
+    sqlstate, severity = failure.sqlstate, failure.severity -- of the last one
   end
   if #messages == 0 then messages[1] = "no connection to the server within the time allowed" end
-  errors.raise(kind or all_late and "timeout" or "connection", table.concat(messages, "; "), { sqlstate = sqlstate })
+  errors.raise(kind or all_late and "timeout" or "connection", table.concat(messages, "; "),
+    { sqlstate = sqlstate, severity = severity })
 end
 
 local function run(search, known)

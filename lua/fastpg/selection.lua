@@ -208,7 +208,9 @@ local function columns_sql(st, rel, what, value)
   return table.concat(parts, ", ")
 end
 
-function selection.select_list(st, rel, value) return columns_sql(st, rel, "select", value) end
+--- What is selected as SQL, nil where that is everything.
+---@param what string?  who is blamed for a name that is no column's: select
+function selection.select_list(st, rel, value, what) return columns_sql(st, rel, what or "select", value) end
 function selection.order_list(st, rel, value) return columns_sql(st, rel, "order_by", value) end
 
 --- Whether what is selected is SQL of the user's, which may be DISTINCT or aggregate.

@@ -304,7 +304,7 @@ end
 local function group_keys(st, rel, columns)
   local keys = {}
   for i, column in ipairs(columns) do
-    keys[i] = selection.select_list(st, rel, { column })
+    keys[i] = selection.select_list(st, rel, { column }, "groupby")
     if not core.is_sql(column) then keys[i] = rel.qualified .. "." .. keys[i] end
   end
   return table.concat(keys, ", ")
@@ -342,6 +342,7 @@ function methods.groupby(self, columns, aggregates, ...)
   local st = check_self(self, "groupby")
   local rel = handle.resolve(st)
   columns = as_list("columns", columns)
+  selection.read_columns("groupby", 1, columns) -- checks them
   aggregates = as_list("aggregates", aggregates)
   local sel = selection.read(st, "groupby", selection.COUNT_OPTIONS, select("#", ...), ...)
   local keys = group_keys(st, rel, columns)

@@ -85,11 +85,24 @@ local function record_key(st, rel, what, record, overrides)
   return key
 end
 
+-- `update(rec, { name = "x" })` means overrides, which are the third argument.
+local function check_key_argument(rel, key)
+  if type(key) ~= "table" or key[1] ~= nil or rows.shape(key) then return end
+  for name in next, key do
+    local column = type(name) == "string" and rel.index[name]
+    if column and column.pk == 0 then
+      errors.argument('update: the second argument is the key (%s), and "%s" is no column of it: overrides are the third, '
+        .. "update(record, nil, { … })", #rel.pks > 0 and table.concat(rel.pks, ", ") or "of which there is none", name)
+    end
+  end
+end
+
 local function build_update(st, args, record, key, overrides)
   check_record("update", record)
   check_overrides("update", overrides)
   local rel = handle.resolve(st)
   local given = key ~= nil
+  check_key_argument(rel, key)
   key = given and Table.key_values(st, rel, key) or record_key(st, rel, "update", record, overrides)
   local sql, n = handle.writing(st, "update", args, record, overrides, key, not given)
   return sql, n, key
@@ -113,6 +126,7 @@ end
 local function conflict_columns(st, opts)
   local rel, on = handle.resolve(st), opts and opts.on
   if on == nil then
+    if #rel.columns == 0 then catalog.misfit("upsert: %s has no columns, so no key: use insert", rel.ref) end
     if #rel.pks == 0 then catalog.misfit("upsert: %s has no primary key: say on = { … }", rel.ref) end
     return rel.pks
   end
