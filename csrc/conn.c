@@ -161,7 +161,7 @@ static const char OUT_OF_STEP[] =
     "the server's answers are out of step with what was asked: the connection can't be used any more";
 
 void fpg_conn_begin(lua_State *L, fpg_conn *c) {
-  if (c->slots || c->syncs)
+  if (c->slots || c->syncs || c->queueing)
     fpg_raise(L, "connection_busy", c->streaming
                   ? "a db:each is being read on this connection: use a transaction around both, or db:q"
               : c->copy ? "a COPY is under way on this connection"
@@ -273,7 +273,7 @@ static PGresult *last_result(PGconn *pg) {
 /* Nothing more will come: the socket is gone. */
 static int lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
-  c->streaming = c->open_pipeline = c->draining = c->copy = 0;
+  c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
     forget_result(c);
     c->res = last_result(c->pg);
@@ -292,7 +292,7 @@ static int done(lua_State *L) {
 static int out_of_step(lua_State *L, fpg_conn *c) {
   c->doubtful = 1;
   c->slots = c->syncs = 0;
-  c->streaming = c->open_pipeline = c->draining = c->copy = 0;
+  c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
   return fpg_raise(L, "connection", OUT_OF_STEP);
 }
 
@@ -418,7 +418,7 @@ static void send_command(lua_State *L, fpg_conn *c, const char *sql) {
 static void send_sync(lua_State *L, fpg_conn *c) {
   check_sent(L, c, PQpipelineSync(c->pg));
   c->syncs++;
-  c->open_pipeline = 0;
+  c->open_pipeline = c->queueing = 0;
 }
 
 /* The protocol's Close takes no snapshot, and what is gone already is no error to it; DEALLOCATE is a command. */
@@ -611,7 +611,7 @@ static int conn_batch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_conn_begin(L, c);
   enter_pipeline(L, c);
-  c->each = 1;
+  c->each = c->queueing = 1;
   c->open_pipeline = 0;
   return 0;
 }

@@ -62,6 +62,7 @@ typedef struct fpg_conn {
   int streaming;     /* single-row mode: every row is a result of its own */
   int single_row;    /* libpq may still be in that mode when the statement is over */
   int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
+  int queueing;      /* a batch takes statements: no other may run before its Sync */
   int simple;        /* the simple protocol is spoken: what is under way ends by itself, by no Sync */
   int answered;      /* the slot that is read has had a result: each has one, even an empty statement */
   int bare;          /* connecting: libpq's environment does not count */

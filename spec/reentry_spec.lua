@@ -41,6 +41,44 @@ describe("a statement inside another's values", function()
     end)
   end
 
+  it("is refused while a batch takes statements, which goes on", function()
+    for _, size in ipairs{ 100, 0 } do
+      local inner = pg.db{ statement_cache_size = size }
+      inner:execute "CREATE TEMP TABLE nests (id int PRIMARY KEY, e nested)"
+      local conn, refused
+      inner:set_type_codec("nested", { encode = function(v)
+        local ok, err = pcall(conn.item, conn, "SELECT 1")
+        if not ok then refused = err.name end
+        return v
+      end })
+      local rows = { { id = 1, e = "a" }, { id = 2, e = "b" }, { id = 3 } }
+      local ways = {
+        function(d) return #d.t.nests:inserts(rows) end,
+        function(d) return #d.t.nests:upserts(rows) end,
+        function(d) return #d.t.nests:updates{ rows[1], rows[2], { id = 3, e = "a" } } end,
+        function(d) return d:executemany("INSERT INTO nests VALUES ($1, $2)", { { 4, "a" }, { 5, "b" }, { 6, "a" } }) end,
+        function(d)
+          return #d:pipeline(function(p) for _ = 1, 3 do p:q("SELECT $1::nested", "a") end end)
+        end,
+      }
+      for i, way in ipairs(ways) do
+        conn, refused = inner, nil
+        assert.equal(3, way(inner), i)
+        assert.is_true(refused == "connection_busy" or refused == "deadlock", i)
+        inner:transaction(function(tx)
+          tx:execute "DELETE FROM nests WHERE id > 3"
+          if i == 1 then tx:execute "DELETE FROM nests" end
+          conn, refused = tx, nil
+          assert.equal(3, way(tx), i)
+          assert.equal("connection_busy", refused, i)
+          assert.equal(42, tx:item "SELECT 42", i)
+        end)
+        inner:execute "DELETE FROM nests WHERE id > 3"
+      end
+      inner:close()
+    end
+  end)
+
   it("fails alone when the codec fails", function()
     local conn
     local inner = pg.db()
