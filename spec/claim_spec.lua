@@ -383,6 +383,8 @@ describe("claim_one", function()
         local _, err = pcall(fastpg.sleep, 10)
         error("wrapped: " .. tostring(err))
       end,
+      ["and makes nothing of it"] = function() pcall(fastpg.sleep, 10) end,
+      ["and makes nothing of it in a query"] = function(p) pcall(p.db.q, p.db, "select pg_sleep(10)") end,
       ["in a coroutine of its own, half-way"] = function(p)
         for row in p.db:each "select g, pg_sleep(0.05) from generate_series(1, 100) g" do assert(row.g) end
       end,

@@ -690,6 +690,26 @@ describe("a URI", function()
     os.remove(path)
   end)
 
+  it("keeps what was given beside a service that is not there", function()
+    local given = { service = "nowhere", host = "one", port = "5433", user = "me", dbname = "d" }
+    local uri = "postgresql://me@one:5433/d?service=nowhere"
+    assert.are.equal(uri, fastpg.uri(given))
+    given.password = "hunter2"
+    assert.are.equal(uri, fastpg.uri(given))
+  end)
+
+  it("is no host, nor anything else that messages show", function()
+    for _, name in ipairs{ "host", "hostaddr", "user", "database", "service", "application_name" } do
+      for _, call in ipairs{ fastpg.uri, fastpg.connect, fastpg.create_pool } do
+        local ok, err = pcall(call, { [name] = "postgresql://me:hunter2@127.0.0.1/x" })
+        assert.is_false(ok)
+        assert.are.equal("invalid_argument", err.name)
+        assert.truthy(err.message:find("connection string", 1, true), err.message)
+        assert.is_nil(err.message:find("hunter2", 1, true))
+      end
+    end
+  end)
+
   it("connects again", function()
     local c = pg.conninfo()
     local db = fastpg.connect{ host = "/nonexistent," .. c.host, port = "1," .. c.port, user = c.user,

@@ -130,7 +130,8 @@ local function mark(st, job, key, status)
 end
 
 -- Runs fn(p) inside a savepoint: what it did is undone where it fails.  Gives the error that ends the worker,
--- which is none of the job's.
+-- which is none of the job's: where the task was canceled meanwhile, also if fn made nothing of it, since what
+-- it was waiting for was not done.
 local function work(tx, p, fn)
   local cancels = task.cancels()
   local function handler(err)
@@ -143,10 +144,9 @@ local function work(tx, p, fn)
     if not done then error(problem, 0) end
   end)
   p.failed = not ok
-  if ok then return nil end
-  if p.error == nil then p.error, p.traceback = err, debug.traceback(tostring(err), 1) end
+  if not ok and p.error == nil then p.error, p.traceback = err, debug.traceback(tostring(err), 1) end
   if task.cancels() == cancels then return nil end
-  return errors.is(err, "canceled") and err or errors.new("canceled", "the task was canceled")
+  return not ok and errors.is(err, "canceled") and err or errors.new("canceled", "the task was canceled")
 end
 
 --- Takes one job off the queue and runs fn(p) on it: p, or nil where no job is pending.

@@ -167,6 +167,9 @@ local function check_params(what, params)
   end
   for name, value in pairs(params) do
     if value:find("%z") then errors.argument("%s: %s has a NUL byte", what, name) end
+    if name ~= "password" and value:find("^%s*postgres%w*://") then
+      errors.argument("%s: %s can't be a connection string: that is the first argument, options the second", what, name)
+    end
   end
   for port in ((params.port or "") .. ","):gmatch("([^,]*),") do
     if not port:find("^%s*%d*%s*$") then errors.argument("%s: port must be a number", what) end
@@ -254,6 +257,7 @@ end
 -- A URI of libpq's keywords; `info` is what a connection that was made says of itself.
 local function uri_of(given, info)
   local known = core.conninfo_resolved(given)
+  if next(known) == nil then known = given end -- a service that is not there
   local user = info.user or known.user or ""
   local host, port = known.host, known.port or "5432"
   if not host and not known.hostaddr then host, port = info.host, info.port or port end
