@@ -16,9 +16,10 @@
 ---@field position integer?
 ---@field schema_name string?
 ---@field table_name string?
----@field column_name string?
+---@field column_name string?  also of the value of a record that does not fit
 ---@field constraint_name string?
----@field row integer?  of COPY: counted from 1
+---@field row integer?  of COPY, of inserts and its like, of executemany: counted from 1
+---@field severity string?  what the server said: "ERROR", "FATAL"
 ---@field query string?
 ---@field where string?  the line of the program
 ---@field is fun(self: fastpg.error, what: string|table): boolean
@@ -234,14 +235,34 @@ function Table:class(options) end
 ---@field retries integer?
 ---@field settings table<string, any>?
 
+---What goes beside libpq's own keywords.
+---@class fastpg.connect_options: { [string]: any }
+---@field connect_timeout number?  seconds for each host and address
+---@field command_timeout number?  seconds for each call
+---@field statement_cache_size integer?  0 behind a pooler in transaction mode
+---@field init fun(db: fastpg.database)?
+---@field schema string?
+---@field strict boolean?
+---@field duplicates "error"|"last"|nil
+---@field loop string|table|nil
+---@field environment boolean?  false: libpq's environment variables don't count
+
+---@class fastpg.pool_options: fastpg.connect_options
+---@field min_size integer?
+---@field max_size integer?
+---@field acquire_timeout number?  seconds
+---@field max_inactive_connection_lifetime number?  seconds
+---@field max_lifetime number?  seconds
+---@field reset boolean|string|nil  true: DISCARD ALL; or SQL
+
 ---@class fastpg.database
 ---@field t fastpg.tables
 ---@field v fastpg.tables
 ---@field pid integer
 ---@field server_version integer
 local Database = {}
----@param target string|table?
----@param options table?
+---@param target string|fastpg.connect_options?
+---@param options fastpg.connect_options?
 ---@return fastpg.database
 function Database:connect(target, options) end
 ---@class fastpg.notification
@@ -507,12 +528,12 @@ fastpg.array_mt = nil
 ---@type table
 fastpg.NotFoundError = nil
 
----@param target string|table?
----@param options table?
+---@param target string|fastpg.connect_options?
+---@param options fastpg.connect_options?
 ---@return fastpg.database
 function fastpg.connect(target, options) end
----@param target string|table?
----@param options table?
+---@param target string|fastpg.pool_options?
+---@param options fastpg.pool_options?
 ---@return fastpg.database
 function fastpg.create_pool(target, options) end
 ---@return fastpg.database
