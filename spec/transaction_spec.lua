@@ -242,7 +242,7 @@ describe_both("transaction", function(db)
       end
       assert.is_true(fastpg.is(error_of(tx.transaction, tx, function() end), "closed"))
       assert.is_true(fastpg.is(error_of(function() return tx.t.acct[1] end), "closed"))
-      assert.is_true(fastpg.is(error_of(tx.commit, tx), "invalid_argument"))
+      assert.is_true(fastpg.is(error_of(tx.commit, tx), "no_active_sql_transaction"))
     end
   end)
 
@@ -373,7 +373,7 @@ describe("begin", function()
     assert.are.equal(0, open_transactions())
     assert.is_true(fastpg.is(error_of(db.begin, db, { settings = { nonsense = 1 } }), "undefined_object"))
     assert.are.equal(0, open_transactions())
-    assert.is_true(fastpg.is(error_of(db.commit, db), "invalid_argument"))
+    assert.is_true(fastpg.is(error_of(db.commit, db), "no_active_sql_transaction"))
   end)
 
   it("rolls back when collected", function()

@@ -110,6 +110,13 @@ function Catalog:touch()
   self.stamp = next_stamp()
 end
 
+--- Names mean different things on different connections from here on.
+function Catalog:part()
+  if self.many then return end
+  self.many = true
+  self:touch()
+end
+
 --- What is known of relations of these names, in any schema, may be wrong, and so may the lists of names.
 ---@param is_name fun(name: string): boolean
 function Catalog:forget_names(is_name)

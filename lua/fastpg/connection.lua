@@ -12,6 +12,7 @@ local deadlines = require "fastpg.deadlines"
 local described = require "fastpg.described"
 local errors = require "fastpg.errors"
 local opening = require "fastpg.opening"
+local paths = require "fastpg.paths"
 local prepared = require "fastpg.prepared"
 local session = require "fastpg.session"
 
@@ -24,6 +25,7 @@ deadlines.extend(Connection)
 prepared.extend(Connection)
 described.extend(Connection)
 session.extend(Connection)
+paths.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
@@ -45,6 +47,8 @@ function Connection.open(config, wait, deadline, place)
     statements = {}, -- SQL text -> prepared statement, those of the session as it is
     caches = {}, -- all of them: what the session is -> such a table (fastpg.session)
     session = "", -- what it is
+    path = "", -- what names mean to it (fastpg.paths)
+    path_known = true,
     count = 0, -- how many statements
     prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.prepared)
     serial = 0, -- for the rest of their names
@@ -98,11 +102,15 @@ end
 -- What a statement did to the session: the error that this is, or nil.
 local function note_events(self, events, sql)
   local wrong = nil
-  if events % 2 >= EVENT_DDL then self:note_ddl() end
+  if events % 2 >= EVENT_DDL then
+    if sql then self:note_temporary(sql) end
+    self:note_ddl()
+  end
   if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
   if events % 8 >= EVENT_ROLLBACK then
     if self.ddl_in_transaction then self:note_ddl() end
     if self.role_outside ~= nil then self:forget_all(true) end -- a savepoint may have taken it back
+    self:note_path_undone()
   end
   if events % 16 >= EVENT_SET and sql then
     self:note_role(sql)
@@ -114,8 +122,9 @@ local function note_events(self, events, sql)
   if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then wrong = self:ended_inside() end
   if events % 64 >= EVENT_UNLISTEN and self.on_unlisten then self.on_unlisten() end
   if idle then
-    if self.path_in_transaction then self:note_ddl() end -- SET LOCAL ends with it
-    self.ddl_in_transaction, self.path_in_transaction = nil, nil
+    if self.temps and self.ddl_in_transaction then self:note_ddl() end -- ON COMMIT DROP
+    self.ddl_in_transaction = nil
+    self:end_path()
     if self.role_outside ~= nil then self:end_role(events % 8 >= EVENT_ROLLBACK) end
   end
   return wrong
@@ -127,6 +136,7 @@ end
 ---@param sql string?  its text, where one is known
 function Connection:outcome(st, sql)
   local err, events, differs = self.c:outcome(st)
+  if self.path_setters and st and self.path_setters[st] then self:note_path(sql or "search_path") end
   if events then
     local wrong = note_events(self, events, sql)
     err = err or wrong
@@ -151,21 +161,12 @@ function Connection:note_rights()
   if self.pool then self.pool:forget_statements() else self:forget_all(true) end
 end
 
--- By the search_path names are found; the server reports it from version 18 on only.
-function Connection:note_path(sql)
-  if not sql:lower():find("search_path", 1, true) then return end
-  self:note_ddl()
-  self.path_in_transaction = self.ddl_in_transaction
-end
-
 -- The schema may have changed: cached plans of this connection would fail, the catalog be wrong.
 function Connection:note_ddl()
   self:forget_all(true)
   if self.c:transaction_status() ~= "idle" then self.ddl_in_transaction = true end
   if self.on_ddl then self.on_ddl() end
 end
-
-function Connection:names_key() return "" end
 
 -- ---- running --------------------------------------------------------------------------------
 

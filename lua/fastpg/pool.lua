@@ -225,6 +225,7 @@ function Pool:checkin(conn)
   end
   conn.deadline, conn.overdue, conn.abandoned = nil, nil, nil
   if clean and self.max_size > 1 and conn.standard_strings ~= conn.strings_at_start then clean = conn:put_strings_back() end
+  if clean and self.max_size > 1 and conn.path ~= "" then clean = conn:put_path_back() end
   if self.closed or not (clean or conn:reset()) or self.config.reset and not conn:reset_session(self.config.reset) then
     self:discard(conn)
     return left_open

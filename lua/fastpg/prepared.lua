@@ -69,6 +69,7 @@ function prepare(self, name, sql)
   if not err and not late then
     local st = c:make_statement(name)
     self:note_duplicates(st)
+    self:watch_path(st, sql)
     local unknown = self:bind_types(st)
     if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then
       return note_text(self, st)

@@ -81,7 +81,9 @@ local function set_up(root, conn, init)
   end
   conn.deadline_of = function() return deadline_of(root) end
   conn.pick = function() return wait.pick(root.config.loop) end
+  conn.on_names = function() root.catalog:part() end
   if init then root:bind(conn, "connection"):lend(init, true) end
+  conn:start_path()
   root.standard_strings, conn.strings_at_start = conn.standard_strings, conn.standard_strings
   if root.listener then root.listener:fresh(conn) end
 end
@@ -149,8 +151,29 @@ function Route:connection()
 end
 
 --- What names mean on the connection that this coroutine's statements belong on (Connection:names_key).
-function Route.names_key()
-  return ""
+---@return string
+function Route:names_key()
+  local conn = self:bound_connection()
+  if not conn then
+    local pool = self.root.pool
+    if not pool or pool.max_size > 1 then return "" end -- as all of them have it when they come back
+    conn = pool.idle[1] or next(pool.lent)
+    if not conn then return "" end
+  end
+  if conn.path_known then return conn:names_key() end
+  return self:on_connection(Connection.names_key)
+end
+
+local function run_pinned(conn, root, fn, what, ...)
+  local bound = root:bind(conn, "connection")
+  local result = fn(what, bound, ...)
+  bound:finish_use()
+  return result
+end
+
+--- Calls fn(what, route, ...) with a route whose statements all run on one connection.
+function Route:pinned(fn, what, _, ...)
+  return self:on_connection(run_pinned, self.root, fn, what, ...)
 end
 
 --- A connection from the pool, armed with the time its statement has.

@@ -46,6 +46,7 @@ function methods.set_session(self)
   end
   self:simple(table.concat(commands, "; "))
   self:note_settings()
+  self:restart_path()
 end
 
 --- What the lexer has to know of the session.
@@ -68,6 +69,7 @@ local function switch(self)
   local values = {}
   for i, name in ipairs(SETTINGS) do values[i] = self.c:parameter(name) or "" end
   values[#values + 1] = self.role or ""
+  values[#values + 1] = self.path
   local key = table.concat(values, "\0")
   if key == self.session then return end
   if next(self.statements) == nil then self.caches[self.session] = nil end
@@ -75,6 +77,9 @@ local function switch(self)
   self.statements = self.caches[key] or {}
   self.caches[key] = self.statements
 end
+
+--- Another session from here on.
+methods.switch_session = switch
 
 -- A setting changed that the server reports.
 local function put_encoding_back(self)
@@ -110,6 +115,7 @@ local function set_role(self, role, is_local)
   end
   self.role = role
   switch(self)
+  if self.on_names then self.on_names() end
 end
 
 --- To be called after a text in which something was set: another role is another session.

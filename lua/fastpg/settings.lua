@@ -104,6 +104,14 @@ local function name_sql(name, what)
   return table.concat(parts, ".")
 end
 
+--- The search_path among them, as text.
+---@return string?
+function settings.path(map, what)
+  for name, value in pairs(map or {}) do
+    if type(name) == "string" and name:lower() == "search_path" then return value_sql(name, value, what) end
+  end
+end
+
 --- The commands that set them until the transaction ends, in the order of their names.
 ---@param map table<string, string|number|boolean>?
 ---@param what string  who takes them, for messages

@@ -56,7 +56,7 @@ local function begin_command(opts, what)
   if opts.readonly ~= nil then parts[#parts + 1] = opts.readonly and "READ ONLY" or "READ WRITE" end
   if opts.deferrable ~= nil then parts[#parts + 1] = opts.deferrable and "DEFERRABLE" or "NOT DEFERRABLE" end
   local command = parts[1] .. " " .. table.concat(parts, ", ", 2)
-  return table.concat({ command, unpack(settings.commands(opts.settings, what)) }, "; ")
+  return table.concat({ command, unpack(settings.commands(opts.settings, what)) }, "; "), settings.path(opts.settings, what)
 end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
@@ -96,11 +96,12 @@ local function check_none_open(conn)
 end
 
 -- A failure at BEGIN leaves nothing open.
-local function start(conn, command)
+---@param path string?  the search_path that it sets
+local function start(conn, command, path)
   check_none_open(conn)
   local busy = conn.c:busy()
   if not busy then conn:bury() end
-  local ok, err = pcall(conn.simple, conn, command)
+  local ok, err = pcall(conn.begin_with_path, conn, command, path)
   if ok then
     conn.in_transaction, conn.nested = true, 1
     held.forget(conn)
@@ -178,8 +179,8 @@ local function nested(db, conn, fn, is_users)
   return run_inside(db, conn, fn, is_users, release, undo)
 end
 
-local function outermost(conn, db, command, fn, is_users)
-  start(conn, command)
+local function outermost(conn, db, command, path, fn, is_users)
+  start(conn, command, path)
   return run_inside(db, conn, fn, is_users, commit, roll_back)
 end
 
@@ -199,22 +200,22 @@ function transaction.run(db, opts, fn, is_users)
     end
     return nested(db, conn, fn, is_users)
   end
-  local command = begin_command(opts, what)
+  local command, path = begin_command(opts, what)
   local retries = opts.retries or 0
   while retries > 0 do
-    local results = pack(pcall(db.on_connection, db, outermost, db, command, fn, is_users))
+    local results = pack(pcall(db.on_connection, db, outermost, db, command, path, fn, is_users))
     if results[1] then return unpack(results, 2, results.n) end
     if not is_retryable(results[2]) then error(results[2], 0) end
     retries = retries - 1
   end
-  return db:on_connection(outermost, db, command, fn, is_users)
+  return db:on_connection(outermost, db, command, path, fn, is_users)
 end
 
 -- ---- db:begin -------------------------------------------------------------------------------
 
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
 function transaction.begin(db, opts)
-  local command = begin_command(options.check(opts, BEGIN_OPTIONS, "begin"), "begin")
+  local command, path = begin_command(options.check(opts, BEGIN_OPTIONS, "begin"), "begin")
   local conn = db:bound_connection()
   if conn then
     if conn.in_transaction then
@@ -222,7 +223,7 @@ function transaction.begin(db, opts)
     end
     turn.run(conn, function()
       conn:arm()
-      start(conn, command)
+      start(conn, command, path)
     end)
     local tx = db:bind(conn, "transaction")
     tx:own("transaction")
@@ -231,7 +232,7 @@ function transaction.begin(db, opts)
   conn = db:checkout()
   undoing(function(closed)
     if closed then conn.pool:abandon(conn) else conn.pool:checkin(conn) end
-  end, start, conn, command)
+  end, start, conn, command, path)
   local tx = db:bind(conn, "transaction")
   tx:own("connection")
   return tx
