@@ -108,6 +108,8 @@ describe("with an allocator that fails", function()
   end)
 
   it("a transaction is whole or not there", function()
+    -- no function of ours is on the stack then: its interpreter raises, and its own unwinding fails
+    if jit then return pending "LuaJIT crashes where one of the allocations of its interpreter fails here" end
     db:execute "CREATE TABLE IF NOT EXISTS stress_tx (a int)"
     exhaust("transaction", function()
       db:transaction(function(tx)
