@@ -133,6 +133,10 @@ end
 --- Runs fn(...) and raises its error as one line of text with the traceback, for hosts that log
 --- an error object as "unknown reason".
 function errors.guard(fn, ...)
+  local mt = getmetatable(fn)
+  if type(fn) ~= "function" and not (type(mt) == "table" and mt.__call) then
+    errors.argument("fastpg.guard: a function expected, got %s", type(fn))
+  end
   local args = pack(...)
   local function call() return fn(unpack(args, 1, args.n)) end
   local function handler(err)

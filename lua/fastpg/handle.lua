@@ -423,7 +423,8 @@ function columns_methods.has(self, what)
   local column = handle.column_of(what)
   if column and column.state ~= st and handle.resolve(column.state).oid ~= handle.resolve(st).oid then return false end
   local name = column and column.name or what
-  return type(name) == "string" and handle.resolve(st).index[name] ~= nil
+  if type(name) ~= "string" then errors.argument("has: the name of a column, or a column, expected, got %s", type(name)) end
+  return handle.resolve(st).index[name] ~= nil
 end
 
 surface.methods(columns_methods, { has = 1 }, false)

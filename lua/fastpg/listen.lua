@@ -431,6 +431,7 @@ function methods.unlisten(db, channel, fn)
   if channel ~= nil and type(channel) ~= "string" then
     errors.argument("unlisten: the name of a channel expected, got %s", type(channel))
   end
+  if fn ~= nil and type(fn) ~= "function" then errors.argument("unlisten: a function expected, got %s", type(fn)) end
   if not self then return end
   if channel == nil then
     local all = {}

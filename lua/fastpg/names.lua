@@ -45,6 +45,7 @@ function names.table_of(db, name, schema, view)
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("the name of a schema expected, got %s", type(schema))
   end
+  if schema == "" then errors.argument("the name of a schema is empty (nil is the search_path)") end
   if name:find "%z" or schema and schema:find "%z" then
     errors.argument("%s: the name of a %s has no NUL byte", view and "db.v" or "db.t", view and "view" or "table")
   end
@@ -135,6 +136,7 @@ local function check_schema(what, schema)
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("%s: the name of a schema expected, got %s", what, type(schema))
   end
+  if schema == "" then errors.argument("%s: the name of a schema is empty (nil is the search_path)", what) end
 end
 
 -- A name and its schema, or the state of a Table, which has one.

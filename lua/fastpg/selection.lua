@@ -140,6 +140,9 @@ end
 --- Reads the arguments of select and order_by: a fragment, or names one after the other or as a list.  Types are
 --- judged here, names when the query runs.
 function selection.read_columns(what, n, first, ...)
+  if type(first) == "string" and n == 1 and not first:find "%S" then
+    errors.argument("%s: the text is empty: names of columns or a SQL fragment expected", what)
+  end
   if n <= 1 and is_item(first) then return first end
   if n > 1 then
     local list = { first, ... }
