@@ -288,12 +288,15 @@ typedef struct {
   size_t elements;
 } writer;
 
-/* The field n, as table.pack sets it; 0 without one. */
+enum { NO_LENGTH = -1 };
+
+/* The field n, as table.pack sets it; 0 without one, NO_LENGTH where it can't be one. */
 static int64_t promised(lua_State *L, int idx) {
   int64_t n = 0;
   lua_pushliteral(L, "n");
   lua_rawget(L, idx);
-  if (!fpg_to_int64(L, -1, &n) || n < 0 || n > INT32_MAX) n = 0;
+  if (!lua_isnil(L, -1) && (lua_type(L, -1) != LUA_TNUMBER || !fpg_to_int64(L, -1, &n) || n < 0 || n > INT32_MAX))
+    n = NO_LENGTH;
   lua_pop(L, 1);
   return n;
 }
@@ -343,6 +346,8 @@ static int list_length(lua_State *L, const writer *w, int idx) {
       fpg_bad_value(L, &w->cx, idx, lua_pushfstring(L, "a list for %s", w->type->name));
     }
   }
+  if (n == NO_LENGTH)
+    fpg_refuse(L, &w->cx, lua_pushfstring(L, "a list for %s expected, got one whose n is no length", w->type->name));
   if (n > max && !is_ours(L, idx))
     fpg_refuse(L, &w->cx,
                lua_pushfstring(L, "a list for %s expected, got one whose n is beyond its last position: "

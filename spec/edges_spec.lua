@@ -251,6 +251,16 @@ describe("the field n of a list", function()
     assert.are.equal(0, #t)
   end)
 
+  it("is refused where it is no length", function()
+    for _, n in ipairs{ -1, 1.5, 0 / 0, 1 / 0, 2 ^ 53, "2", true, {} } do
+      for _, list in ipairs{ { n = n }, { 1, 2, n = n }, { { n = n } } } do
+        local ok, err = pcall(sent, list)
+        assert.is_false(ok, tostring(n))
+        assert.are.equal("invalid_argument", err.name)
+      end
+    end
+  end)
+
   it("counts where fastpg made the list or was told", function()
     assert.are.equal("{1,NULL}", sent(fastpg.array{ 1, n = 2 }))
     assert.are.equal("{NULL,NULL}", sent(fastpg.array{ n = 2 }))
