@@ -343,7 +343,7 @@ static int list_length(lua_State *L, const writer *w, int idx) {
       if (k > max) max = k;
       count++;
     } else if (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "n") != 0) {
-      fpg_bad_value(L, &w->cx, idx, lua_pushfstring(L, "a list for %s", w->type->name));
+      fpg_refuse(L, &w->cx, lua_pushfstring(L, "a list for %s expected, got %s", w->type->name, fpg_describe(L, idx)));
     }
   }
   if (n == NO_LENGTH)
