@@ -308,6 +308,7 @@ static int conn_step(lua_State *L) {
         c->fresh = 0;
         return want(L, unsent > 0);
       }
+      if (c->copy == FPG_COPY_ASKED) fpg_look_for_end(c);
       if (!PQconsumeInput(c->pg) && PQstatus(c->pg) == CONNECTION_BAD) return lost(L, c);
       if (PQisBusy(c->pg)) return want(L, unsent > 0);
     }

@@ -74,6 +74,7 @@ typedef struct fpg_conn {
   int canceled;      /* the server was asked to stop what is under way */
   int events;        /* FPG_EVENT_* */
   int copy;          /* FPG_COPY_* */
+  int copy_ended;    /* the server has ended it, which libpq does not tell (copy.c) */
   int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */
   uint64_t reports;  /* a hash of the settings that the server reports */
   int may_block;     /* the caller may be held up while a long message is sent */
@@ -125,6 +126,7 @@ void fpg_open_conn(lua_State *L);
 void fpg_open_conninfo(lua_State *L);
 void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */
 void fpg_open_copy(lua_State *L, int methods);   /* adds copy_* to it */
+void fpg_look_for_end(fpg_conn *c);              /* copy.c: before libpq reads while a COPY is under way */
 void fpg_open_notify(lua_State *L, int methods); /* adds what LISTEN needs */
 void fpg_open_connect(lua_State *L, int methods); /* adds connect_step to it */
 

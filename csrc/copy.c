@@ -205,6 +205,7 @@ static int conn_send_copy(lua_State *L) {
   c->each = 0;
   fpg_send_simple(L, c, sql);
   c->copy = FPG_COPY_ASKED;
+  c->copy_ended = 0;
   return 0;
 }
 
@@ -248,26 +249,31 @@ static int conn_copy_put(lua_State *L) {
   return 0;
 }
 
-/* Whether these bytes, the beginning of a message, are an error: 'E', a length, and its first field,
- * which is the severity. */
-static int is_error(const char *p, size_t n) { return n > 5 && p[0] == 'E' && !p[1] && p[5] == 'S'; }
+/* Whether these bytes, the beginning of a message, say that the server has ended the copy: 'E', a length, and an
+ * error's first field, which is the severity; or 'Z', that it waits for the next statement. */
+static int is_end(const char *p, size_t n) {
+  return n > 5 && !p[1] && ((p[0] == 'E' && p[5] == 'S') || (p[0] == 'Z' && be_u32(p + 1) == 5));
+}
 
-/* While rows are sent the server is silent, but for notices and for the error that ends it.  libpq
- * keeps that to itself until the end: so the bytes are looked at before it reads them.  (Where they
- * are encrypted the error is seen at the end only.)  What is there is read: a server whose notices
- * nobody reads stops reading itself. */
-static int server_ended(fpg_conn *c) {
+/* While rows are sent the server is silent, but for notices and for the error that ends it.  libpq keeps that to
+ * itself until the end: so the bytes are looked at before it reads them.  (Where they are encrypted the error is
+ * seen at the end only.)  The first may come together with the server's consent. */
+void fpg_look_for_end(fpg_conn *c) {
   char bytes[4096], *p = bytes;
+  if (PQsslInUse(c->pg)) return;
   ssize_t n = recv(PQsocket(c->pg), bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
-  if (n < 0) return 0; /* nothing there */
-  int ended = 0;
-  for (char *end = bytes + n; !ended && end - p > 5 && !PQsslInUse(c->pg);) {
-    ended = is_error(p, (size_t)(end - p));
+  for (char *end = bytes + (n > 0 ? n : 0); !c->copy_ended && end - p > 5;) {
+    c->copy_ended = is_end(p, (size_t)(end - p));
     uint32_t size = be_u32(p + 1);
     if (size > (size_t)(end - p) - 1) break;
     p += 1 + size;
   }
-  return !PQconsumeInput(c->pg) || PQstatus(c->pg) == CONNECTION_BAD || ended;
+}
+
+/* What is there is read, too: a server whose notices nobody reads stops reading itself. */
+static int server_ended(fpg_conn *c) {
+  fpg_look_for_end(c);
+  return !PQconsumeInput(c->pg) || PQstatus(c->pg) == CONNECTION_BAD || c->copy_ended;
 }
 
 /* conn:copy_flush() -> true when what was put is with the kernel, "rw" to wait for that; false when

@@ -619,6 +619,24 @@ describe("COPY of much", function()
     quick:close()
   end)
 
+  it("ends a source without end where the server refuses at once, together with its consent", function()
+    db:execute [[create table refusing (id int, body text);
+      create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not here'; end $$;
+      create trigger refuse before insert on refusing for each statement execute function refuse();
+      create view of_refusing as select * from refusing]]
+    local one = pg.pool({ command_timeout = 20 }, { max_size = 1 })
+    local piece = ("1\tx\n"):rep(10000)
+    for _, name in ipairs{ "refusing", "of_refusing" } do
+      for _ = 1, 10 do -- (the first finds nothing in the server's caches, and its error comes late)
+        local sqlstate = name == "refusing" and "P0001" or "42809"
+        fails(sqlstate, nil, one.copy_from, one, ("copy %s from stdin"):format(name), function() return piece end)
+        assert.equal(7, one:item "select 7")
+      end
+    end
+    one:close()
+    db:execute "drop table refusing cascade; drop function refuse"
+  end)
+
   it("waits for the socket by the connection's waiter only", function()
     local modes = {}
     local host = pg.db{ loop = { wait = function(fd, mode, timeout)
