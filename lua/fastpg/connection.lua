@@ -109,7 +109,7 @@ local function note_events(self, events, sql)
   if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
   if events % 8 >= EVENT_ROLLBACK then
     if self.ddl_in_transaction then self:note_ddl() end
-    if self.role_outside ~= nil then self:forget_all(true) end -- a savepoint may have taken it back
+    if self.role_outside ~= nil then self:doubt_role() end -- a savepoint may have taken it back
     self:note_path_undone()
   end
   if events % 16 >= EVENT_SET and sql then

@@ -60,7 +60,7 @@ end
 function methods.note_path(self, sql)
   if self.setting_path then return end
   local text = sql:lower()
-  if not (may_set_path(text) or text:find("reset", 1, true) or text:find("discard", 1, true)
+  if not (may_set_path(text) or text:find("reset", 1, true) or text:find("discard", 1, true) or text:find('u&"', 1, true)
     or text:find("set%s+schema") or text:find("set%s+%a+%s+schema")) then return end
   if self.c:transaction_status() ~= "idle" then
     if self.path_known and self.path_outside == nil then self.path_outside = self.path end

@@ -130,6 +130,16 @@ function methods.note_role(self, sql)
   end
 end
 
+local doubts = 0
+
+--- A savepoint was rolled back, and with it maybe a role: which it is now is unknown until the transaction ends.
+function methods.doubt_role(self)
+  doubts = doubts + 1
+  self.role = "?" .. doubts
+  self:forget_all(true)
+  switch(self)
+end
+
 --- The transaction is over: what was set for its time is as before.
 function methods.end_role(self, rolled_back)
   if self.role_outside == nil then return end
