@@ -360,7 +360,7 @@ static void keep_sql(lua_State *L, writer *w) {
   lua_pop(L, 1);
 }
 
-enum { SHAPES_KEPT = 500 };
+enum { MOST_SHAPES = 500 };
 
 /* Lets the list of arguments know the column of each, for the message where one does not fit: the values in
  * the table's order, then those of the key and of the filters.  `keyed` and `filtered`: which of these there
@@ -368,7 +368,7 @@ enum { SHAPES_KEPT = 500 };
 static void note_columns(lua_State *L, writer *w, int keyed, int filtered) {
   int text = lua_gettop(L);
   lua_getfield(L, w->at.names, "columns_of");
-  if (lua_type(L, -1) != LUA_TTABLE || w->rel->texts >= SHAPES_KEPT) {
+  if (lua_type(L, -1) != LUA_TTABLE || w->rel->texts >= MOST_SHAPES) {
     lua_pop(L, 1);
     lua_newtable(L);
     lua_pushvalue(L, -1);

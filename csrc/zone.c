@@ -5,14 +5,20 @@
  * Each zone is read once and kept in a table of the registry, so that a timestamptz may hold a
  * plain pointer to it.  A zone that can't be loaded is never kept: the file may be there later, or
  * a descriptor to open it by.  The last one asked for is remembered beside: a session has one zone.
+ *
+ * None may ever be freed, and a program may be given any POSIX form for a name: beyond MOST_ZONES, which is
+ * more than any system's tzdata has, another one counts as one that can't be loaded.
  */
 #include "value.h"
+
+enum { MOST_ZONES = 1500 };
 
 static const char cache_key = 0;
 
 typedef struct cache {
   const char *name; /* anchored as a key of the table */
   const fpg_tz *zone;
+  int count; /* of those in the table */
 } cache;
 
 /* Pushes the table of zones; its [1] is the cache. */
@@ -64,10 +70,11 @@ const fpg_tz *fpg_zone(lua_State *L, const char *name) {
   const fpg_tz *zone = c->zone;
   if (!c->name || strcmp(c->name, name) != 0) {
     lua_getfield(L, -1, name);
-    if (lua_isnil(L, -1)) {
+    if (lua_isnil(L, -1) && c->count < MOST_ZONES) {
       lua_pop(L, 1);
       push_zone(L, name);
       if (lua_isuserdata(L, -1)) {
+        c->count++;
         lua_pushvalue(L, -1);
         lua_setfield(L, -3, name);
       }

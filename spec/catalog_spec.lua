@@ -492,7 +492,7 @@ describe("the catalog:", function()
   describe("time:", function()
     it("connecting reads nothing, a handle is kept", function()
       local other = pg.db()
-      assert.is_nil(next(route_of(other).catalog.spaces))
+      assert.is_nil(next(route_of(other).catalog.spaces.kept))
       db:execute "create table once (id int primary key)"
       local t = other.t.once
       assert.equal(t, other.t.once)
@@ -615,7 +615,7 @@ describe("the catalog:", function()
         from pg_class c, generate_series(1, 9999) i where relname = 't0'; analyze pg_class]], many)
       local started = core.clock()
       local other = pg.cluster():connect{ database = many }
-      assert.is_nil(next(route_of(other).catalog.spaces))
+      assert.is_nil(next(route_of(other).catalog.spaces.kept))
       assert.equal('"t5000"', tostring(other.t.t5000))
       local first = core.clock() - started
       started = core.clock()

@@ -14,6 +14,7 @@
 --
 -- PostgreSQL manual: "System Catalogs" (pg_class, pg_attribute, pg_index, pg_constraint).
 
+local bounded = require "fastpg.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local statement = require "fastpg.statement"
@@ -83,8 +84,9 @@ order by c.relname collate "C"]]
 
 local ALIVE = "select c.oid from pg_catalog.pg_class c where c.oid = any($1::oid[])"
 
--- Meanings that are kept at once; emptied when there are more.
-local MOST_SPACES = 256
+local MOST_SPACES = 256 -- meanings of names
+local MOST_RELATIONS = 1000 -- of one meaning, where no more are wanted at once (Catalog:load)
+local MOST_LISTS = 100 -- of the names of a schema, likewise
 
 -- Stamps of all catalogs: what was found out in one never looks fresh in the next.
 local stamps = 0
@@ -95,14 +97,15 @@ end
 
 function catalog.new(db, schema)
   return setmetatable({
-    db = db, schema = schema or "", generation = 0, stamp = next_stamp(), many = false, spaces = {}, nspaces = 0,
+    db = db, schema = schema or "", generation = 0, stamp = next_stamp(), many = false, spaces = bounded.new(MOST_SPACES),
+    most_relations = MOST_RELATIONS,
   }, Catalog)
 end
 
 --- Everything known may be wrong from here on.
 function Catalog:stale()
   self.generation, self.stamp = self.generation + 1, next_stamp()
-  self.spaces, self.nspaces = {}, 0
+  self.spaces:clear()
 end
 
 --- What handles found out must be found out again; what is kept here holds.
@@ -121,10 +124,10 @@ end
 ---@param is_name fun(name: string): boolean
 function Catalog:forget_names(is_name)
   self.generation, self.stamp = self.generation + 1, next_stamp()
-  for _, space in pairs(self.spaces) do
-    space.names = {}
-    for key, rel in pairs(space.relations) do
-      if is_name(rel.name) then space.relations[key] = nil end
+  for _, space in pairs(self.spaces.kept) do
+    space.names:clear()
+    for key, rel in pairs(space.relations.kept) do
+      if is_name(rel.name) then space.relations:remove(key) end
     end
   end
 end
@@ -136,20 +139,16 @@ end
 function Catalog:forget(rel, name, schema)
   local asked = (schema or "") .. "\0" .. name
   self.generation, self.stamp = self.generation + 1, next_stamp()
-  for _, space in pairs(self.spaces) do
-    for key, other in pairs(space.relations) do
-      if key == asked or rel and other.oid == rel.oid then space.relations[key] = nil end
+  for _, space in pairs(self.spaces.kept) do
+    for key, other in pairs(space.relations.kept) do
+      if key == asked or rel and other.oid == rel.oid then space.relations:remove(key) end
     end
   end
 end
 
 local function space_of(self, key)
-  local space = self.spaces[key]
-  if space then return space end
-  if self.nspaces >= MOST_SPACES then self.spaces, self.nspaces = {}, 0 end
-  space = { relations = {}, names = {} }
-  self.spaces[key], self.nspaces = space, self.nspaces + 1
-  return space
+  return self.spaces.kept[key] or self.spaces:keep(key,
+    { relations = bounded.new(self.most_relations), names = bounded.new(MOST_LISTS) })
 end
 
 -- Look-ups run on the connection that the caller's statement would run on, so that tables made in an open
@@ -289,8 +288,10 @@ local LOAD = 500 -- names in one look-up
 function Catalog:load(db, names)
   if self.many and not db:bound_connection() then return db:pinned(self.load, self, db, names) end
   local unknown, relations = {}, space_of(self, db:names_key()).relations
+  self.most_relations = math.max(self.most_relations, 2 * #names)
+  relations.most = self.most_relations
   for _, name in ipairs(names) do
-    if not relations["\0" .. name] then unknown[#unknown + 1] = name end
+    if not relations.kept["\0" .. name] then unknown[#unknown + 1] = name end
   end
   for from = 1, #unknown, LOAD do
     local schemas, some, generation = {}, {}, self.generation
@@ -301,8 +302,9 @@ function Catalog:load(db, names)
     local found = by_choice(list)
     if generation ~= self.generation then return end -- it may have changed meanwhile
     relations = space_of(self, key).relations
+    relations.most = self.most_relations
     for i, name in ipairs(some) do
-      if found[i] then relations["\0" .. name] = build(found[i]) end
+      if found[i] then relations:keep("\0" .. name, build(found[i])) end
     end
   end
 end
@@ -314,11 +316,11 @@ end
 function Catalog:relation(db, name, schema)
   if self.many and not db:bound_connection() then return db:pinned(self.relation, self, db, name, schema) end
   local key = (schema or "") .. "\0" .. name
-  local rel = space_of(self, db:names_key(name)).relations[key]
+  local rel = space_of(self, db:names_key(name)).relations.kept[key]
   if rel then return rel end
   local generation = self.generation
   local found, space = look_up(self, db, name, schema)
-  if found and generation == self.generation then space_of(self, space).relations[key] = found end
+  if found and generation == self.generation then space_of(self, space).relations:keep(key, found) end
   return found
 end
 
@@ -340,7 +342,7 @@ local function read_names(self, db, schema)
       names.by_name[f[2]] = { oid = f[4], schema = f[1], name = f[2] }
     end
   end
-  if generation == self.generation then space_of(self, space).names[schema] = names end
+  if generation == self.generation then space_of(self, space).names:keep(schema, names) end
   return names
 end
 
@@ -348,7 +350,7 @@ end
 function Catalog:list(db, views, schema)
   if self.many and not db:bound_connection() then return db:pinned(self.list, self, db, views, schema) end
   schema = schema or self.schema
-  local known = space_of(self, db:names_key()).names[schema] or read_names(self, db, schema)
+  local known = space_of(self, db:names_key()).names.kept[schema] or read_names(self, db, schema)
   local copy = {}
   for i, name in ipairs(known[views]) do copy[i] = name end
   return copy
@@ -357,8 +359,8 @@ end
 --- The oid, schema and name of a relation of the default schema where a list of names told them, else nil.
 ---@return { oid: integer, schema: string, name: string }?
 function Catalog:listed(name)
-  local space = not self.many and self.spaces[""]
-  local known = space and space.names[self.schema]
+  local space = not self.many and self.spaces.kept[""]
+  local known = space and space.names.kept[self.schema]
   return known and known.by_name[name]
 end
 

@@ -4,6 +4,7 @@
 -- a value goes on in the next line, tabs expanded, other control characters as \xNN.  It differs
 -- where psql miscounts columns (see wcwidth).
 
+local bounded = require "fastpg.bounded"
 local wcwidth = require "fastpg.wcwidth"
 
 local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
@@ -72,16 +73,11 @@ end
 
 -- ---- lines --------------------------------------------------------------------------------
 
-local spaces_cache = setmetatable({}, { __mode = "v" })
+local wide = bounded.new(16) -- width -> so many spaces
 local SPACES = rep(" ", 64)
 local function spaces(n)
   if n <= 64 then return sub(SPACES, 1, n) end
-  local s = spaces_cache[n]
-  if not s then
-    s = rep(" ", n)
-    spaces_cache[n] = s
-  end
-  return s
+  return wide.kept[n] or wide:keep(n, rep(" ", n))
 end
 
 -- Line k of a cell and its width; nil after the last; true as a third when another follows.

@@ -6,6 +6,7 @@
 -- which nothing takes away, and those of xtra; `merged` is both.  Every statement of a filtered
 -- Table is confined to rows that match it.
 
+local bounded = require "fastpg.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 
@@ -64,22 +65,19 @@ function filters.merge(what, a, b)
   return merged
 end
 
--- Fragments that passed; emptied when they get many.
-local CACHE_LIMIT = 1000
-local passed, count = {}, 0
+local passed = bounded.new(1000) -- fragments
 
 --- Raises unless the fragment can be put into a statement of a filtered Table.  Both readings of
 --- backslashes are looked at, whatever the session says now.
 ---@param what string   "where", "order_by", …
 ---@param text string
 function filters.check_fragment(what, text)
-  if passed[text] then return end
+  if passed.kept[text] then return end
   local reason = core.check_fragment(text, true) or core.check_fragment(text, false)
   if reason then
     errors.argument("%s: not allowed on a filtered Table: %s", what, reason)
   end
-  if count >= CACHE_LIMIT then passed, count = {}, 0 end
-  passed[text], count = true, count + 1
+  passed:keep(text, true)
 end
 
 --- Raises for a fastpg.sql value that could look past the filter.

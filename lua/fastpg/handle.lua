@@ -19,6 +19,7 @@
 -- each meaning: `handle.current` gives the one for the connection that the caller's statement runs on.  So what one
 -- coroutine does under one search_path never changes what another one builds under another.
 
+local bounded = require "fastpg.bounded"
 local catalog = require "fastpg.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
@@ -182,18 +183,12 @@ function handle.current(st)
   local cat = st.db.catalog
   if not cat or not cat.many then return st end
   local key = st.db:names_key(st.name) or false
-  local places = st.places
-  if not places or places.n >= MOST_PLACES then
-    places = { n = 0 }
-    st.places = places
-  end
-  local place = places[key]
-  if not place then
-    place = handle.new_state(st.db, st.name, st.schema, st.view)
-    place.base = st
-    places[key], places.n = place, places.n + 1
-  end
-  return place
+  st.places = st.places or bounded.new(MOST_PLACES)
+  local place = st.places.kept[key]
+  if place then return place end
+  place = handle.new_state(st.db, st.name, st.schema, st.view)
+  place.base = st
+  return st.places:keep(key, place)
 end
 
 -- Whether the relation can be looked up here and now.

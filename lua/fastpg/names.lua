@@ -2,8 +2,8 @@
 --
 -- names: from names to Tables: db.t, db.v, db:table, and the lists of what there is.
 --
--- Each database keeps one handle per name.  A transaction's database has handles of its own.  What belongs to the
--- relation (filters, the class of its rows) is not the handle's: see fastpg.identity.
+-- A name has one handle as long as anybody holds that; a transaction's database has handles of its own.  What belongs
+-- to the relation (filters, the class of its rows) is not the handle's: see fastpg.identity.
 
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
@@ -18,7 +18,7 @@ local names = {}
 -- ---- handles --------------------------------------------------------------------------------
 
 local function handles_of(db)
-  if not db.getters then db.getters = { handles = {} } end
+  if not db.getters then db.getters = { handles = setmetatable({}, { __mode = "v" }) } end
   return db.getters.handles
 end
 

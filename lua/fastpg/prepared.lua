@@ -173,6 +173,14 @@ function methods.unnamed_statement(self, sql)
   return self.unnamed
 end
 
+-- Of those that can't be closed before the transaction's end (MOST_DEAD for the time after it): texts that come then
+-- have no named statement.
+local MOST_OPEN = 1000
+
+local function is_full(self)
+  return #self.dead >= MOST_OPEN and not self.c:can_close()
+end
+
 --- The prepared statement of this text, made on the server (one round trip) when it is new.
 --- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one; of COMMIT and its like
 --- too, at which fastpg.within looks each time.
@@ -187,7 +195,7 @@ function methods.statement(self, sql)
     return st
   end
   if self.cache_size == 0 or self.c:transaction_status() == "inerror" or within.is_control(self, sql)
-    or is_unsteady(self, sql) then
+    or is_unsteady(self, sql) or is_full(self) then
     return methods.unnamed_statement(self, sql)
   end
   evict(self)

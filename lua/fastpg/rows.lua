@@ -14,6 +14,7 @@
 --
 -- The last four come from the row's origin: { facade = the database, types =, strict = }.
 
+local bounded = require "fastpg.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local pretty = require "fastpg.pretty"
@@ -121,6 +122,9 @@ function rows.list_metatable(shape)
   return { __name = "fastpg.rows", __index = index_list, __tostring = pretty.list, shape = shape }
 end
 
+-- Of one shape.  (Weak keys would not do: a metatable leads to its class.)
+local MOST_CLASSES = 16
+
 --- The metatable of the rows of a statement: without a class, or as a class.
 ---@param shape table     kept with the statement; the metatables are kept in it
 ---@param origin table    where it came from
@@ -137,15 +141,11 @@ function rows.of(shape, origin, class, class_name)
   end
   local by_class = shape.class_metatables
   if not by_class then
-    by_class = setmetatable({}, { __mode = "k" })
+    by_class = bounded.new(MOST_CLASSES)
     shape.class_metatables = by_class
   end
-  local mt = by_class[class]
-  if not mt then
-    mt = rows.metatable(shape, { origin = origin, class = class, class_name = class_name })
-    by_class[class] = mt
-  end
-  return mt
+  return by_class.kept[class]
+    or by_class:keep(class, rows.metatable(shape, { origin = origin, class = class, class_name = class_name }))
 end
 
 --- The functions that fetch rows by the names of their columns (fastpg.statement): of two columns of one name they

@@ -5,6 +5,7 @@
 -- Placeholders are converted once per text.  Named arguments, fastpg.args and plain arguments end
 -- as one of two calls of the connection: run (arguments on the stack) or run_list.
 
+local bounded = require "fastpg.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.errors"
 local lists = require "fastpg.lists"
@@ -16,10 +17,9 @@ local statement = {}
 
 -- ---- texts ----------------------------------------------------------------------------------
 
--- Converted texts, for standard_conforming_strings on and off; emptied when they get many.
-local CACHE_LIMIT = 2000
-local cached = { [true] = {}, [false] = {} }
-local counts = { [true] = 0, [false] = 0 }
+-- Converted texts, for standard_conforming_strings on and off.
+local MOST_TEXTS = 2000
+local texts = { [true] = bounded.new(MOST_TEXTS), [false] = bounded.new(MOST_TEXTS) }
 
 local function check_text(sql)
   if type(sql) == "string" then return sql end
@@ -43,20 +43,12 @@ end
 ---@param sql string
 ---@param standard boolean  standard_conforming_strings
 function statement.parse(sql, standard)
-  local texts = cached[standard]
-  local parsed = texts[sql]
+  local parsed = texts[standard].kept[sql]
   if parsed then return parsed end
   check_text(sql)
   local text, npos, names = core.convert(sql, 0, standard)
   statement.refuse_copy(text, standard)
-  parsed = { text = text, npos = npos, names = names, standard = standard }
-  if counts[standard] >= CACHE_LIMIT then
-    texts, counts[standard] = {}, 0
-    cached[standard] = texts
-  end
-  texts[sql] = parsed
-  counts[standard] = counts[standard] + 1
-  return parsed
+  return texts[standard]:keep(sql, { text = text, npos = npos, names = names, standard = standard })
 end
 
 --- What the text's statements are, as core.statements says (csrc/statements.c); looked at when first asked for.

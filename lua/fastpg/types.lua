@@ -55,12 +55,13 @@ function types.new(db)
     partial = {}, -- oid -> codec with one function, of a type that is not built in
     composites = {}, -- oid of a composite type -> the names and types of its columns, as the map has them
     bases = {}, -- oid of a domain -> of the type below
+    count = 0, -- how many were looked up
   }, Types)
 end
 
 --- Forgets what was looked up; statements that are prepared already keep what they know.
 function Types:reset()
-  self.map, self.composites, self.bases = core.typemap(), {}, {}
+  self.map, self.composites, self.bases, self.count = core.typemap(), {}, {}, 0
   self.map:define(self.codecs)
 end
 
@@ -203,11 +204,15 @@ local function look_at(conn, list, field)
   conn.looked_at = seen
 end
 
---- Looks types up on this connection and adds them to the map.
+local MOST_TYPES = 2000 -- those that other sessions dropped are not noticed
+
+--- Looks types up on this connection and adds them to the map; at its bound that begins anew, and statements whose
+--- types are in the old one are bound again.
 ---@param conn table
 ---@param oids integer[]
 function Types:look_up(conn, oids)
   local list, by_oid = {}, {}
+  if self.count >= MOST_TYPES then self:reset() end
   for _, f in ipairs(conn:run_list(LOOK_UP, statement.fetch.arrays, nil, { oids }, 1)) do
     local t = describe(f)
     list[#list + 1], by_oid[t.oid] = t, t
@@ -223,6 +228,7 @@ function Types:look_up(conn, oids)
     end
   end
   self.map:define(defs)
+  self.count = self.count + #defs
   for _, t in ipairs(list) do
     if t.typtype == "d" then self.bases[t.oid] = base_type(by_oid, t.oid) end
     if t.typtype == "c" and not self.composites[t.oid] then self.composites[t.oid] = { names = t.names, fields = t.fields } end

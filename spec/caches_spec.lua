@@ -1,0 +1,371 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Whatever is kept by a key is bounded: all caches of the library by name, each driven beyond its bound.  Keys are
+-- texts, names and shapes that users of a program may choose (the keys of a PATCH body, the zone of a browser).
+
+local fastpg = require "fastpg"
+local core = require "fastpg.core"
+local pg = require "spec.support.pg"
+local route_of = require("fastpg.route").of
+
+-- The file of each cache -> what it keeps, and how much of it.  A cache that is not here fails the first spec.
+local CACHES = {
+  ["statement.lua"] = { "converted texts, with standard_conforming_strings on: 2000", "off: 2000" },
+  ["filters.lua"] = { "fragments that a filtered Table lets through: 1000" },
+  ["draw.lua"] = { "spaces of more than 64 columns: 16" },
+  ["rows.lua"] = { "metatables of the rows of a shape, by class: 16" },
+  ["catalog.lua"] = {
+    "meanings of names: 256", "relations of a meaning: 1000, or twice as many as were wanted at once",
+    "lists of names of a meaning, by schema: 100",
+  },
+  ["handle.lua"] = { "states of a handle, by meaning: 64" },
+}
+
+-- Bounds of those that are not made by fastpg.bounded.
+local BOUNDS = {
+  ["lua/fastpg/prepared.lua"] = { "MOST_DEAD = 10", "MOST_OPEN = 1000" }, -- and statement_cache_size
+  ["lua/fastpg/types.lua"] = { "MOST_RECORDS = 500", "MOST_TYPES = 2000" },
+  ["lua/fastpg/gates.lua"] = { "MOST_FREE = 20" },
+  ["lua/fastpg/wait/gated.lua"] = { "MOST_PARKED = 100" },
+  ["lua/fastpg/statement.lua"] = { "MOST_TEXTS = 2000" },
+  ["lua/fastpg/rows.lua"] = { "MOST_CLASSES = 16" },
+  ["lua/fastpg/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
+  ["lua/fastpg/handle.lua"] = { "MOST_PLACES = 64" },
+  ["csrc/query.c"] = { "MOST_TEXTS 500", "MOST_SHAPES = 500" },
+  ["csrc/zone.c"] = { "MOST_ZONES = 1500" },
+  ["csrc/numeric_power.c"] = { "MOST_DIGITS 131073.0" }, -- of a number: no cache
+}
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function sources(pattern)
+  local pipe = assert(io.popen("ls " .. pattern))
+  local list = {}
+  for path in pipe:lines() do list[#list + 1] = path end
+  pipe:close()
+  return list
+end
+
+local function count(t)
+  local n = 0
+  for _ in pairs(t) do n = n + 1 end
+  return n
+end
+
+-- The variable of that name which the function uses.
+local function upvalue(fn, name)
+  for i = 1, 60 do
+    local found, value = debug.getupvalue(fn, i)
+    if found == name then return value end
+    if found == nil then break end
+  end
+  error("no variable " .. name)
+end
+
+local function kilobytes()
+  collectgarbage()
+  collectgarbage()
+  return collectgarbage "count"
+end
+
+local function check_bounded(cache, most)
+  assert.equal(most, cache.most)
+  assert.equal(count(cache.kept), cache.n)
+  assert.is_true(cache.n > 0 and cache.n <= most, cache.n)
+end
+
+describe("caches:", function()
+  local db, root, conn
+
+  setup(function()
+    db = pg.db()
+    root = route_of(db)
+    db:acquire(function() conn = next(root.pool.lent) end)
+    db:execute "create table item (id int primary key, a int, b text)"
+  end)
+  teardown(function() db:close() end)
+
+  it("all are named here", function()
+    for _, path in ipairs(sources "lua/fastpg/*.lua lua/fastpg/wait/*.lua") do
+      local found = select(2, read(path):gsub("bounded%.new%(", ""))
+      local base = path:match "[^/]+$"
+      if base ~= "bounded.lua" then assert.equal(#(CACHES[base] or {}), found, path) end
+    end
+    for _, path in ipairs(sources "lua/fastpg/*.lua lua/fastpg/wait/*.lua csrc/*.c") do
+      local found = {}
+      for bound in read(path):gmatch "%f[%w]MOST_[A-Z]+[ =]+[%d.]+" do found[#found + 1] = bound end
+      assert.same(BOUNDS[path] or {}, found, path)
+    end
+  end)
+
+  it("5,000 texts: conversions, prepared statements, those forgotten on the server", function()
+    local texts = upvalue(require("fastpg.statement").parse, "texts")
+    for i = 1, 5000 do db:item("select ? + " .. i, i) end
+    check_bounded(texts[true], 2000)
+    assert.is_true(conn.count <= 100 and count(conn.statements) == conn.count)
+    assert.is_true(#conn.dead <= 10)
+    assert.is_true(db:item "select count(*) from pg_prepared_statements" <= 110)
+    db:execute "set standard_conforming_strings = off"
+    for i = 1, 2500 do db:item("select -" .. i) end
+    check_bounded(texts[false], 2000)
+    db:execute "set standard_conforming_strings = on"
+  end)
+
+  it("sessions: DateStyles, roles and zones share one bound", function()
+    for i = 1, 300 do
+      db:execute(("set timezone = '<+%d>-%d:%02d'"):format(i, i % 12, i % 60))
+      db:item "select 1"
+    end
+    assert.is_true(conn.count <= 100)
+    assert.is_true(count(conn.caches) <= conn.count + 1)
+    db:execute "reset timezone"
+  end)
+
+  it("1,500 texts in one transaction, which can't be closed before its end", function()
+    db:transaction(function(tx)
+      for i = 1, 1500 do assert.equal(i, tx:item("select " .. i .. " as inside")) end
+      assert.is_true(#conn.dead <= 1000)
+      assert.is_true(tx:item "select count(*) from pg_prepared_statements" <= 1101)
+    end)
+    db:item "select 'next'"
+    assert.is_true(#conn.dead <= 10)
+    assert.is_true(db:item "select count(*) from pg_prepared_statements" <= 110)
+  end)
+
+  it("2,000 savepoints are known until the transaction ends", function()
+    db:transaction(function(tx)
+      for i = 1, 2000 do tx:execute("savepoint s" .. i) end
+      assert.equal(2000, #conn.held.marks)
+    end)
+    assert.is_nil(conn.held)
+    assert.is_true(conn.count <= 100)
+  end)
+
+  it("4,000 shapes of records", function()
+    local names, columns = {}, {}
+    for i = 1, 12 do names[i], columns[i] = "c" .. i, "c" .. i .. " int" end
+    db:execute("create table wide (id int primary key generated by default as identity, " .. table.concat(columns, ", ") .. ")")
+    local t = db.t.wide
+    t:insert{ id = 0 }
+    db:transaction(function()
+      for i = 1, 4000 do
+        local record = {}
+        for bit, name in ipairs(names) do
+          if math.floor(i / 2 ^ (bit - 1)) % 2 == 1 then record[name] = i end
+        end
+        if i % 2 == 0 then
+          t:insert(record)
+        else
+          record.id = 0
+          t:update(record)
+        end
+      end
+    end)
+    local rel = core.table_state(t).rel
+    local kept = debug.getuservalue and debug.getuservalue(rel.core) or debug.getfenv and debug.getfenv(rel.core)
+    assert.is_true(count(kept.sql) > 0 and count(kept.sql) <= 500, count(kept.sql))
+    assert.is_true(count(kept.columns_of) > 0 and count(kept.columns_of) <= 500, count(kept.columns_of))
+    assert.is_true(count(core.table_state(t).sql) <= 2)
+    t:drop()
+  end)
+
+  it("2,000 names that there are not", function()
+    local before = kilobytes()
+    for i = 1, 2000 do
+      assert.is_false(pcall(function() return db.t["nope" .. i] end))
+      if i <= 300 then
+        assert.is_false(pcall(db.table, db, "item", "nope" .. i))
+        assert.is_false(db:has("nope" .. i))
+        assert.same({}, db:table_names("nope" .. i))
+      end
+    end
+    local space = root.catalog.spaces.kept[""]
+    check_bounded(space.names, 100)
+    assert.is_true(space.relations.n <= 10)
+    assert.is_true(kilobytes() - before < 300, kilobytes() - before)
+    local unborn = fastpg.database()
+    for i = 1, 2000 do tostring(unborn.t["nope" .. i]) end
+    collectgarbage()
+    collectgarbage()
+    assert.equal(0, count(route_of(unborn).getters.handles))
+  end)
+
+  it("2,000 fragments on a filtered Table", function()
+    local t = db.t.item:scope("a", 1)
+    for i = 1, 2000 do t:where("id > " .. i):first() end
+    check_bounded(upvalue(require("fastpg.filters").check_fragment, "passed"), 1000)
+  end)
+
+  it("1,000 classes of one statement's rows", function()
+    db.t.item:insert{ id = 1, a = 1 }
+    local before = kilobytes()
+    local t, shape = db.t.item, nil
+    for i = 1, 1000 do
+      local cls = fastpg.class("K" .. i, { "id int", "a int", "b text" }, { table = "item" })
+      db:link_classes{ ["K" .. i] = cls }
+      local row = t[1]
+      assert.matches("^K" .. i, tostring(row))
+      shape = getmetatable(row).shape
+    end
+    check_bounded(shape.class_metatables, 16)
+    assert.is_true(kilobytes() - before < 500, kilobytes() - before)
+    assert.equal(1, count(root.kept_classes.oids))
+  end)
+
+  it("1,000 lists of types in records, 2,500 types", function()
+    db:execute "create function one() returns int language sql as 'select 1'"
+    local kinds = { "1::int4", "1::int8", "1::int2", "1::float8", "'x'::text", "true" }
+    for i = 0, 1000 do
+      local list = {}
+      for k = 1, 5 do list[k] = kinds[math.floor(i / 6 ^ (k - 1)) % 6 + 1] end
+      db:item("select row(" .. table.concat(list, ", ") .. ")")
+    end
+    local types = root.types
+    local other = pg.db() -- another session's DDL is not seen here
+    for round = 0, 4 do
+      local make, use, drop = {}, {}, {}
+      for i = 1, 500 do
+        local name = ("e%d_%d"):format(round, i)
+        make[i], use[i], drop[i] = "create type " .. name .. " as enum ('x')", "'x'::" .. name, "drop type " .. name
+      end
+      other:execute(table.concat(make, ";"))
+      for from = 1, 500, 100 do
+        local row = db:arrays("select " .. table.concat(use, ", ", from, from + 99))[1]
+        for k = 1, 100 do assert.equal("x", row[k]) end
+      end
+      other:execute(table.concat(drop, ";"))
+    end
+    other:close()
+    assert.is_true(types.count > 0 and types.count <= 2100, types.count)
+    db:execute "drop function one()"
+  end)
+
+  it("1,600 zones: one more counts as one that can't be loaded", function()
+    local before = kilobytes()
+    for i = 0, 1600 do
+      local zone = ("<+%02d%02d>-%02d:%02d:%02d"):format(i % 12, i % 60, i % 12, i % 60, math.floor(i / 60))
+      db:execute(("set timezone = '%s'"):format(zone))
+      local t = db:item "select timestamptz '2024-07-01 12:00:00+00'"
+      assert.equal(1719835200, t:epoch())
+    end
+    assert.is_true(kilobytes() - before < 20000, kilobytes() - before)
+    -- written as what it is, whether the zone is known here or not
+    db:execute "set timezone = '<+07>-7'"
+    local t = fastpg.timestamp(2024, 7, 1, 12, 0, 0)
+    assert.equal("2024-07-01 05:00:00", db:item("select (? :: timestamptz at time zone 'UTC')::text", t))
+    db:execute "reset timezone"
+  end)
+
+  it("the drawing of 300 widths", function()
+    for i = 70, 370 do
+      tostring(db:q("select repeat('x', ?) as a union all select ''", i))
+    end
+    local spaces = upvalue(upvalue(require("fastpg.draw").table, "add_row"), "spaces")
+    check_bounded(upvalue(spaces, "wide"), 16)
+  end)
+end)
+
+describe("tables that are gone:", function()
+  local db, root
+
+  before_each(function()
+    db = pg.db()
+    root = route_of(db)
+  end)
+  after_each(function() db:close() end)
+
+  -- Rounds of 100 tables: made, used, dropped.
+  local function churn(rounds, maker, use)
+    for round = 1, rounds do
+      maker:execute(("do $$ begin for i in 1..100 loop execute format('create table g%d_%%s (id int primary key, n int)', i); "
+        .. "end loop; end $$"):format(round))
+      for i = 1, 100 do use(("g%d_%d"):format(round, i)) end
+      maker:execute(("do $$ begin for i in 1..100 loop execute format('drop table g%d_%%s', i); end loop; end $$"):format(round))
+    end
+  end
+
+  it("2,000 of them leave nothing", function()
+    local function use(name)
+      local t = db.t[name]
+      t:insert{ id = 1, n = 2 }
+      assert.equal(2, t[1].n)
+    end
+    churn(2, db, use)
+    db:refresh()
+    local before = kilobytes()
+    churn(18, db, use)
+    db:refresh()
+    local grown = kilobytes() - before
+    assert.is_true(grown < 400, grown)
+    assert.equal(0, count(root.getters.handles))
+  end)
+
+  it("nor do those that another session drops", function()
+    local other = pg.db()
+    churn(12, other, function(name) assert.equal(2, #db.t[name].cols) end)
+    other:close()
+    local relations = root.catalog.spaces.kept[""].relations
+    check_bounded(relations, 1000)
+    collectgarbage()
+    collectgarbage()
+    assert.equal(0, count(root.getters.handles))
+  end)
+
+  it("temporary tables in transactions", function()
+    db:execute "create table lasting (id int primary key)"
+    for i = 1, 300 do
+      db:transaction(function(tx)
+        tx:execute(("create temp table tt%d (id int primary key) on commit drop"):format(i))
+        tx.t["tt" .. i]:insert{ id = i }
+        assert.equal(i, tx.t["tt" .. i][i].id)
+        assert.equal(0, #db.t.lasting)
+      end)
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.equal(0, count(root.getters.handles))
+    db.t.lasting:drop()
+  end)
+
+  it("a handle is the same as long as it is held, whatever DDL there is", function()
+    db:execute "create table held (id int primary key)"
+    local t, other = db.t.held, db:table("held", "public")
+    for i = 1, 20 do
+      db:execute(("create table more%d (id int); drop table more%d"):format(i, i))
+      collectgarbage()
+      assert.equal(t, db.t.held)
+      assert.equal(other, db:table("held", "public"))
+    end
+    db.t.held:drop()
+  end)
+
+  it("filters and classes of 400 tables: those of dropped ones go, the others stay", function()
+    db:execute "create table wall (id int primary key, n int); insert into wall select i, i % 2 from generate_series(1, 10) i"
+    db.t.wall:xtra{ n = 1 }
+    local Wall = db.t.wall:class()
+    churn(4, db, function(name)
+      db.t[name]:xtra{ n = 1 }
+      db.t[name]:class()
+      collectgarbage "step"
+    end)
+    collectgarbage()
+    db:refresh()
+    assert.equal(5, #db.t.wall)
+    assert.equal(5, #db.t["public.wall"])
+    assert.equal(Wall, db.t.wall.cls)
+    for _, kept in pairs{ root.kept_filters, root.kept_classes } do
+      assert.is_true(count(kept.oids) <= 257, count(kept.oids)) -- doubled since the last sweep
+      assert.equal(count(kept.oids), kept.size)
+    end
+    assert.is_true(count(root.kept_classes.names) <= 257) -- a class without a table is of no use
+    -- a filter's name waits for the next table
+    db:execute "create table g1_1 (id int primary key, n int); insert into g1_1 values (1, 1), (2, 2)"
+    assert.equal(1, #db.t.g1_1)
+    db:execute "drop table wall, g1_1"
+  end)
+end)
