@@ -118,7 +118,7 @@ describe("caches:", function()
 
   it("sessions: DateStyles, roles and zones share one bound", function()
     for i = 1, 300 do
-      db:execute(("set timezone = '<+%d>-%d:%02d'"):format(i, i % 12, i % 60))
+      db:execute(("set timezone = '<s%d>-%d:%02d'"):format(i, i % 12, i % 60))
       db:item "select 1"
     end
     assert.is_true(conn.count <= 100)
@@ -248,8 +248,7 @@ describe("caches:", function()
   it("1,600 zones: one more counts as one that can't be loaded", function()
     local before = kilobytes()
     for i = 0, 1600 do
-      local zone = ("<+%02d%02d>-%02d:%02d:%02d"):format(i % 12, i % 60, i % 12, i % 60, math.floor(i / 60))
-      db:execute(("set timezone = '%s'"):format(zone))
+      db:execute(("set timezone = '<z%d>-%d'"):format(i, i % 12))
       local t = db:item "select timestamptz '2024-07-01 12:00:00+00'"
       assert.equal(1719835200, t:epoch())
     end

@@ -156,9 +156,11 @@ function Table:limit(n) end
 ---@param n integer
 ---@return fastpg.query
 function Table:offset(n) end
+---Filters the relation, whatever name leads to it, until `t:xtra()`; the name keeps the filter where a new one comes.
 ---@param filter fastpg.record?  without: takes the filter away
 ---@return fastpg.table
 function Table:xtra(filter) end
+---A new Table with a filter that nothing takes away; a later xtra adds to it, but for the scope's own columns.
 ---@param filter fastpg.record|string
 ---@param value any?
 ---@return fastpg.table
@@ -397,6 +399,7 @@ function Database:columns_info(t, schema) end
 ---@param schema string?
 ---@return string[]
 function Database:pk_cols(t, schema) end
+---Forgets what is known of tables.  Seldom needed: a Table that proves stale looks again by itself.
 ---@return fastpg.database
 function Database:refresh() end
 ---@param class fastpg.class
