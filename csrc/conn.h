@@ -126,7 +126,7 @@ void fpg_open_conn(lua_State *L);
 void fpg_open_conninfo(lua_State *L);
 void fpg_open_result(lua_State *L, int methods); /* adds fetch_* to the table at `methods` */
 void fpg_open_copy(lua_State *L, int methods);   /* adds copy_* to it */
-void fpg_look_for_end(fpg_conn *c);              /* copy.c: before libpq reads while a COPY is under way */
+int fpg_look_for_end(fpg_conn *c);               /* copy.c: before libpq reads while a COPY is under way */
 void fpg_open_notify(lua_State *L, int methods); /* adds what LISTEN needs */
 void fpg_open_connect(lua_State *L, int methods); /* adds connect_step to it */
 

@@ -22,6 +22,7 @@
  *
  * PostgreSQL manual: COPY ("File Formats"), "Functions Associated with the COPY Command" of libpq.
  */
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "be.h"
@@ -257,10 +258,11 @@ static int is_end(const char *p, size_t n) {
 
 /* While rows are sent the server is silent, but for notices and for the error that ends it.  libpq keeps that to
  * itself until the end: so the bytes are looked at before it reads them.  (Where they are encrypted the error is
- * seen at the end only.)  The first may come together with the server's consent. */
-void fpg_look_for_end(fpg_conn *c) {
+ * seen at the end only.)  The first may come together with the server's consent.  Gives whether there is anything
+ * to read. */
+int fpg_look_for_end(fpg_conn *c) {
   char bytes[4096], *p = bytes;
-  if (PQsslInUse(c->pg)) return;
+  if (PQsslInUse(c->pg)) return 1;
   ssize_t n = recv(PQsocket(c->pg), bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
   for (char *end = bytes + (n > 0 ? n : 0); !c->copy_ended && end - p > 5;) {
     c->copy_ended = is_end(p, (size_t)(end - p));
@@ -268,12 +270,20 @@ void fpg_look_for_end(fpg_conn *c) {
     if (size > (size_t)(end - p) - 1) break;
     p += 1 + size;
   }
+  return n >= 0;
 }
 
-/* What is there is read, too: a server whose notices nobody reads stops reading itself. */
+/* What is there is read, too, but nothing that comes after the look: a server whose notices nobody reads stops
+ * reading itself. */
 static int server_ended(fpg_conn *c) {
-  fpg_look_for_end(c);
-  return !PQconsumeInput(c->pg) || PQstatus(c->pg) == CONNECTION_BAD || c->copy_ended;
+  int some = fpg_look_for_end(c);
+  return (some && !PQconsumeInput(c->pg)) || PQstatus(c->pg) == CONNECTION_BAD || c->copy_ended;
+}
+
+/* Whether the kernel takes a piece whole.  Where it does not, libpq reads while it sends, without a look. */
+static int has_room(fpg_conn *c) {
+  struct pollfd p = {.fd = PQsocket(c->pg), .events = POLLOUT};
+  return poll(&p, 1, 0) != 0;
 }
 
 /* conn:copy_flush() -> true when what was put is with the kernel, "rw" to wait for that; false when
@@ -281,7 +291,7 @@ static int server_ended(fpg_conn *c) {
 static int conn_copy_flush(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   int ended = server_ended(c), unsent = ended ? 0 : PQflush(c->pg);
-  if (unsent > 0)
+  if (unsent > 0 || (!ended && unsent == 0 && !has_room(c)))
     lua_pushliteral(L, "rw");
   else
     lua_pushboolean(L, !ended && unsent == 0);
