@@ -123,9 +123,9 @@ end
 -- a connection that is not the pool's
 function app.connection()
   if not app.conn then
+    local params = { host = conninfo.host, port = tostring(conninfo.port), user = conninfo.user, dbname = conninfo.database }
     app.conn = require("fastpg.connection").open(
-      { params = { host = conninfo.host, port = tostring(conninfo.port), user = conninfo.user, dbname = conninfo.database },
-        statement_cache_size = 10 }, host.wait)
+      { params = params, all_params = function() return params end, statement_cache_size = 10 }, host.wait)
   end
   return app.conn
 end
