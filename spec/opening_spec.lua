@@ -120,8 +120,9 @@ describe("a name", function()
   it("stands beside its address in errors", function()
     for _, params in ipairs{ several{ { "localhost", 1 } }, several({ { "no.host.invalid", 1 } }, { hostaddr = "127.0.0.1" }) } do
       local err = failure(fastpg.connect, params)
-      local start = ('connection to server at "%s" (127.0.0.1), port 1 failed: '):format(params.host)
-      assert.equal(start, err.message:sub(1, #start))
+      local name, address = err.message:match '^connection to server at "([^"]*)" %(([^)]*)%), port 1 failed: '
+      assert.equal(params.host, name, err.message)
+      assert.is_true(address == "127.0.0.1" or address == "::1", address) -- localhost may be both
       assert.is_nil(err.severity)
     end
     local start = 'connection to server at "127.0.0.1", port 1 failed: '
