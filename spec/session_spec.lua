@@ -110,6 +110,39 @@ describe("settings of a transaction", function()
   end)
 end)
 
+describe("naming a table in a transaction of one snapshot", function()
+  it("takes none: it is looked up at its first use", function()
+    local db, other = pg.db(), pg.db()
+    db:execute "create table ledger (n int)"
+    for _, isolation in ipairs{ "repeatable read", "serializable" } do
+      db:refresh()
+      other:execute "truncate ledger"
+      db:transaction({ isolation = isolation }, function(tx)
+        local mine, ambient = tx.t.ledger, db.t.ledger
+        tx:execute("lock table " .. mine .. ", " .. db.t.ledger)
+        other:execute "set lock_timeout = 100"
+        tx:execute "set transaction isolation level serializable"
+        assert.equal('"ledger"', tostring(ambient))
+        assert.equal(0, #mine)
+        assert.equal(0, ambient:count())
+        assert.equal("undefined_table", error_of(function() return tx.t.leger() end).name)
+      end)
+    end
+    db:refresh()
+    local tx = db:begin{ isolation = "repeatable read" }
+    local ledger = tx.t.ledger
+    other:execute "insert into ledger values (1)"
+    tx:execute("lock table " .. ledger)
+    assert.equal(1, #ledger())
+    tx:commit()
+    db:transaction(function(t) assert.equal("undefined_table", error_of(function() return t.t.leger end).name) end)
+    assert.equal("undefined_table", error_of(function() return db.t.leger end).name)
+    db:execute "drop table ledger"
+    db:close()
+    other:close()
+  end)
+end)
+
 describe("statements that the cache forgets", function()
   local db = pg.db{ statement_cache_size = 3 }
 

@@ -64,6 +64,7 @@ function Connection.open(config, wait, deadline, place)
     canceling = nil, -- the job that asks it
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
     in_transaction = false, -- one that fastpg opened
+    one_snapshot = false, -- and all of whose statements see what the first one saw
     held = nil, -- the rows that it has claimed (fastpg.held)
   }, Connection)
   self.caches[""] = self.statements

@@ -38,7 +38,8 @@ local function handle_of(db, name, schema, view)
 end
 
 --- Where names can be looked up they are checked now; elsewhere (a database that is not connected yet,
---- the top of a module in nginx) it is a handle that is resolved at its first use.
+--- the top of a module in nginx, a transaction whose snapshot that would take) it is a handle that is resolved at its
+--- first use.
 ---@param db table  a route
 function names.table_of(db, name, schema, view)
   if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
@@ -53,6 +54,7 @@ function names.table_of(db, name, schema, view)
   local t = handles_of(db)[key_of(name, schema)]
   if t and handle.is_fresh(core.table_state(t)) then return t end
   if not root.pool or root.closed or not wait.may_look_up(root.config.loop) then return handle_of(db, name, schema, view) end
+  if db:has_one_snapshot() then return t or handle_of(db, name, schema, view) end
   if not db.catalog:relation(db, name, schema) then -- no handle is made for a name that there is not
     db.catalog:missing(db, name, schema, view and "view" or "table")
   end

@@ -131,6 +131,15 @@ function Route:bound_connection()
   return nil
 end
 
+--- Whether this coroutine's statements run in a transaction all of whose statements see what the first one saw: that
+--- is for the user to choose, so nothing is looked up before it is needed.
+function Route:has_one_snapshot()
+  local scope = not self.bound_conn and self.ambient:current()
+  local bound = self.bound_conn and self or scope and scope.bound
+  local conn = bound and bound.bound_conn
+  return conn and conn.in_transaction and conn.one_snapshot and not bound.over and bound.lease == conn.lease or false
+end
+
 --- standard_conforming_strings where this coroutine's statements run, as far as that is known before a connection is
 --- chosen: those of a pool begin all alike, and are so again when they come back.
 function Route:strings()

@@ -217,7 +217,10 @@ function properties.db(st) return st.db:user() end
 
 local function text(self)
   local st = state_of(self)
-  if not st.rel and not st.db.root.pool then return core.quote_ident(st.name) end
+  if not st.rel then
+    local plain = not st.schema and st.db.root.pool and st.db.catalog.schema == "" and not st.name:find(".", 1, true)
+    if not st.db.root.pool or plain and st.db:has_one_snapshot() then return core.quote_ident(st.name) end
+  end
   return handle.resolve(st).qualified
 end
 metatable.__tostring = text

@@ -104,6 +104,7 @@ local function start(conn, command, path)
   local ok, err = pcall(conn.begin_with_path, conn, command, path)
   if ok then
     conn.in_transaction, conn.nested = true, 1
+    conn.one_snapshot = command:find "^BEGIN ISOLATION LEVEL [RS]E[PR]" ~= nil -- REPEATABLE READ, SERIALIZABLE
     held.forget(conn)
     return
   end
