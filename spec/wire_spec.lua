@@ -109,7 +109,7 @@ describe("a COPY that fails", function()
     { "a bad last row", "copy plain from stdin", with("x\ty\n", 2000), "invalid_text_representation" },
     { "a short row", "copy plain from stdin", with("7\n", 900), "bad_copy_file_format" },
     { "a long row", "copy plain from stdin", with("7\ta\tb\n", 2000), "bad_copy_file_format" },
-    { "bad UTF-8", "copy plain from stdin", with("7\t\xff\n", 500), "character_not_in_repertoire" },
+    { "bad UTF-8", "copy plain from stdin", with("7\t\255\n", 500), "character_not_in_repertoire" },
     { "a bad binary header", "copy plain from stdin (format binary)", ROW, "bad_copy_file_format" },
     { "a bad binary header, many", "copy plain from stdin (format binary)", MANY, "bad_copy_file_format" },
     { "a key twice", "copy keyed from stdin", MANY, "unique_violation" },
