@@ -38,7 +38,12 @@ endif
 LIBS = $(PQ_LIBS) -lgmp -lm -pthread
 
 CORE = $(BUILD)/fastpg/core.so
-SRC = $(wildcard csrc/*.c)
+# A room's files include what is in their own room or below it: nothing else is on their include path.
+ROOMS = plain lua value json host sql type pg table
+up_to = $(if $(2),-iquote csrc/$(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(call up_to,$(1),$(wordlist 2,99,$(2)))))
+includes = $(call up_to,$(firstword $(subst /, ,$(1))),$(ROOMS))
+
+SRC = $(wildcard csrc/*.c $(ROOMS:%=csrc/%/*.c))
 OBJ = $(SRC:csrc/%.c=$(BUILD)/%.o) $(EXTRA:%=$(BUILD)/%.o)
 
 LUA_VERSION = $(patsubst lua%,%,$(patsubst luajit,lua5.1,$(LUA)))
@@ -61,10 +66,10 @@ $(BUILD)/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(CFLAGS) -fPIC -fvisibility=hidden \
-	  $(LUA_CFLAGS) $(PQ_CFLAGS) $(if $(filter nginx_events,$*),$(NGINX_CFLAGS)) -MMD -MP -c $< -o $@
+	  $(LUA_CFLAGS) $(PQ_CFLAGS) $(if $(filter host/nginx_events,$*),$(NGINX_CFLAGS)) $(call includes,$*) -MMD -MP -c $< -o $@
 
 # With nginx's headers where `make nginx` has made them.
-$(BUILD)/nginx_events.o: $(wildcard build/nginx/made-for)
+$(BUILD)/host/nginx_events.o: $(wildcard build/nginx/made-for)
 
 # The fuzzer itself is not watched.
 $(BUILD)/fuzz.o: spec/fuzz/fuzz.c
@@ -177,10 +182,10 @@ lint: ## luacheck and a C build, warnings as errors
 
 fmt: ## clang-format over csrc (FMT=clang-format-14: versions differ a little)
 	@command -v $(FMT) >/dev/null || { echo "$(FMT) is not installed (package clang-format)"; exit 1; }
-	$(FMT) -i $(wildcard csrc/*.[ch] bench/*.c)
+	$(FMT) -i $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/*.c)
 FMT ?= clang-format
 
-generated: ## write csrc/*.def anew from the installed PostgreSQL, and doc/types.md
+generated: ## write csrc/plain/*.def anew from the installed PostgreSQL, and doc/types.md
 	tools/generate.sh
 	@$(MAKE) build
 	@eval "$$($(MAKE) env)" && $(LUA) tools/gen_types_page.lua

@@ -2,24 +2,23 @@
  *
  * fastpg.c: luaopen_fastpg_core, which opens every part of the core into one table.
  */
-#include "codec_geo.h"
-#include "codec_hstore.h"
-#include "conn.h"
-#include "error.h"
-#include "helper.h"
-#include "json.h"
 #include "lx.h"
-#include "nginx.h"
-#include "relation.h"
-#include "sqltext.h"
-#include "stmt.h"
-#include "testing.h"
-#include "typemap.h"
-#include "value.h"
 
-void fpg_open_supervisor(lua_State *L);
-void fpg_open_loop(lua_State *L);
-void fpg_open_gate(lua_State *L);
+/* Each is in the file that is named so.  It makes the metatables that the file needs, and adds to the core table, on
+ * top of the stack, what it offers.  The order matters where one adds methods to another's object (fpg_add_methods). */
+#define PARTS(part)                                                                                \
+  part(lx) part(texts) part(surface)                                                               \
+  part(math) part(numeric) part(time) part(range)                                                  \
+  part(json)                                                                                       \
+  part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)                          \
+  part(quote) part(placeholders) part(fragment) part(statements) part(moment)                      \
+  part(array) part(geo) part(hstore) part(typemap)                                                 \
+  part(error) part(prepared) part(conn) part(connect) part(result) part(copy) part(notify) part(job) \
+  part(relation) part(sql_builder)                                                                 \
+  part(testing)
+
+#define DECLARE(name) void fpg_open_##name(lua_State *L);
+PARTS(DECLARE)
 
 /* Found by the Lua loader in a .so that does not load, to say which Lua it was built for. */
 __attribute__((used)) static const char abi_marker[] = "fastpg-abi:" FPG_ABI ";";
@@ -27,34 +26,12 @@ __attribute__((used)) static const char abi_marker[] = "fastpg-abi:" FPG_ABI ";"
 __attribute__((visibility("default"))) int luaopen_fastpg_core(lua_State *L);
 
 int luaopen_fastpg_core(lua_State *L) {
-  fpg_open_lx(L);
   lua_newtable(L);
   lua_pushliteral(L, FPG_ABI);
   lua_setfield(L, -2, "abi");
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
-  fpg_open_texts(L);
-  fpg_open_surface(L);
-  fpg_open_supervisor(L);
-  fpg_open_loop(L);
-  fpg_open_gate(L);
-  fpg_open_sqltext(L);
-  fpg_open_statements(L);
-  fpg_open_value(L);
-  fpg_open_json(L);
-  fpg_open_error(L);
-  fpg_open_array(L);
-  fpg_open_geo(L);
-  fpg_open_hstore(L);
-  fpg_open_typemap(L);
-  fpg_open_stmt(L);
-  fpg_open_conn(L);
-  fpg_open_conninfo(L);
-  fpg_open_helper(L);
-  fpg_open_nginx(L);
-  fpg_open_nginx_events(L);
-  fpg_open_relation(L);
-  fpg_open_sql(L);
-  fpg_open_testing(L);
+#define OPEN(name) fpg_open_##name(L);
+  PARTS(OPEN)
   return 1;
 }

@@ -7,7 +7,4 @@
 
 #include "lx.h"
 
-/* Adds test_decode, test_encode and test_lex to the core table, in a build with -DFPG_TESTING. */
-void fpg_open_testing(lua_State *L);
-
 #endif

@@ -6,11 +6,11 @@
 local fastpg = require "fastpg"
 local core = require "fastpg.core"
 local pg = require "spec.support.pg"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 
 -- The file of each cache -> what it keeps, and how much of it.  A cache that is not here fails the first spec.
 local CACHES = {
-  ["statement.lua"] = { "converted texts, with standard_conforming_strings on: 2000", "off: 2000" },
+  ["user_sql.lua"] = { "converted texts, with standard_conforming_strings on: 2000", "off: 2000" },
   ["filters.lua"] = { "fragments that a filtered Table lets through: 1000" },
   ["draw.lua"] = { "spaces of more than 64 columns: 16" },
   ["rows.lua"] = { "metatables of the rows of a shape, by class: 16" },
@@ -18,22 +18,22 @@ local CACHES = {
     "meanings of names: 256", "relations of a meaning: 1000, or twice as many as were wanted at once",
     "lists of names of a meaning, by schema: 100",
   },
-  ["handle.lua"] = { "states of a handle, by meaning: 64" },
+  ["table_state.lua"] = { "states of a handle, by meaning: 64" },
 }
 
 -- Bounds of those that are not made by fastpg.bounded.
 local BOUNDS = {
-  ["lua/fastpg/prepared.lua"] = { "MOST_DEAD = 10", "MOST_OPEN = 1000" }, -- and statement_cache_size
-  ["lua/fastpg/types.lua"] = { "MOST_RECORDS = 500", "MOST_TYPES = 2000" },
-  ["lua/fastpg/gates.lua"] = { "MOST_FREE = 20" },
-  ["lua/fastpg/wait/gated.lua"] = { "MOST_PARKED = 100" },
-  ["lua/fastpg/statement.lua"] = { "MOST_TEXTS = 2000" },
-  ["lua/fastpg/rows.lua"] = { "MOST_CLASSES = 16" },
-  ["lua/fastpg/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
-  ["lua/fastpg/handle.lua"] = { "MOST_PLACES = 64" },
-  ["csrc/query.c"] = { "MOST_TEXTS 500", "MOST_SHAPES = 500" },
-  ["csrc/zone.c"] = { "MOST_ZONES = 1500" },
-  ["csrc/numeric_power.c"] = { "MOST_DIGITS 131073.0" }, -- of a number: no cache
+  ["lua/fastpg/pg/prepared.lua"] = { "MOST_DEAD = 10", "MOST_OPEN = 1000" }, -- and statement_cache_size
+  ["lua/fastpg/pg/type_lookup.lua"] = { "MOST_RECORDS = 500", "MOST_TYPES = 2000" },
+  ["lua/fastpg/host/gates.lua"] = { "MOST_FREE = 20" },
+  ["lua/fastpg/host/wait/gated.lua"] = { "MOST_PARKED = 100" },
+  ["lua/fastpg/sql/user_sql.lua"] = { "MOST_TEXTS = 2000" },
+  ["lua/fastpg/value/rows.lua"] = { "MOST_CLASSES = 16" },
+  ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
+  ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64" },
+  ["csrc/table/sql_builder.c"] = { "MOST_TEXTS 500", "MOST_SHAPES = 500" },
+  ["csrc/value/zone.c"] = { "MOST_ZONES = 1500" },
+  ["csrc/plain/numeric_power.c"] = { "MOST_DIGITS 131073.0" }, -- of a number: no cache
 }
 
 local function read(path)
@@ -91,12 +91,12 @@ describe("caches:", function()
   teardown(function() db:close() end)
 
   it("all are named here", function()
-    for _, path in ipairs(sources "lua/fastpg/*.lua lua/fastpg/wait/*.lua") do
+    for _, path in ipairs(sources "lua/fastpg/*.lua lua/fastpg/*/*.lua lua/fastpg/*/*/*.lua") do
       local found = select(2, read(path):gsub("bounded%.new%(", ""))
       local base = path:match "[^/]+$"
       if base ~= "bounded.lua" then assert.equal(#(CACHES[base] or {}), found, path) end
     end
-    for _, path in ipairs(sources "lua/fastpg/*.lua lua/fastpg/wait/*.lua csrc/*.c") do
+    for _, path in ipairs(sources "lua/fastpg/*.lua lua/fastpg/*/*.lua lua/fastpg/*/*/*.lua csrc/*.c csrc/*/*.c") do
       local found = {}
       for bound in read(path):gmatch "%f[%w]MOST_[A-Z]+[ =]+[%d.]+" do found[#found + 1] = bound end
       assert.same(BOUNDS[path] or {}, found, path)
@@ -104,7 +104,7 @@ describe("caches:", function()
   end)
 
   it("5,000 texts: conversions, prepared statements, those forgotten on the server", function()
-    local parse = require("fastpg.statement").parse
+    local parse = require("fastpg.sql.user_sql").parse
     local texts = upvalue(parse, "texts")
     for i = 1, 200 do db:item("select ? + " .. i, i) end
     for i = 1, 5000 do parse("select " .. i, true) end
@@ -169,7 +169,7 @@ describe("caches:", function()
         end
       end
     end)
-    local handle = require "fastpg.handle"
+    local handle = require "fastpg.table.table_state"
     local rel = handle.resolve(handle.current(core.table_state(t)))
     local kept = debug.getuservalue and debug.getuservalue(rel.core) or debug.getfenv and debug.getfenv(rel.core)
     assert.is_true(count(kept.sql) > 0 and count(kept.sql) <= 500, count(kept.sql))
@@ -202,7 +202,7 @@ describe("caches:", function()
 
   it("2,000 fragments on a filtered Table", function()
     local t = db.t.item:scope("a", 1)
-    local check = require("fastpg.filters").check_fragment
+    local check = require("fastpg.table.filters").check_fragment
     for i = 1, 20 do t:where("id > " .. i):first() end
     for i = 1, 2000 do check("where", "id > " .. i) end
     check_bounded(upvalue(check, "passed"), 1000)
@@ -275,7 +275,7 @@ describe("caches:", function()
     for i = 70, 370 do
       tostring(db:q("select repeat('x', ?) as a union all select ''", i))
     end
-    local spaces = upvalue(upvalue(require("fastpg.draw").table, "add_row"), "spaces")
+    local spaces = upvalue(upvalue(require("fastpg.value.draw").table, "add_row"), "spaces")
     check_bounded(upvalue(spaces, "wide"), 16)
   end)
 end)

@@ -2,7 +2,7 @@
 --
 -- cancel: a time that is over stops the server, and nothing but the statement it is meant for.
 
-local Connection = require "fastpg.connection"
+local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
@@ -173,7 +173,7 @@ describe("a server that does not answer", function()
 
   it("nor takes a request to cancel, is left, and nothing waits for it but by the host", function()
     local stopped, waits = false, 0
-    local block = require "fastpg.wait.block"
+    local block = require "fastpg.host.wait.block"
     local wait = block.wait
     function block.wait(fd, mode, timeout)
       if stopped then waits = waits + 1 end

@@ -3,7 +3,7 @@
 -- Tables, views and columns by name: what the catalog says, when it is asked, when it is stale.
 
 local fastpg = require "fastpg"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 local core = require "fastpg.core"
 local pg = require "spec.support.pg"
 
@@ -465,7 +465,7 @@ describe("the catalog:", function()
       create table refers (id int primary key, w int references whole) partition by range (id);
       create table refers_1 partition of refers for values from (0) to (10)]]
     local function keys(name)
-      local rel = require("fastpg.handle").resolve(core.table_state(db.t[name]))
+      local rel = require("fastpg.table.table_state").resolve(core.table_state(db.t[name]))
       local function plain(list)
         local out = {}
         for i, key in ipairs(list) do

@@ -168,7 +168,7 @@ describe("class", function()
   end)
 
   describe("names", function()
-    local names = require "fastpg.class"
+    local names = require "fastpg.class.class"
     it("from table to class", function()
       for given, wanted in pairs{
         artist = "Artist", invoice_line = "InvoiceLine", ["a b"] = "AB", ["2fast"] = "_2fast",

@@ -3,7 +3,7 @@
 -- source from classes: the definition of one, modules of all; names made to break out of the file.
 
 local fastpg = require "fastpg"
-local class = require "fastpg.class"
+local class = require "fastpg.class.class"
 local pg = require "spec.support.pg"
 
 local load = loadstring or load -- luacheck: ignore

@@ -3,7 +3,7 @@
 -- COPY: t:copy, db:copy_from, db:copy_to.
 
 local core = require "fastpg.core"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
 

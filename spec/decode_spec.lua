@@ -7,7 +7,7 @@
 -- FUZZ=20000 changes each value that often (default 60).
 
 local core = require "fastpg.core"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 local pg = require "spec.support.pg"
 local groups = require "spec.types.values"
 

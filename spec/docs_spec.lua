@@ -47,8 +47,8 @@ end
 describe("every public name", function()
   local fastpg = require "fastpg"
   local Database = require "fastpg.database"
-  local Table = require "fastpg.table"
-  local meta, manual = read "lua/fastpg/meta.lua", read "doc/manual.md"
+  local Table = require "fastpg.table.table"
+  local meta, manual = read "lua/fastpg/annotations.lua", read "doc/manual.md"
 
   it("is known to editors", function()
     assert.same({}, missing(getmetatable(fastpg).__index, meta, "fastpg%%.%s"))
@@ -80,7 +80,7 @@ describe("every public name", function()
 
   it("of a file is where the way of a statement is told", function()
     local page = read "doc/how-it-is-built.md"
-    local pipe = io.popen "ls lua/fastpg csrc"
+    local pipe = io.popen "find lua/fastpg csrc -type f -printf '%f\\n'"
     local left_out = {}
     for file in pipe:lines() do
       local name = file:match "^([%w_]+)%.%w+$"
@@ -96,6 +96,6 @@ describe("every public name", function()
 
   it("is no file that a program loads", function()
     assert.truthy(meta:find("^%-%-%-@meta fastpg\n"))
-    assert.is_nil(package.loaded["fastpg.meta"])
+    assert.is_nil(package.loaded["fastpg.annotations"])
   end)
 end)

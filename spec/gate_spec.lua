@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- Gates (csrc/gate.c): what ends a wait, that a gate can be used again, and what is left open.
+-- Gates (csrc/host/gate.c): what ends a wait, that a gate can be used again, and what is left open.
 
 local core = require "fastpg.core"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 local pg = require "spec.support.pg"
 
 -- What a gate says within the time given.

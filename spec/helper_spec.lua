@@ -159,7 +159,7 @@ describe("closing a connection stops the server", function()
       local db = fastpg.connect(arg[1])
       local clock = core.clock()
       local stuck = {}
-      require("fastpg.wait.block").wait = function(fd, mode, timeout)
+      require("fastpg.host.wait.block").wait = function(fd, mode, timeout)
         if core.clock() > clock + 1 then error(stuck) end
         return core.poll(fd, mode, 0.1)
       end
@@ -205,7 +205,7 @@ describe("a server that is silent", function()
       local db = fastpg.connect(arg[1])
       local jobs = {}
       db:acquire(function(conn)
-        local c = require("fastpg.route").of(conn):connection().c
+        local c = require("fastpg.pool.route").of(conn):connection().c
         os.execute("kill -STOP " .. arg[2])
         for i = 1, 10 do jobs[i] = core.cancel_job(c) end
         core.poll(-1, "r", 0.1)

@@ -4,8 +4,8 @@
 -- of a connection that is idle.
 
 local core = require "fastpg.core"
-local route_of = require("fastpg.route").of
-local custom = require "fastpg.wait.custom"
+local route_of = require("fastpg.pool.route").of
+local custom = require "fastpg.host.wait.custom"
 local pg = require "spec.support.pg"
 
 local LIMIT = 10 -- seconds that a loop may run
@@ -16,7 +16,7 @@ local LIMIT = 10 -- seconds that a loop may run
 local loops = {}
 
 function loops.luv()
-  local host, uv = require "fastpg.wait.luv", require "luv"
+  local host, uv = require "fastpg.host.wait.luv", require "luv"
   return {
     host = host,
     loop = "luv",
@@ -35,7 +35,7 @@ function loops.luv()
 end
 
 function loops.cqueues()
-  local host, cqueues = require "fastpg.wait.cqueues", require "cqueues"
+  local host, cqueues = require "fastpg.host.wait.cqueues", require "cqueues"
   local controller
   return {
     host = host,
@@ -52,7 +52,7 @@ end
 
 function loops.copas()
   local copas, socket = require "copas", require "socket"
-  local host = require "fastpg.wait.copas"
+  local host = require "fastpg.host.wait.copas"
   local waited_for
   local select_sockets = socket.select
   return {
@@ -351,7 +351,7 @@ end
 describe("the host luv", function()
   local ok, uv = pcall(require, "luv")
   if not ok or not yields_across_pcall then return end
-  local host = require "fastpg.wait.luv"
+  local host = require "fastpg.host.wait.luv"
 
   it("tells of an error that nobody catches", function()
     local told
@@ -400,7 +400,7 @@ end)
 describe("the host cqueues", function()
   local ok, cqueues = pcall(require, "cqueues")
   if not ok or not yields_across_pcall then return end
-  local host = require "fastpg.wait.cqueues"
+  local host = require "fastpg.host.wait.cqueues"
 
   it("can't wait in a generator inside of a controller's coroutine, nor outside", function()
     local inside, nested

@@ -16,7 +16,7 @@ local built = not problem:find("without nginx's headers", 1, true)
 -- Each function is a page: /app/NAME.
 local APP = [==[
 local fastpg = require "fastpg"
-local host = require "fastpg.wait.nginx"
+local host = require "fastpg.host.wait.nginx"
 local app, conninfo = {}, $conninfo
 
 local function options(more)
@@ -124,7 +124,7 @@ end
 function app.connection()
   if not app.conn then
     local params = { host = conninfo.host, port = tostring(conninfo.port), user = conninfo.user, dbname = conninfo.database }
-    app.conn = require("fastpg.connection").open(
+    app.conn = require("fastpg.pg.connection").open(
       { params = params, all_params = function() return params end, statement_cache_size = 10 }, host.wait)
   end
   return app.conn

@@ -4,7 +4,7 @@
 
 local core = require "fastpg.core"
 local fastpg = require "fastpg"
-local opening = require "fastpg.opening"
+local opening = require "fastpg.pg.opening"
 local child = require "spec.support.child"
 local pg = require "spec.support.pg"
 local yields = require "spec.support.yields"
@@ -274,7 +274,7 @@ describe("a host that is silent", function()
     f:close()
     local script = [[
       local fastpg, core = require "fastpg", require "fastpg.core"
-      require("fastpg.opening").SHARE = 100
+      require("fastpg.pg.opening").SHARE = 100
       local began = core.clock()
       local db = fastpg.connect(arg[1])
       local took = core.clock() - began
@@ -380,7 +380,7 @@ end)
 describe("a host that wakes early", function()
   it("is not taken for a socket that is ready", function()
     local n = 0
-    local block = require "fastpg.wait.block"
+    local block = require "fastpg.host.wait.block"
     local wait = block.wait
     function block.wait(fd, mode, timeout)
       n = n + 1

@@ -5,7 +5,7 @@
 -- (fastpg.options): one that this file can't call yet fails below.
 
 local fastpg = require "fastpg"
-local options = require "fastpg.options"
+local options = require "fastpg.base.options"
 local pg = require "spec.support.pg"
 
 require "fastpg.cluster" -- loaded by its first use

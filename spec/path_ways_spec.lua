@@ -4,7 +4,7 @@
 -- handle means what its name means on the connection it runs on, and nobody else notices.
 
 local fastpg = require "fastpg"
-local Connection = require "fastpg.connection"
+local Connection = require "fastpg.pg.connection"
 local pg = require "spec.support.pg"
 
 local N = 20

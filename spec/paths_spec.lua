@@ -145,7 +145,7 @@ describe("a transaction with a search_path of its own", function()
   it("costs no look-up after the first, nor do those without", function()
     local db = pg.db()
     db:execute "create schema path_c; create table path_c.thing (id int primary key)"
-    local conn = require("fastpg.route").of(db).pool.idle[1]
+    local conn = require("fastpg.pool.route").of(db).pool.idle[1]
     local function once()
       db:transaction({ settings = { search_path = "path_c" } }, function(tx) return #tx.t.thing end)
     end

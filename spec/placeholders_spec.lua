@@ -5,7 +5,7 @@
 -- conversion is known.
 
 local core = require "fastpg.core"
-local placeholders = require "fastpg.placeholders"
+local placeholders = require "fastpg.sql.placeholders"
 
 local conv = placeholders.conv
 

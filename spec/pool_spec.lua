@@ -3,7 +3,7 @@
 -- Pools: what is opened and when, what comes back and in which state, who gets it next.
 
 local fastpg = require "fastpg"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 local pg = require "spec.support.pg"
 
 local function error_of(fn, ...)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local core = require "fastpg.core"
-local pretty = require "fastpg.pretty"
+local pretty = require "fastpg.value.pretty"
 local pg = require "spec.support.pg"
 
 local NULL = core.null

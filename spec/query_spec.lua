@@ -299,7 +299,7 @@ describe("arguments", function()
   end)
 
   it("may be more than an old libpq can describe", function()
-    local Connection = require "fastpg.connection"
+    local Connection = require "fastpg.pg.connection"
     local most = Connection.most_described
     finally(function() Connection.most_described = most end)
     Connection.most_described = 3

@@ -4,7 +4,7 @@
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
-local rows_of = require "fastpg.rows"
+local rows_of = require "fastpg.value.rows"
 
 local null = fastpg.null
 

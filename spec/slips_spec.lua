@@ -233,7 +233,7 @@ describe("nothing slips", function()
   end)
 
   it("and what was read with a row stays where it is", function()
-    local rows = require "fastpg.rows"
+    local rows = require "fastpg.value.rows"
     local r = cat:get(1)
     local marked = rows.metatable(getmetatable(r).shape, { origin = getmetatable(r).origin, related = { dogs = true } })
     setmetatable(r, marked)

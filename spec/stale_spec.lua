@@ -5,9 +5,9 @@
 
 local fastpg = require "fastpg"
 local core = require "fastpg.core"
-local handle = require "fastpg.handle"
+local handle = require "fastpg.table.table_state"
 local pg = require "spec.support.pg"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 
 local other -- the other session's connection
 

@@ -7,7 +7,7 @@
 -- holds, never a length of time.
 
 local core = require "fastpg.core"
-local route_of = require("fastpg.route").of
+local route_of = require("fastpg.pool.route").of
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
 local yields = require "spec.support.yields" -- else a task blocks, and they run one after the other
@@ -243,7 +243,7 @@ describe("tasks", function()
   end)
 
   it("are over when they are, whatever others wait for", function()
-    local host, parked = require "fastpg.wait.step", nil
+    local host, parked = require "fastpg.host.wait.step", nil
     local t = fastpg.spawn(function()
       parked = coroutine.running()
       host.wait()

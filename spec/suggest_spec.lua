@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local suggest = require "fastpg.suggest"
+local suggest = require "fastpg.base.suggest"
 
 -- The definition, written down plainly.
 local function distance(a, b)

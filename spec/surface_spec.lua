@@ -247,7 +247,7 @@ describe("the surface", function()
       f:close()
       return text
     end
-    local manual, meta = read "doc/manual.md", read "lua/fastpg/meta.lua"
+    local manual, meta = read "doc/manual.md", read "lua/fastpg/annotations.lua"
     local missing = {}
     for kind, names in pairs(surface) do
       for name in pairs(names) do

@@ -1078,7 +1078,7 @@ describe("SQL that ends or begins a transaction inside one", function()
   end)
 
   it("is noticed at once where it should get by, and nothing runs after it", function()
-    local Route = require "fastpg.route"
+    local Route = require "fastpg.pool.route"
     for _, sql in ipairs{ "commit", "commit and chain", "rollback", "commit; begin", "rollback; begin; commit" } do
       local after
       local err = error_of(db.transaction, db, function(tx)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local wcwidth = require "fastpg.wcwidth"
+local wcwidth = require "fastpg.value.wcwidth"
 
 describe("wcwidth", function()
   local widths = {

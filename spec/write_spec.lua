@@ -4,7 +4,7 @@
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
-local row_tools = require "fastpg.rows"
+local row_tools = require "fastpg.value.rows"
 
 local null, sql = fastpg.null, fastpg.sql
 

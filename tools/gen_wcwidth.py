@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes the width tables of lua/fastpg/wcwidth.lua between its BEGIN/END GENERATED marks.
+"""Writes the width tables of lua/fastpg/value/wcwidth.lua between its BEGIN/END GENERATED marks.
 
     tools/gen_wcwidth.py            rewrite the file
     tools/gen_wcwidth.py --check    exit 1 when the file differs from what would be written
@@ -14,7 +14,7 @@ import re
 import sys
 import unicodedata
 
-TARGET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lua/fastpg/wcwidth.lua")
+TARGET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lua/fastpg/value/wcwidth.lua")
 BEGIN, END = "-- BEGIN GENERATED\n", "-- END GENERATED\n"
 LAST = 0x10FFFF
 
@@ -93,7 +93,7 @@ def main():
               % (had.group(1), unicodedata.unidata_version))
         return 0
     if new != old:
-        print("lua/fastpg/wcwidth.lua is stale: run tools/gen_wcwidth.py")
+        print("lua/fastpg/value/wcwidth.lua is stale: run tools/gen_wcwidth.py")
         return 1
     return 0
 

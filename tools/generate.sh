@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# generate.sh: writes csrc/sqlstates.def and csrc/oids.def from the installed PostgreSQL's own
+# generate.sh: writes csrc/plain/sqlstates.def and csrc/plain/oids.def from the installed PostgreSQL's own
 # errcodes.txt and postgres.bki.
 #
 #   tools/generate.sh           writes both files
@@ -76,7 +76,7 @@ END
 
 status=0
 for what in sqlstates oids; do
-  file=csrc/$what.def
+  file=csrc/plain/$what.def
   if [ "$1" != --check ]; then
     $what >"$file"
     echo "$file: $(grep -c '^FPG_' "$file") rows"

@@ -8,7 +8,7 @@
 -- Everything lives in one temporary directory (mode 0700): data/, log, and the unix socket, which
 -- is the only way in unless `listen_addresses` says otherwise: who can enter the directory is the server's
 -- own user, so there it asks for nothing; by TCP, where any user of the machine may come, it wants the password
--- that was made for this cluster (scram-sha-256). A shell script, started by csrc/supervisor.c in a session of its own, makes
+-- that was made for this cluster (scram-sha-256). A shell script, started by csrc/host/supervisor.c in a session of its own, makes
 -- the directory, starts the server and waits for orders; when this process closes the cluster or
 -- ends in whatever way, the script reads end-of-file, stops the server and removes the directory.
 --
@@ -16,9 +16,10 @@
 -- a value) or "-" (failed). A server of root's runs as `postgres`, else `nobody`.
 
 local core = require "fastpg.core"
-local errors = require "fastpg.errors"
-local options = require "fastpg.options"
-local surface = require "fastpg.surface"
+local Database = require "fastpg.database"
+local errors = require "fastpg.base.errors"
+local options = require "fastpg.base.options"
+local surface = require "fastpg.base.surface"
 
 local cluster = {}
 
@@ -323,7 +324,7 @@ end
 ---@param opts table? as of `fastpg.connect`, over the cluster's own host, port, user and dbname
 ---@return table db
 function methods.connect(pg, opts)
-  local db = require("fastpg").connect(merged(pg, opts, "connect"))
+  local db = Database.connect(merged(pg, opts, "connect"))
   kept[db] = pg
   return db
 end
@@ -333,7 +334,7 @@ end
 ---@param pool_opts table? as of `fastpg.create_pool`
 ---@return table db
 function methods.create_pool(pg, opts, pool_opts)
-  local db = require("fastpg").create_pool(merged(pg, opts, "create_pool"), pool_opts)
+  local db = Database.create_pool(merged(pg, opts, "create_pool"), pool_opts)
   kept[db] = pg
   return db
 end

@@ -3,22 +3,23 @@
 -- database: what a user calls `db`: one connection or a pool, and everything that can be asked of it.
 --
 -- A database is a facade: it has the methods and properties that the manual lists, and no fields but its route
--- (fastpg.route), which finds the connection.  The functions below are given routes; `Database.methods`, at the end, are
+-- (fastpg.pool.route), which finds the connection.  The functions below are given routes; `Database.methods`, at the end, are
 -- those that the user calls.
 
-local batch = require "fastpg.batch"
-local conninfo = require "fastpg.conninfo"
+local batch = require "fastpg.pg.batch"
+local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
-local errors = require "fastpg.errors"
-local lists = require "fastpg.lists"
+local errors = require "fastpg.base.errors"
+local from_above = require "fastpg.base.from_above"
+local lists = require "fastpg.base.lists"
 local listen = require "fastpg.listen"
-local options = require "fastpg.options"
-local Route = require "fastpg.route"
-local statement = require "fastpg.statement"
-local suggest = require "fastpg.suggest"
-local surface = require "fastpg.surface"
-local transaction = require "fastpg.transaction"
-local wait = require "fastpg.wait"
+local options = require "fastpg.base.options"
+local Route = require "fastpg.pool.route"
+local statement = require "fastpg.sql.user_sql"
+local suggest = require "fastpg.base.suggest"
+local surface = require "fastpg.base.surface"
+local transaction = require "fastpg.pool.transaction"
+local wait = require "fastpg.host.wait"
 
 local fetch = statement.fetch
 local ROUTE = Route.KEY
@@ -237,7 +238,7 @@ end
 
 -- ---- transactions, connections, time --------------------------------------------------------
 
---- db:transaction([opts,] fn), as fastpg.transaction has it; fn is given a database.
+--- db:transaction([opts,] fn), as fastpg.pool.transaction has it; fn is given a database.
 function methods.transaction(self, opts, fn) return transaction.run(self, opts, fn, true) end
 
 --- db:begin([opts]), likewise.
@@ -252,7 +253,7 @@ function methods.acquire(self, fn)
   return transaction.acquire(self, fn, true)
 end
 
---- db:advisory_lock(key, fn), as fastpg.transaction has it; fn is given a database.
+--- db:advisory_lock(key, fn), as fastpg.pool.transaction has it; fn is given a database.
 function methods.advisory_lock(self, key, fn) return transaction.advisory_lock(self, key, fn) end
 
 --- Runs fn; its statements together have this many seconds.
@@ -317,11 +318,11 @@ function properties.pid(self) return self:on_connection(info).pid end
 
 -- ---- tables ---------------------------------------------------------------------------------
 
-require("fastpg.names").extend(methods, properties)
-require("fastpg.linking").extend(methods)
-require("fastpg.ddl").extend(methods)
-require("fastpg.codegen").extend(methods)
-require("fastpg.copy").extend(methods)
+require("fastpg.table.lookup").extend(methods, properties)
+require("fastpg.class.link_classes").extend(methods)
+require("fastpg.class.ddl").extend(methods)
+require("fastpg.class.codegen").extend(methods)
+require("fastpg.pg.copy").extend(methods)
 listen.extend(methods)
 
 -- ---- what the user holds --------------------------------------------------------------------
@@ -388,7 +389,7 @@ facade.fetch, facade.fetchrow = facade.q, facade.first -- fastasyncpg's names
 for name in pairs(facade) do known[name] = true end
 for name in pairs(properties) do known[name] = true end
 
-function Route.make_facade(route)
+function from_above.make_facade(route)
   return setmetatable({ [ROUTE] = route }, metatable)
 end
 

@@ -16,13 +16,13 @@
 -- PostgreSQL manual: LISTEN, NOTIFY, "Asynchronous Notification".
 
 local core = require "fastpg.core"
-local Connection = require "fastpg.connection"
-local errors = require "fastpg.errors"
-local options = require "fastpg.options"
-local statement = require "fastpg.statement"
-local surface = require "fastpg.surface"
-local task = require "fastpg.task"
-local wait = require "fastpg.wait"
+local Connection = require "fastpg.pg.connection"
+local errors = require "fastpg.base.errors"
+local options = require "fastpg.base.options"
+local statement = require "fastpg.sql.user_sql"
+local surface = require "fastpg.base.surface"
+local task = require "fastpg.host.task"
+local wait = require "fastpg.host.wait"
 
 local listen = {}
 

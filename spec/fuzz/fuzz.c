@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../csrc/compat.h"
+#include "../../csrc/lua/compat.h"
 
 enum { LONGEST = 2048, MAP = 1 << 16, HANGS_AFTER = 30 /* seconds for 64 inputs */ };
 

@@ -8,7 +8,7 @@
 -- refused by an error object; and what was written in binary must be read as the same value.
 
 local core = require "fastpg.core"
-local rows = require "fastpg.rows"
+local rows = require "fastpg.value.rows"
 require "fastpg"
 
 local targets = {}

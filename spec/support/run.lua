@@ -19,7 +19,7 @@ require "spec.support.pg"
 local here = {}
 for name in pairs(package.loaded) do here[name] = true end
 for _, name in ipairs{ "luv", "cqueues", "cqueues.condition", "copas" } do pcall(require, name) end
-for _, name in ipairs{ "luv", "cqueues", "copas" } do pcall(require, "fastpg.wait." .. name) end
+for _, name in ipairs{ "luv", "cqueues", "copas" } do pcall(require, "fastpg.host.wait." .. name) end
 for name, module in pairs(package.loaded) do
   if not here[name] then
     package.preload[name] = function() return module end

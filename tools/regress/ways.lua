@@ -6,12 +6,12 @@
 -- What the texts are made of (the types of the columns, the state of the connection) is looked up behind
 -- the public face, by a wrapper around each of statement.fetch: that is what `seen` is.
 
-local cells = require "fastpg.cells"
+local cells = require "fastpg.value.cells"
 local core = require "fastpg.core"
-local luaform = require "fastpg.luaform"
+local luaform = require "fastpg.value.luaform"
 local reference = require "tools.regress.reference"
 local script = require "tools.regress.script"
-local statement = require "fastpg.statement"
+local statement = require "fastpg.sql.user_sql"
 
 local ways = {}
 

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conn.h: a connection to the server that never waits.
+ *
+ * Every operation is two calls: a `send_*` that hands bytes to libpq, and `step`, called again and
+ * again until it is done:
+ *
+ *            send_*                    step: "r" / "w" / "rw"  (wait for the socket, step again)
+ *   IDLE ────────────▶ slots, syncs ───┤
+ *     ▲                                step: true   a result is ready in `res` (or all is done)
+ *     └────── nothing outstanding ─────┤
+ *                                      step: "sync" a pipeline reached a Sync
+ *
+ * A *slot* is one statement whose result is still to come; a *sync* one PQpipelineSync.  Where
+ * `each` is set, step stops at every slot (a pipeline whose results are read one by one), else it
+ * runs until nothing is outstanding and keeps the first error or the last result.
+ *
+ * In step: an answer belongs to the statement that was sent for it, and to no other.  Each Sync and each simple query
+ * gives one ReadyForQuery.  Only COPY could give one more: in the extended protocol a COPY that fails before it has read
+ * anything is ended by the Sync sent with it, and libpq sends another.  So COPY goes by the simple protocol, which has no
+ * Sync, and where one begins all the same, or a statement ends without an answer, or libpq was told what
+ * nobody asked for, the connection is `doubtful`: it is of no use any more, and a pool closes it.
+ *
+ * Invariants: res is owned here and cleared before anything new is sent · buf and argv are reused
+ * by every statement · the user value is the list of what c holds: buf, argv, holder · a connection made in another process is never spoken to (`owner`).
+ */
+#ifndef FASTPG_CONN_H
+#define FASTPG_CONN_H
+
+#include <libpq-fe.h>
+#include <sys/types.h>
+
+#include "lx.h"
+#include "prepared.h"
+
+#define FPG_CONN_MT "fastpg.connection"
+#define FPG_NOTIFY_MT "fastpg.notification"
+
+/* What statements did to the session since the last call of `outcome`. */
+enum {
+  FPG_EVENT_DDL = 1,     /* the schema changed */
+  FPG_EVENT_DISCARD = 2, /* prepared statements are gone */
+  FPG_EVENT_ROLLBACK = 4, /* a transaction or savepoint was rolled back by hand */
+  FPG_EVENT_SET = 8,      /* settings of the session may be others */
+  FPG_EVENT_COMMIT = 16,  /* a transaction ended, but by ROLLBACK */
+  FPG_EVENT_UNLISTEN = 32, /* what the session listens to may be less */
+  FPG_EVENT_REPORT = 64,  /* a setting is another that the server reports */
+  FPG_EVENT_RIGHTS = 128  /* GRANT, REVOKE */
+};
+
+/* COPY: asked for by send_copy, then under way in one of two directions (copy.c). */
+enum { FPG_COPY_NONE, FPG_COPY_ASKED, FPG_COPY_IN, FPG_COPY_OUT };
+
+typedef struct fpg_conn {
+  PGconn *pg;
+  PGresult *res;
+  PGresult *held; /* put aside while something else runs (conn:hold) */
+  pid_t owner;
+  int begun, connected; /* the first step of connecting was taken, the last */
+  int slots, syncs;
+  int each;
+  int streaming;     /* single-row mode: every row is a result of its own */
+  int single_row;    /* libpq may still be in that mode when the statement is over */
+  int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
+  int queueing;      /* a batch takes statements: no other may run before its Sync */
+  int simple;        /* the simple protocol is spoken: what is under way ends by itself, by no Sync */
+  int answered;      /* the slot that is read has had a result: each has one, even an empty statement */
+  int bare;          /* connecting: libpq's environment does not count */
+  int doubtful;      /* it may be out of step: no other statement may be sent, ever */
+  int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
+  int dying;         /* a FATAL came while nothing was asked: the server is about to close it */
+  int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
+  int fresh;         /* a single statement was sent and the socket not looked at since */
+  int canceled;      /* the server was asked to stop what is under way */
+  int events;        /* FPG_EVENT_* */
+  int copy;          /* FPG_COPY_* */
+  int copy_ended;    /* the server has ended it, which libpq does not tell (copy.c) */
+  int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */
+  uint64_t reports;  /* a hash of the settings that the server reports */
+  int may_block;     /* the caller may be held up while a long message is sent */
+  int roomy;         /* the socket's buffer was enlarged for one */
+  int listening;     /* somebody will ask for notifications */
+  char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
+  double clock;
+  fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
+  fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared; likewise */
+  struct fpg_holder *holder; /* of the result being decoded */
+  struct fpg_conn *next, **link; /* among the open ones of this Lua state; what points here */
+} fpg_conn;
+
+/* Counts c, which is about to be opened, among the connections of this Lua state; raises "closed" when the
+ * state is being closed and nobody would close it any more. */
+void fpg_conn_enlist(lua_State *L, fpg_conn *c);
+
+/* The connection at idx; raises "closed" when it is closed or belongs to another process. */
+fpg_conn *fpg_check_conn(lua_State *L, int idx);
+
+/* Clears what the last operation left; raises when it is still under way. */
+void fpg_conn_begin(lua_State *L, fpg_conn *c);
+
+/* Notes whether a setting is another that the server reports. */
+void fpg_conn_note_reports(fpg_conn *c);
+
+/* Hands one text to libpq by the simple protocol. */
+void fpg_send_simple(lua_State *L, fpg_conn *c, const char *sql);
+
+/* params.c: encodes the arguments; the connection is at index 1 of the stack.  `list` is the index of a table that
+ * holds n arguments, or 0 when they are on the stack from `first` on. */
+typedef struct {
+  const char *const *values;
+  const int *lengths, *formats;
+  size_t bytes; /* of all of them */
+} fpg_args;
+fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
+
+/* Pushes what the codecs of a value may know of the session; no_zone lives as long as that. */
+fpg_ctx fpg_context(lua_State *L, const fpg_conn *c, const fpg_typemap *types, int *no_zone);
+
+/* Pushes the session's TimeZone, "UTC" where it is not known. */
+const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
+
+/* getpid, without a system call. */
+pid_t fpg_process_id(void);
+
+int fpg_look_for_end(fpg_conn *c); /* copy.c: before libpq reads while a COPY is under way */
+
+#endif

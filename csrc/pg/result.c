@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * result.c: from a libpq result to Lua rows.
+ *
+ * A row is a plain table with the column names as keys.  The names are Lua strings already (the
+ * statement's shape holds them); they are put on the stack once for all rows, so that a cell costs
+ * one push, one decode and one rawset.
+ *
+ * Decoding may run Lua code (a codec of the user's, a finalizer), and that code another statement on
+ * this connection.  So the result is taken out of the connection first: a holder on the stack owns it
+ * until it is decoded, or until the holder is collected after an error.
+ */
+#include <limits.h>
+
+#include "conn.h"
+#include "error.h"
+#include "json.h"
+
+#define HOLDER_MT "fastpg.result"
+
+struct fpg_holder {
+  PGresult *res;
+  int next; /* the first row that is not decoded yet */
+};
+
+static int holder_gc(lua_State *L) {
+  struct fpg_holder *h = lua_touserdata(L, 1);
+  PQclear(h->res);
+  h->res = NULL;
+  return 0;
+}
+
+/* Pushes an empty holder: the connection's own, or a new one when that is in use. */
+static struct fpg_holder *push_holder(lua_State *L, fpg_conn *c) {
+  fpg_getuservalue(L, 1);
+  if (c->holder && !c->holder->res) {
+    lua_rawgeti(L, -1, 3);
+  } else {
+    struct fpg_holder *h = fpg_newuserdata(L, sizeof *h);
+    h->res = NULL;
+    luaL_setmetatable(L, HOLDER_MT);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, 3);
+    c->holder = h;
+  }
+  lua_remove(L, -2);
+  return c->holder;
+}
+
+/* Pushes the holder of the finished result, or raises what went wrong. */
+static struct fpg_holder *take_result(lua_State *L, fpg_conn *c) {
+  if (!c->res) fpg_raise(L, "connection_busy", "there is no result to fetch");
+  switch (PQresultStatus(c->res)) {
+    case PGRES_TUPLES_OK:
+    case PGRES_SINGLE_TUPLE:
+    case PGRES_COMMAND_OK:
+    case PGRES_EMPTY_QUERY: break;
+    case PGRES_PIPELINE_ABORTED:
+      fpg_raise(L, "pipeline_aborted", "an earlier statement of the pipeline failed");
+      break;
+    default: fpg_push_result_error(L, c->pg, c->res); lua_error(L);
+  }
+  struct fpg_holder *h = push_holder(L, c);
+  h->res = c->res;
+  h->next = 0;
+  c->res = NULL;
+  return h;
+}
+
+static void release(struct fpg_holder *h) {
+  PQclear(h->res);
+  h->res = NULL;
+}
+
+static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
+  if (PQnfields(res) != st->ncols)
+    fpg_raise(L, "protocol_violation", "the statement was described with %d columns, the result has %d",
+              st->ncols, PQnfields(res));
+}
+
+/* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
+ * the row and the column each time: a value with bytes is known not to be NULL.) */
+static int push_cell(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
+                     int row, int col) {
+  int len = PQgetlength(res, row, col);
+  if (len == 0 && PQgetisnull(res, row, col)) return 0;
+  const fpg_column *c = &st->cols[col];
+  c->decode(L, cx, c->type, PQgetvalue(res, row, col), (size_t)len);
+  return 1;
+}
+
+/* Pushes the names of all columns: the first is at the returned index. */
+static int push_names(lua_State *L, int stmt, int ncols) {
+  luaL_checkstack(L, ncols + 8, "too many columns");
+  fpg_getuservalue(L, stmt);
+  lua_getfield(L, -1, "columns");
+  int columns = lua_gettop(L);
+  for (int i = 1; i <= ncols; i++) lua_rawgeti(L, columns, i);
+  return columns + 1;
+}
+
+static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
+                     int row, int names, int meta) {
+  lua_createtable(L, 0, st->ncols);
+  for (int i = 0; i < st->ncols; i++) {
+    lua_pushvalue(L, names + i);
+    if (!push_cell(L, cx, st, res, row, i)) {
+      if (!st->duplicates) {
+        lua_pop(L, 1);
+        continue;
+      }
+      lua_pushnil(L); /* of duplicate names the last wins, NULL too */
+    }
+    lua_rawset(L, -3);
+  }
+  lua_pushvalue(L, meta);
+  lua_setmetatable(L, -2);
+}
+
+/* What every fetch begins with. */
+typedef struct {
+  const fpg_conn *c;
+  const fpg_stmt *st;
+  struct fpg_holder *h;
+  int nrows;
+} fetch;
+
+/* The connection is at index 1 and the statement at 2, of `nargs` arguments; pushes the holder. */
+static fetch begin_fetch(lua_State *L, int nargs) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const fpg_stmt *st = fpg_check_stmt(L, 2);
+  lua_settop(L, nargs);
+  struct fpg_holder *h = take_result(L, c);
+  check_shape(L, st, h->res);
+  return (fetch){c, st, h, PQntuples(h->res)};
+}
+
+/* Positional: NULL is fastpg.null, n the number of columns; to JSON it is an array. */
+static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
+                       int row) {
+  lua_createtable(L, st->ncols, 1);
+  for (int i = 0; i < st->ncols; i++) {
+    if (!push_cell(L, cx, st, res, row, i)) lua_pushlightuserdata(L, NULL);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushinteger(L, st->ncols);
+  lua_setfield(L, -2, "n");
+  fpg_push_array_mt(L);
+  lua_setmetatable(L, -2);
+}
+
+/* Where a host must not be held up a long list is decoded in pieces, `most` rows at a time:
+ *
+ *   conn:fetch_rows(stmt, row_metatable or false, most or nil, list_metatable) -> list, rest
+ *   conn:fetch_more(stmt, row_metatable or false, most, list, rest)            -> list, rest
+ *
+ * rest is what is left, or nil; without row_metatable the rows are positional. */
+static int fill_list(lua_State *L, fetch f, int list, int holder) {
+  int named = lua_toboolean(L, 3), most = lua_toboolean(L, 4) ? (int)lua_tointeger(L, 4) : f.nrows;
+  int no_zone;
+  fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
+  int names = named ? push_names(L, 2, f.st->ncols) : 0;
+  for (; f.h->next < f.nrows && most > 0; most--) {
+    if (named)
+      push_row(L, &cx, f.st, f.h->res, f.h->next, names, 3);
+    else
+      push_array(L, &cx, f.st, f.h->res, f.h->next);
+    lua_rawseti(L, list, ++f.h->next);
+  }
+  lua_pushvalue(L, list);
+  if (f.h->next == f.nrows) {
+    release(f.h);
+    return 1;
+  }
+  lua_pushvalue(L, holder);
+  return 2;
+}
+
+static int conn_fetch_rows(lua_State *L) {
+  fetch f = begin_fetch(L, 5); /* conn, stmt, row metatable, most, list metatable, holder */
+  lua_createtable(L, f.nrows, 0);
+  lua_pushvalue(L, 5);
+  lua_setmetatable(L, -2);
+  return fill_list(L, f, 7, 6);
+}
+
+static int conn_fetch_more(lua_State *L) {
+  const fpg_conn *c = fpg_check_conn(L, 1); /* conn, stmt, row metatable, most, list, holder */
+  const fpg_stmt *st = fpg_check_stmt(L, 2);
+  luaL_checktype(L, 5, LUA_TTABLE);
+  struct fpg_holder *h = luaL_checkudata(L, 6, HOLDER_MT);
+  lua_settop(L, 6);
+  if (!h->res) return fpg_raise(L, "connection_busy", "there is no result to fetch");
+  return fill_list(L, (fetch){c, st, h, PQntuples(h->res)}, 5, 6);
+}
+
+/* conn:fetch_row(stmt, row_metatable) -> the first row or nil, number of rows in the result */
+static int conn_fetch_row(lua_State *L) {
+  fetch f = begin_fetch(L, 3);
+  if (f.nrows == 0) {
+    lua_pushnil(L);
+  } else {
+    int no_zone;
+    fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
+    push_row(L, &cx, f.st, f.h->res, 0, push_names(L, 2, f.st->ncols), 3);
+  }
+  lua_pushinteger(L, f.nrows);
+  release(f.h);
+  return 2;
+}
+
+/* conn:fetch_item(stmt) -> the first field of the first row (nil for NULL), rows, columns */
+static int conn_fetch_item(lua_State *L) {
+  fetch f = begin_fetch(L, 2);
+  int no_zone;
+  fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
+  if (!f.nrows || !f.st->ncols || !push_cell(L, &cx, f.st, f.h->res, 0, 0)) lua_pushnil(L);
+  lua_pushinteger(L, f.nrows);
+  lua_pushinteger(L, f.st->ncols);
+  release(f.h);
+  return 3;
+}
+
+/* conn:fetch_status() -> the command tag ("INSERT 0 1"), the number of rows it names or nil */
+static int conn_fetch_status(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  struct fpg_holder *h = take_result(L, c);
+  lua_pushstring(L, PQcmdStatus(h->res));
+  const char *rows = PQcmdTuples(h->res);
+  if (*rows) {
+    lua_pushstring(L, rows);
+    fpg_push_int64(L, (int64_t)lua_tonumber(L, -1));
+    lua_remove(L, -2);
+  } else {
+    lua_pushnil(L);
+  }
+  release(h);
+  return 2;
+}
+
+/* Whether what came is not what the statement was described with: FETCH, EXECUTE and their like give what their cursor
+ * or statement gives by now. */
+static int differs(lua_State *L, const fpg_conn *c, ExecStatusType status) {
+  if (lua_isnoneornil(L, 2)) return 0;
+  int has_rows = status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE || status == PGRES_COMMAND_OK;
+  return c->res && has_rows && !fpg_stmt_describes(fpg_check_stmt(L, 2), c->res);
+}
+
+/* conn:outcome([stmt]) -> the error object of the finished operation or nil, what happened to the session (FPG_EVENT_*
+ * added up) or nil for nothing, whether the result is other than the statement's description; the result stays */
+static int conn_outcome(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_COMMAND_OK;
+  fpg_conn_note_reports(c);
+  int failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE || c->refused;
+  int other = differs(L, c, status);
+  if (!failed && !c->events && !other) return 0;
+  if (c->refused && PQstatus(c->pg) == CONNECTION_OK)
+    fpg_push_error(L, "feature_not_supported",
+                   "COPY FROM STDIN and COPY TO STDOUT can't run as a plain statement: db:copy_from and db:copy_to run them");
+  else if (failed)
+    fpg_push_result_error(L, c->pg, c->res);
+  else
+    lua_pushnil(L);
+  if (!c->events)
+    lua_pushnil(L);
+  else
+    lua_pushinteger(L, c->events);
+  c->events = 0;
+  lua_pushboolean(L, other);
+  return 3;
+}
+
+/* conn:hold(): puts the finished result aside, or the one whose decoding has just failed; conn:unhold(): makes it the
+ * finished result again.  Between the two another statement can run. */
+static int conn_hold(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  PGresult **from = c->res ? &c->res : c->holder ? &c->holder->res : NULL;
+  if (!from || !*from) return fpg_raise(L, "connection_busy", "there is no result to hold");
+  PQclear(c->held);
+  c->held = *from;
+  *from = NULL;
+  return 0;
+}
+
+static int conn_unhold(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  PQclear(c->res);
+  c->res = c->held;
+  c->held = NULL;
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"hold", conn_hold},
+    {"unhold", conn_unhold},
+    {"fetch_rows", conn_fetch_rows},
+    {"fetch_row", conn_fetch_row},
+    {"fetch_item", conn_fetch_item},
+    {"fetch_more", conn_fetch_more},
+    {"fetch_status", conn_fetch_status},
+    {"outcome", conn_outcome},
+    {NULL, NULL},
+};
+
+void fpg_open_result(lua_State *L) {
+  luaL_newmetatable(L, HOLDER_MT);
+  lua_pushcfunction(L, holder_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+  fpg_add_methods(L, FPG_CONN_MT, methods);
+}

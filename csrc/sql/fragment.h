@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fragment.h: fastpg.sql, a fragment of SQL where a value would be data.
+ */
+#ifndef FASTPG_FRAGMENT_H
+#define FASTPG_FRAGMENT_H
+
+#include "lx.h"
+
+#define FPG_SQL_MT "fastpg.sql"
+
+typedef struct fpg_sql {
+  size_t len;
+  char text[1];
+} fpg_sql;
+
+#endif

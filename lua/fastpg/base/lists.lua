@@ -1,0 +1,80 @@
+-- SPDX-License-Identifier: MIT
+--
+-- lists: a list of the user's, looked through before anything is made of it.
+--
+-- Lua's `#` and `ipairs` end at a hole, or leave out what has another key: of `{ a, nil, b }` one row would be
+-- written and success reported.  So each list that is given where rows, arguments, names or values are expected
+-- comes through here.  `n`, as table.pack and db:arrays have it, may be there where it says what is there.
+
+local errors = require "fastpg.base.errors"
+
+local lists = {}
+
+local rawlen = rawlen or function(t) return #t end
+
+local function describe(key)
+  if type(key) == "string" then return ('"%s"'):format(key) end
+  if type(key) == "number" then return tostring(key) end
+  return "of type " .. type(key)
+end
+
+-- The first key that is no position, as a message; or how many positions there are and the last of them.
+local function look_through(list)
+  local count, last, stray = 0, 0, nil
+  for key in next, list do
+    if type(key) == "number" and key >= 1 and key % 1 == 0 then
+      count = count + 1
+      if key > last then last = key end
+    elseif key ~= "n" then
+      stray = key
+    end
+  end
+  return count, last, stray
+end
+
+-- A list whose items come from an __index (a proxy): as many as come one after the other.
+local function length_of_proxy(list)
+  local n = 0
+  while list[n + 1] ~= nil do n = n + 1 end
+  return n
+end
+
+--- What is wrong with a list, or nil; then its length.
+---@param list table
+---@return string? problem
+---@return integer? length
+function lists.problem(list)
+  local n = rawlen(list)
+  local count, last, stray = look_through(list)
+  if stray ~= nil then return "the key " .. describe(stray) .. " is no position" end
+  if count ~= last then
+    n = 1
+    while rawget(list, n) ~= nil do n = n + 1 end
+    return ("item %d is nil (fastpg.null is NULL)"):format(n)
+  end
+  local said = rawget(list, "n")
+  if said ~= nil and said ~= count then
+    if type(said) == "number" and said > count then
+      return ("item %d is nil, though n is %s (fastpg.null is NULL; n counts in fastpg.args and fastpg.array)")
+        :format(count + 1, tostring(said))
+    end
+    return 'the key "n" is no position'
+  end
+  if count == 0 then
+    local mt = getmetatable(list)
+    if type(mt) == "table" and rawget(mt, "__index") and not rawget(mt, "shape") then return nil, length_of_proxy(list) end
+  end
+  return nil, n
+end
+
+--- The length of a list; raises where it has a hole, or a key that is no position.
+---@param what string  for the message: "inserts"
+---@param list table
+---@return integer
+function lists.length(what, list)
+  local problem, n = lists.problem(list)
+  if problem then errors.argument("%s: a list expected, and %s", what, problem) end
+  return n
+end
+
+return lists

@@ -1,0 +1,92 @@
+-- SPDX-License-Identifier: MIT
+--
+-- turn: one statement at a time on a connection that several coroutines share (`tx`, acquire).
+--
+-- First come, first served; the same coroutine may come again inside its own turn.  Nobody is handed
+-- a turn: whoever waits is told that the connection is free and takes it, so that one that was killed
+-- meanwhile takes nothing along.
+
+local closing = require "fastpg.base.closing"
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local task = require "fastpg.host.task"
+local wait = require "fastpg.host.wait"
+
+local turn = {}
+
+local LOOK_AGAIN = 1.0 -- the one before may have been killed after it was told
+
+local function give(conn)
+  conn.depth = conn.depth - 1
+  if conn.depth > 0 then return end
+  conn.user = nil
+  local first = conn.turns and conn.turns[1]
+  if first then task.signal(first) end
+end
+
+-- The value that ends a turn when its coroutine is closed in the middle (Lua 5.4).
+local Guard = { __close = function(guard)
+  if guard.conn.user == guard.user then
+    guard.conn.depth = 1
+    give(guard.conn)
+  end
+end }
+
+local function wait_until_free(conn, entry, deadline)
+  repeat
+    local left = deadline and deadline - core.clock() or LOOK_AGAIN
+    if left <= 0 then errors.raise("timeout", "the connection is in use by another coroutine: its turn took too long") end
+    entry.ready = false
+    task.park(entry, math.min(left, LOOK_AGAIN))
+  until conn.user == nil
+end
+
+local function queue_up(conn, deadline)
+  local what = "the connection is in use by another coroutine: this call"
+  local entry = task.entry(wait.pick(conn.pool and conn.pool.config.loop), what)
+  conn.turns = conn.turns or {}
+  conn.turns[#conn.turns + 1] = entry
+  local function in_use() return conn.user and { conn.user } end
+  local ok, err = pcall(task.waiting_for, in_use, false, what, wait_until_free, conn, entry, deadline)
+  task.remove(conn.turns, entry)
+  if not ok then error(err, 0) end
+end
+
+local function take(conn, me, deadline)
+  if conn.user == me then
+    conn.depth = conn.depth + 1
+    return
+  end
+  if conn.user ~= nil or conn.turns and conn.turns[1] then queue_up(conn, deadline or conn.deadline_of()) end
+  conn.user, conn.depth = me, 1
+end
+
+local function finish(conn, ok, ...)
+  give(conn)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+local function protected(conn, fn, ...)
+  return finish(conn, pcall(fn, conn, ...))
+end
+
+--- Runs fn(conn, ...) in this coroutine's turn on the connection, which must come by `deadline`.
+---@param deadline number?  nil: the statement's own
+function turn.run_by(conn, deadline, fn, ...)
+  local me = task.me()
+  take(conn, me, deadline)
+  return closing(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
+end
+
+--- The same in the time that a statement has.
+function turn.run(conn, fn, ...)
+  return turn.run_by(conn, nil, fn, ...)
+end
+
+--- Whether another coroutine is in the middle of a statement there.
+function turn.is_taken(conn)
+  return conn.user ~= nil and conn.user ~= task.me()
+end
+
+return turn

@@ -1,0 +1,255 @@
+-- SPDX-License-Identifier: MIT
+--
+-- batch: many statements in one pipeline, all or nothing.
+--
+-- Outside a transaction the server runs a pipeline up to its Sync as one transaction of its own.
+-- Inside one, a savepoint around the batch makes it all or nothing too, but where its statements begin or
+-- end transactions themselves: there would be none to release, and what went wrong first would be hidden.  A statement whose
+-- arguments can't be encoded is answered with one that fails on purpose, so that what was queued
+-- before it is undone as well.  (What `receive` makes of a result comes too late for that: a failure
+-- there is raised, and undoes nothing by itself.)  While sending, results that are there are read: neither side ever
+-- waits for the other with full buffers.
+--
+-- PostgreSQL manual: "Pipeline Mode" of libpq; "Pipelining" in the protocol.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+
+local batch = {}
+
+local READ_EVERY = 64 -- statements between looks at what has come back
+
+local SAVEPOINT, RELEASE = "SAVEPOINT fastpg_batch", "RELEASE SAVEPOINT fastpg_batch"
+local UNDO = "ROLLBACK TO SAVEPOINT fastpg_batch; RELEASE SAVEPOINT fastpg_batch"
+local ABANDON = "ROLLBACK TO SAVEPOINT fastpg_batch_abandoned" -- there is none: it fails
+
+-- A slot of the pipeline that is a command of ours: only its failure is of interest.
+local COMMAND = {}
+
+-- Of one of many rows, which may be what the tag says: a number, or an item with a field `row`.
+local function row_of(tag)
+  if type(tag) == "table" then return tag.row end
+  return tag
+end
+
+-- The error with the row it is about.
+local function placed(err, tag)
+  local row = tag and row_of(tag)
+  if row and errors.is_error(err) then err.row = row end
+  return err
+end
+
+-- ---- results that come as text --------------------------------------------------------------
+
+-- What the text of a result depends on (csrc/type/types.h), asked for right before and behind the statement: the server
+-- reports DateStyle and TimeZone at the end of the pipeline only, and extra_float_digits never.  SHOW takes no snapshot.
+local DATE_STYLE, ZONE, DIGITS = 1, 2, 4
+local NEEDS = { { DATE_STYLE, "DateStyle" }, { ZONE, "TimeZone" }, { DIGITS, "extra_float_digits" } }
+
+local function needs_one(needs, bit) return needs % (2 * bit) >= bit end
+
+-- The result of a textual item can be fetched, once what followed it is there.
+local function receive_text(state, item)
+  local c, before, after = state.conn.c, item.before, item.after
+  c:unhold()
+  if needs_one(item.needs, DIGITS) then
+    if tonumber(after.extra_float_digits) < 1 then
+      errors.raise("ambiguous_text", "the statement set extra_float_digits itself, and its floats came as text without "
+        .. "all of their digits: set it before")
+    end
+    state.digits = state.digits or before.extra_float_digits
+  end
+  local zone = after.TimeZone
+  c:text_style(before.DateStyle, after.DateStyle, zone and (zone ~= before.TimeZone or zone ~= c:parameter "TimeZone"))
+  state.receive(state.conn, item.reader, item.tag)
+end
+
+-- One result is ready: note the first error, or hand it to the one it belongs to.
+local function deliver(state, item, reader, tag)
+  if not item then return state.receive(state.conn, reader, tag) end
+  if item.st then
+    item.reader = reader
+    return state.conn.c:keep()
+  end
+  item.into[item.name] = state.conn.c:text()
+  if item.last then receive_text(state, item.last) end
+end
+
+local function collect(state)
+  state.read = state.read + 1
+  local st, tag = state.pending[state.read], state.tags[state.read]
+  state.pending[state.read], state.tags[state.read] = nil, nil
+  local item = st ~= COMMAND and type(st) == "table" and st or nil
+  local described = nil
+  if item then described = item.st elseif st ~= COMMAND then described = st end
+  local err, reader = state.conn:outcome(described, state.texts[described])
+  if err then
+    if not state.failure then state.failure, state.failed = placed(err, tag), described end
+    state.undone = true
+  elseif not state.failure and st ~= COMMAND then
+    local ok, problem = pcall(deliver, state, item, reader, tag)
+    if not ok then state.failure = problem end
+  end
+end
+
+-- Reads what is there; waits only while the socket takes no more bytes.
+local function pump(state)
+  local conn = state.conn
+  while state.read < state.sent do
+    local want = conn.c:step()
+    if want == true then
+      collect(state)
+    elseif want == "rw" then
+      conn:await(want)
+    else
+      return
+    end
+  end
+end
+
+local function sent(state, st, tag)
+  state.sent = state.sent + 1
+  state.pending[state.sent], state.tags[state.sent] = st, tag
+end
+
+local function command(state, sql)
+  state.conn.c:send_command(sql)
+  sent(state, COMMAND)
+end
+
+local function send_statement(state, st, list, n, item, tag)
+  local sql = state.unnamed[st]
+  if sql and state.parsed ~= st then -- described only: it is parsed again where it is used
+    state.parsed = st
+    state.conn.c:send_parse(sql)
+    sent(state, COMMAND)
+  end
+  state.sending = tag
+  state.conn.c:send_batch(st, list, n)
+  state.sending = nil
+  sent(state, item, tag)
+end
+
+local function ask(state, item, into, is_last)
+  local probe
+  for _, need in ipairs(NEEDS) do
+    if needs_one(item.needs, need[1]) then
+      state.conn.c:send_command("SHOW " .. need[2])
+      probe = { into = into, name = need[2] }
+      sent(state, probe)
+    end
+  end
+  if is_last then probe.last = item end
+  state.parsed = nil -- a command is an unnamed statement, too
+end
+
+local function send_textual(state, st, list, n, tag, needs)
+  local item = { st = st, tag = tag, needs = needs, before = {}, after = {} }
+  ask(state, item, item.before, false)
+  -- (outside a transaction it holds to the end of the pipeline, and a SELECT may take a snapshot)
+  if needs_one(needs, DIGITS) then
+    command(state, state.idle and "SELECT pg_catalog.set_config('extra_float_digits', '1', true)"
+      or "SET LOCAL extra_float_digits = 1")
+  end
+  send_statement(state, st, list, n, item, tag)
+  ask(state, item, item.after, true)
+end
+
+local function send(state, st, list, n, tag)
+  local textual = state.conn.textual
+  local needs = textual and textual[st]
+  if needs then send_textual(state, st, list, n, tag, needs) else send_statement(state, st, list, n, st, tag) end
+  if state.sent - state.looked >= READ_EVERY then
+    state.looked = state.sent
+    pump(state)
+  end
+end
+
+-- Statements after which the savepoint may be gone.
+local CONTROLS = {
+  BEGIN = true, START = true, COMMIT = true, END = true, ROLLBACK = true, ABORT = true, PREPARE = true,
+  SAVEPOINT = true, RELEASE = true,
+}
+
+local function controls(conn, sql)
+  local first = core.statements(sql, conn.standard_strings)[1]
+  return first and CONTROLS[first.verb]
+end
+
+-- The statements, prepared or only described where the connection's cache is too small for all.
+local function preparer(state)
+  local conn, by_text, used = state.conn, {}, 0
+  return function(sql)
+    local st = by_text[sql]
+    if st then return st end
+    st = conn:statement_of_batch(sql, used)
+    if controls(conn, sql) then state.controls = true end
+    state.texts[st] = sql
+    if st:info() == "" then state.unnamed[st] = sql else used = used + 1 end
+    by_text[sql] = st
+    return st
+  end
+end
+
+-- Closes the pipeline and reads to its end.
+local function finish(state)
+  local conn = state.conn
+  conn.c:send_sync()
+  repeat
+    local reached = conn:drive()
+    if reached ~= "sync" then collect(state) end
+  until reached == "sync" or not conn.c:busy()
+  local err = conn:outcome() -- what the server reports of settings comes last
+  if err and not state.failure then state.failure = err end
+  conn:tell_later()
+end
+
+local function run(conn, prepare, produce, receive, in_transaction)
+  local state = {
+    conn = conn, receive = receive, sent = 0, read = 0, looked = 0, pending = {}, tags = {}, unnamed = {},
+    texts = {}, idle = conn.c:transaction_status() == "idle",
+  }
+  local prepared = prepare(preparer(state))
+  local guarded = in_transaction and not state.controls
+  conn.c:batch()
+  local ok, problem = pcall(function()
+    if guarded then command(state, SAVEPOINT) end
+    produce(function(st, list, n, tag) send(state, st, list, n, tag) end, prepared)
+    if guarded then command(state, RELEASE) end
+  end)
+  if ok or conn.c:usable() then
+    if not ok then
+      if state.sending and not state.failure and errors.is_error(problem) and row_of(state.sending) then
+        placed(problem, state.sending)
+        problem.message = ("row %d, %s"):format(problem.row, problem.message)
+      end
+      state.failure = state.failure or problem
+      command(state, ABANDON)
+    end
+    finish(state)
+  end
+  if not state.idle and (tonumber(state.digits) or 1) < 1 and conn.c:usable() then conn:end_digits(state.digits) end
+  return state.failure or not ok and problem or nil, state.undone and guarded, state.failed
+end
+
+--- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
+---@param conn table
+---@param prepare fun(statement: fun(sql: string): userdata): any  called first, while statements can still be prepared
+---@param produce fun(add: fun(st, list, n, tag), prepared: any)  queues the statements
+---@param receive fun(conn, st, tag)  called with each result, in order
+---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
+function batch.run(conn, prepare, produce, receive, guarded)
+  local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
+  local failure, undone, failed = run(conn, prepare, produce, receive, in_transaction)
+  if errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure, failed) then
+    failure, undone = run(conn, prepare, produce, receive, in_transaction)
+  end
+  if not failure then return end
+  if undone and conn.c:usable() and conn.c:transaction_status() ~= "idle" then
+    conn:arm_recovery()
+    pcall(conn.simple, conn, UNDO) -- where it fails the transaction has failed, and what went wrong first says why
+  end
+  error(errors.annotate(failure), 0)
+end
+
+return batch

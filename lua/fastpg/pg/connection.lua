@@ -1,0 +1,373 @@
+-- SPDX-License-Identifier: MIT
+--
+-- connection: one connection and the loop that drives the C core's steps over a waiter.  Its prepared
+-- statements are in fastpg.pg.prepared, what becomes of one that takes too long in fastpg.pg.deadlines.
+--
+-- This is the only file that calls `step`.  Everything above says what to send and how to fetch;
+-- everything below (the waiter) knows a file descriptor and nothing of SQL.
+
+local batch = require "fastpg.pg.batch"
+local core = require "fastpg.core"
+local deadlines = require "fastpg.pg.deadlines"
+local described = require "fastpg.pg.row_description"
+local errors = require "fastpg.base.errors"
+local opening = require "fastpg.pg.opening"
+local paths = require "fastpg.pg.search_path"
+local prepared = require "fastpg.pg.prepared"
+local session = require "fastpg.pg.session"
+
+local unpack = table.unpack or unpack
+local function pack(...) return { n = select("#", ...), ... } end
+
+local Connection = {}
+Connection.__index = Connection
+deadlines.extend(Connection)
+prepared.extend(Connection)
+described.extend(Connection)
+session.extend(Connection)
+paths.extend(Connection)
+
+-- What core.conn:outcome reports of a statement beside its error (csrc/pg/conn.h, FPG_EVENT_*).
+local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
+local EVENT_COMMIT, EVENT_UNLISTEN, EVENT_REPORT, EVENT_RIGHTS = 16, 32, 64, 128
+
+-- ---- opening --------------------------------------------------------------------------------
+
+--- Opens a connection; raises "connection" or "timeout".
+---@param config { params: table, connect_timeout: number?, statement_cache_size: integer }
+---@param wait fun(fd: integer, mode: string, timeout: number?): string?
+---@param deadline number?  of the statement that needs it, beside connect_timeout's
+---@param place table?  its `c` is the core's connection as soon as there is one
+function Connection.open(config, wait, deadline, place)
+  local c, limit = opening.open(config, wait, deadline, Connection.check_canceled, place)
+  local self = setmetatable({
+    c = c,
+    fd = c:fd(),
+    wait = wait,
+    statements = {}, -- SQL text -> prepared statement, those of the session as it is
+    caches = {}, -- all of them: what the session is -> such a table (fastpg.pg.session)
+    session = "", -- what it is
+    path = "", -- what names mean to it (fastpg.pg.search_path)
+    path_known = true,
+    count = 0, -- how many statements
+    prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.pg.prepared)
+    serial = 0, -- for the rest of their names
+    cache_size = config.statement_cache_size,
+    duplicates = config.duplicates, -- "last": of two columns of one name the last has its value in a row
+    doubled = nil, -- else: the statements that have such columns
+    dead = {}, -- names of statements that are forgotten here and still on the server
+    deadline = limit, -- of the statement under way
+    deadline_of = deadlines.none, -- gives the next one's: the database's business
+    pick = function() return { wait = wait } end, -- gives its host, likewise
+    overdue = limit, -- when the time was over, while the server is asked to stop (here: it won't be)
+    patience = limit, -- until when it may take to answer that; `deadline` is then when it is asked again
+    canceling = nil, -- the job that asks it
+    lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
+    in_transaction = false, -- one that fastpg opened
+    one_snapshot = false, -- and all of whose statements see what the first one saw
+    held = nil, -- the rows that it has claimed (fastpg.pg.claimed_rows)
+  }, Connection)
+  self.caches[""] = self.statements
+  local ok, err = pcall(self.set_session, self)
+  if not ok then
+    c:close()
+    error(errors.annotate(err), 0)
+  end
+  self.deadline, self.overdue, self.patience = deadline, nil, nil
+  return self
+end
+
+-- ---- driving --------------------------------------------------------------------------------
+
+--- Steps until a result is ready, a Sync was reached ("sync") or nothing is outstanding.
+function Connection:drive()
+  local c = self.c
+  local want = c:step()
+  while want ~= true and want ~= "sync" do
+    self:await(want)
+    want = c:step()
+  end
+  if self.canceling then self:end_cancel() end
+  return want
+end
+
+--- Reads and drops whatever is still to come, so that the next statement starts clean.
+function Connection:settle()
+  local c = self.c
+  if not c:usable() then return end
+  c:send_sync()
+  while c:busy() do self:drive() end
+  if self.canceling then self:end_cancel() end
+end
+
+-- What a statement did to the session: the error that this is, or nil.
+local function note_events(self, events, sql)
+  local wrong = nil
+  if events % 2 >= EVENT_DDL then
+    if sql then self:note_temporary(sql) end
+    self:note_ddl()
+  end
+  if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
+  if events % 8 >= EVENT_ROLLBACK then
+    if self.ddl_in_transaction then self:note_ddl() end
+    if self.role_outside ~= nil then self:doubt_role() end -- a savepoint may have taken it back
+    self:note_path_undone()
+  end
+  if events % 16 >= EVENT_SET and sql then
+    self:note_role(sql)
+    self:note_path(sql)
+  end
+  if events % 128 >= EVENT_REPORT then wrong = self:note_reports() end
+  if events >= EVENT_RIGHTS then self:note_rights() end
+  local idle = self.c:transaction_status() == "idle"
+  if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then wrong = self:ended_inside() end
+  if events % 64 >= EVENT_UNLISTEN and self.on_unlisten then self.on_unlisten() end
+  if idle then
+    if self.temps and self.ddl_in_transaction then self:note_ddl() end -- ON COMMIT DROP
+    self.ddl_in_transaction = nil
+    self:end_path()
+    if self.role_outside ~= nil then self:end_role(events % 8 >= EVENT_ROLLBACK) end
+  end
+  return wrong
+end
+
+--- The error of a finished operation, after what it tells of the session was noted; and what reads the result: the
+--- statement, or where that describes another one, what the result says of itself.
+---@param st userdata?
+---@param sql string?  its text, where one is known
+function Connection:outcome(st, sql)
+  local err, events, differs = self.c:outcome(st)
+  if self.path_setters and st and self.path_setters[st] then self:note_path(sql or "search_path") end
+  if events then
+    local wrong = note_events(self, events, sql)
+    err = err or wrong
+  end
+  if err then self:explain(err) end
+  if self.overdue then err = self:late_outcome(err) end
+  if differs and not err then st = self:redescribe(st) end
+  return err, st
+end
+
+-- The transaction that fastpg opened was ended by what a statement did, past fastpg.pg.transaction_control: what is left of it is
+-- worth nothing, and nothing more may run as if it were open.
+function Connection:ended_inside()
+  self.in_transaction = false
+  self.c:close()
+  return errors.new("invalid_transaction_termination",
+    "the transaction was ended inside by a statement: the connection was closed", { sqlstate = "2D000" })
+end
+
+-- Rights were given or taken: a plan may have been made by those there were.
+function Connection:note_rights()
+  if self.pool then self.pool:forget_statements() else self:forget_all(true) end
+end
+
+-- The schema may have changed: cached plans of this connection would fail, the catalog be wrong.
+function Connection:note_ddl()
+  self:forget_all(true)
+  if self.c:transaction_status() ~= "idle" then self.ddl_in_transaction = true end
+  if self.on_ddl then self.on_ddl() end
+end
+
+-- ---- running --------------------------------------------------------------------------------
+
+local function end_retry(self, ok, ...)
+  self.retrying = nil
+  if not ok then error((...), 0) end
+  return ...
+end
+
+-- Once more, and not a third time.
+local function retry(self, method, ...)
+  self.retrying = true
+  return end_retry(self, pcall(method, self, ...))
+end
+
+--- Sends a statement.  An argument that can't be encoded must not leave the unnamed statement's
+--- pipeline open.
+---@param method "send_query"|"send_list"
+function Connection:send(method, st, ...)
+  local c = self.c
+  if st ~= self.unnamed then return c[method](c, st, ...) end
+  self.unnamed = nil
+  local ok, err = pcall(c[method], c, st, ...)
+  if not ok then
+    self:settle()
+    error(err, 0)
+  end
+end
+
+-- ---- results that come as text --------------------------------------------------------------
+
+-- What text means depends on settings that may not be known: a batch of one asks for them beside the statement.
+local function run_textual(self, sql, st, fetch, target, list, n)
+  if st == self.unnamed then -- its pipeline is open: the batch makes it again
+    self.unnamed = nil
+    self:settle()
+  end
+  local results
+  local ok, err = pcall(batch.run, self, function(prepare) return prepare(sql) end,
+    function(add, made) add(made, list, n) end,
+    function(conn, reader) results = pack(conn:fetch(reader, fetch, target)) end, true)
+  if not ok then error(errors.annotate(err, sql), 0) end
+  return unpack(results, 1, results.n)
+end
+
+-- ---- one statement --------------------------------------------------------------------------
+
+--- Runs one statement with these arguments and fetches its result.
+---@param fetch fun(conn: table, st: userdata, target: any): ...
+function Connection:run(sql, fetch, target, ...)
+  local st = self:statement(sql)
+  if self.doubled then self:check_duplicates(st, fetch) end
+  if self.textual and self.textual[st] then
+    return run_textual(self, sql, st, fetch, target, { ... }, select("#", ...))
+  end
+  self:send("send_query", st, ...)
+  self:drive()
+  local err, reader = self:outcome(st, sql)
+  if not err then return self:fetch(reader, fetch, target) end
+  if self:may_retry(err, st) then return retry(self, self.run, sql, fetch, target, ...) end
+  error(errors.annotate(err, sql), 0)
+end
+
+--- Drives what was sent to its end; raises what went wrong; what reads the result of a statement.
+function Connection:complete(sql, st)
+  self:drive()
+  local err, reader = self:outcome(st, sql)
+  if err then error(errors.annotate(err, sql), 0) end
+  return reader
+end
+
+-- A description of more parameters than these is over 30,000 bytes, which a libpq older than 15.20 takes
+-- for a broken protocol.
+Connection.most_described = core.libpq_version() >= 150020 and core.libpq_version() < 160000 and 65535 or 7498
+
+-- Without a description: every argument goes as text, and the server finds the types.
+local function run_undescribed(self, sql, fetch, target, list, n)
+  local c, digits = self.c, self:begin_digits()
+  local style = c:parameter "DateStyle"
+  c:send_undescribed(sql, list, n)
+  self:complete(sql)
+  if digits then
+    c:keep()
+    self:end_digits(digits)
+    c:unhold()
+  end
+  c:text_style(style, c:parameter "DateStyle", false)
+  return self:fetch(self:redescribe(), fetch, target)
+end
+
+--- The same with the arguments in a list.
+function Connection:run_list(sql, fetch, target, list, n)
+  if n > Connection.most_described then return run_undescribed(self, sql, fetch, target, list, n) end
+  local st = self:statement(sql)
+  if self.doubled then self:check_duplicates(st, fetch) end
+  if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
+  self:send("send_list", st, list, n)
+  self:drive()
+  local err, reader = self:outcome(st, sql)
+  if not err then return self:fetch(reader, fetch, target) end
+  if self:may_retry(err, st) then return retry(self, self.run_list, sql, fetch, target, list, n) end
+  error(errors.annotate(err, sql), 0)
+end
+
+--- Runs a statement that will not come again: unnamed, outside the cache.
+function Connection:run_once(sql, fetch, target, list, n)
+  local st = self:unnamed_statement(sql)
+  if self.doubled then self:check_duplicates(st, fetch) end
+  if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
+  self:send("send_list", st, list, n)
+  return self:fetch(self:complete(sql, st), fetch, target)
+end
+
+--- Runs SQL text without arguments, several statements allowed: the last command tag.
+function Connection:simple(sql)
+  self.c:send_simple(sql)
+  self:complete(sql)
+  local status = self.c:fetch_status()
+  self:note_path(sql)
+  return status
+end
+
+-- Rows that are there already cost less than a request to cancel: whether these were all.
+local AT_HAND = 1000
+local function drop_what_is_there(c)
+  for _ = 1, AT_HAND do
+    local want = c:step()
+    if want ~= true and want ~= "sync" then return false end
+    if not c:busy() then return true end
+  end
+  return false
+end
+
+--- Ends what is under way: rows still to come are of no use to anybody.
+function Connection:clear()
+  local c = self.c
+  self.abandoned = nil
+  if c:busy() then
+    local deadline = self.deadline
+    if not drop_what_is_there(c) then self:cancel() end
+    self:settle()
+    if self.interrupted then self.put_cancel_back() end -- not what is cleared away was meant
+    self.interrupted = nil
+    self:outcome()
+    self.deadline, self.overdue = deadline, nil
+  elseif self.canceling then
+    self:end_cancel()
+  end
+end
+
+local function clean(self)
+  self:clear()
+  if self.c:transaction_status() ~= "idle" then self:simple("ROLLBACK") end
+end
+
+--- Brings the connection back to a known state: nothing under way, no transaction.
+---@return boolean  false: it can't be, close it
+function Connection:reset()
+  local c = self.c
+  self.in_transaction, self.held = false, nil
+  self:arm_recovery()
+  local ok = c:usable() and pcall(clean, self)
+  self.deadline, self.overdue = nil, nil
+  return ok and self:is_clean()
+end
+
+--- Whether statements left something behind that the next user must not find.
+function Connection:is_clean()
+  return self.c:idle() and not self.canceling
+end
+
+-- Its socket is not closed under a coroutine that waits for it: a host would never tell that one, and
+-- nginx must not be left with it.
+function Connection:close()
+  local co = self.waiter
+  if co and self.request and self.host.is_lost(self.fd, self.request) then co = nil end -- its status can't be asked
+  if co and self.wake and co ~= coroutine.running() and coroutine.status(co) ~= "dead" then
+    self.doomed = true
+    self.wake(co)
+    return
+  end
+  self.c:close()
+end
+
+-- Lua 5.4 closes it with the coroutine that had it in use.
+Connection.__close = function(self)
+  if self.pool then self.pool:abandon(self) end
+end
+
+--- What a pool that was told so does before another user gets the connection.
+---@param how true|string  true: DISCARD ALL; or SQL of one's own
+---@return boolean  false: it can't be done, close it
+function Connection:reset_session(how)
+  self:arm_recovery()
+  local ok = pcall(function()
+    self:simple(how == true and "DISCARD ALL" or how)
+    self:set_session()
+  end)
+  self.deadline, self.overdue = nil, nil
+  return ok and self.c:idle()
+end
+
+return Connection

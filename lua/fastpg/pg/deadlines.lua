@@ -1,0 +1,170 @@
+-- SPDX-License-Identifier: MIT
+--
+-- deadlines: how long a statement may take, and how one is stopped: the part of a connection that the
+-- clock and `task:cancel()` drive.
+--
+--   running ──time is over, task canceled──▶ overdue: the server is asked to stop, again and again
+--      │                                        │              │
+--      ▼                                        ▼              ▼ GRACE is over
+--   result                    its answer: "timeout", "canceled"  closed: "timeout"
+--
+-- A request to cancel goes over a connection of its own, by a thread.  It may reach the server late, and
+-- would hit the next statement: nobody sends one before it is through (`end_cancel`).
+
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+
+local deadlines = {}
+
+local Connection = {}
+
+function deadlines.none() return nil end
+
+-- How long the server may take to answer a cancel, or to bring a connection back to a clean state,
+-- before it is closed.
+Connection.GRACE = 2
+
+-- What a connection has to know of tasks (fastpg.task sets them): take_cancel gives the error of one that
+-- was canceled, once; put_cancel_back lets it be raised later; check_canceled raises it.
+Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
+  deadlines.none, deadlines.none, deadlines.none
+
+--- The time that a statement has from here on, and the host that it waits with.
+function Connection:arm()
+  local host = self.pick()
+  self.wait, self.spend, self.wake = host.wait, host.spend, host.wake
+  if self.canceling then self:end_cancel() end
+  self:tell_later()
+  self.check_canceled()
+  self.deadline, self.overdue = self.deadline_of(), nil
+  local blocks = host.name == "block" and not self.deadline
+  if blocks ~= self.blocks then
+    self.blocks = blocks
+    self.c:set_blocking(blocks)
+  end
+end
+
+--- Time to clean up after a failure, whatever the statement's own was.
+function Connection:arm_recovery()
+  local host = self.pick()
+  self.wait, self.wake = host.wait, host.wake
+  self.deadline, self.overdue = core.clock() + self.GRACE, nil
+  if self.canceling then pcall(self.end_cancel, self) end
+end
+
+local function give_up(self)
+  local interrupted = self.interrupted
+  self.interrupted = nil
+  self:close()
+  if interrupted then error(interrupted, 0) end
+  errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
+end
+
+-- Seconds until a request that is not answered is repeated; the next pause is twice as long.
+local PAUSE = 0.2
+
+-- Asks the server to stop what it does, by a thread: that takes a connection of its own.  The server
+-- forgets a request that comes between two messages of one statement, so it may be asked again.
+local function ask_to_stop(self)
+  local now = core.clock()
+  if self.canceling and self.canceling:done() then self.canceling = nil end
+  self.canceling = self.canceling or core.cancel_job(self.c)
+  self.deadline = math.min(now + self.pause, self.patience)
+  self.pause = 2 * self.pause
+end
+
+--- From now on the server is asked to stop; `drive` goes on until it has, or its time of grace is over.
+function Connection:cancel()
+  local now = core.clock()
+  self.allowed = self.deadline
+  self.overdue, self.patience, self.pause = now, now + self.GRACE, PAUSE
+  ask_to_stop(self)
+end
+
+--- Waits until the request to cancel is through: one that comes late would hit the next statement.
+function Connection:end_cancel()
+  local job = self.canceling
+  while job and self.c:usable() and not job:done() do
+    local left = self.patience - core.clock()
+    if left <= 0 then give_up(self) end
+    self.wait(job:fd(), "r", left)
+  end
+  self.canceling = nil
+end
+
+-- The time is over: the server is asked to stop, and its answer ("canceled") ends the statement.  One
+-- that does not answer either is left.
+local function time_out(self)
+  if not self.overdue then return self:cancel() end
+  if core.clock() >= self.patience then give_up(self) end
+  ask_to_stop(self)
+end
+
+-- The running task may have been canceled: likewise.
+local function interrupt(self)
+  if self.interrupted then return end
+  self.interrupted, self.whom = self.take_cancel(), coroutine.running()
+  if self.interrupted and not self.overdue then time_out(self) end
+end
+
+--- Waits for the socket, as `step` wants it, as long as the deadline allows.  It may come back early:
+--- whoever waits steps again.
+function Connection:await(want)
+  local deadline, left = self.deadline, nil
+  if deadline then
+    left = deadline - core.clock()
+    if left <= 0 then return time_out(self) end
+  end
+  self.waiter = coroutine.running()
+  local ready = self.wait(self.fd, want, left)
+  self.waiter = nil
+  if self.doomed then
+    self:close()
+    errors.raise("closed", "the connection was closed while its statement ran")
+  end
+  if ready == "woken" then interrupt(self) end
+end
+
+--- For those who seldom wait: looks whether the time is over.
+---@return boolean  false: it is, and the server was asked to stop
+function Connection:in_time()
+  local deadline = self.deadline
+  if deadline and core.clock() >= deadline then time_out(self) end
+  return not self.overdue
+end
+
+--- What a statement whose time is over is told.
+function Connection.timeout_error()
+  return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
+end
+
+--- Where a task was canceled and nothing failed: it is told at its next call.
+function Connection:tell_later()
+  if not self.interrupted then return end
+  self.interrupted, self.overdue, self.deadline = nil, nil, self.allowed
+  self.put_cancel_back(self.whom)
+end
+
+-- A result that was on its way before the cancel reached the server is a success.  Of several (a batch,
+-- rows one by one) one that is still to come may be what was canceled.
+function Connection:late_outcome(err)
+  local interrupted = self.interrupted
+  if not err then
+    if not self.c:busy() then self:tell_later() end
+    return nil
+  end
+  if err.sqlstate == "57014" then
+    self.interrupted, self.overdue = nil, nil
+    return interrupted or self.timeout_error()
+  end
+  self:tell_later()
+  self.overdue = nil
+  return err
+end
+
+--- Adds these methods to a connection's.
+function deadlines.extend(to)
+  for name, method in pairs(Connection) do to[name] = method end
+end
+
+return deadlines

@@ -1,0 +1,267 @@
+-- SPDX-License-Identifier: MIT
+--
+-- prepared: the prepared statements of one connection.
+--
+-- A text's statement is made on the server at its first use and kept, until there are as many as
+-- statement_cache_size: then the one used least recently is forgotten, and closed together with the next
+-- Parse, or before a transaction: inside of one DEALLOCATE, a command, would take the user's snapshot.
+-- Without a cache the unnamed statement serves, for one use each.
+--
+-- Their names begin by chance: a pooler may give one server's connection to many clients, and a name that two of them
+-- used would run another's statement.  So it can only be missing (26000), never be somebody else's.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local rows = require "fastpg.value.rows"
+local within = require "fastpg.pg.transaction_control"
+
+local prepared = {}
+
+-- Makes room for one more: the least recently used statement goes.
+local function evict(self)
+  if self.count < self.cache_size then return end
+  local oldest_sql, oldest_name, oldest_use, key
+  for session, statements in pairs(self.caches) do
+    for sql, st in pairs(statements) do
+      local name, _, _, used = st:info()
+      if not oldest_use or used < oldest_use then
+        oldest_sql, oldest_name, oldest_use, key = sql, name, used, session
+      end
+    end
+  end
+  local statements = self.caches[key]
+  statements[oldest_sql] = nil
+  if statements ~= self.statements and next(statements) == nil then self.caches[key] = nil end
+  self.count = self.count - 1
+  self.dead[#self.dead + 1] = oldest_name
+end
+
+local prepare
+
+-- What the text of its result depends on, where it comes as text.
+local function note_text(self, st)
+  local needs = st:text_needs()
+  if needs ~= 0 then
+    self.textual = self.textual or setmetatable({}, { __mode = "k" })
+    self.textual[st] = needs
+  end
+  return st
+end
+
+-- Types that a statement has and nobody knows yet, or that may be others by now.  The unnamed statement does not
+-- outlive the look-up: it is prepared again.
+local function look_up_types(self, st, name, sql, unknown)
+  if name == "" then self:settle() end
+  self:verify(st, unknown)
+  if name == "" then return prepare(self, name, sql) end
+  return note_text(self, st)
+end
+
+-- Parse and Describe, before them the end of what is dead.
+function prepare(self, name, sql)
+  local c, dead = self.c, self.dead
+  local drop = name ~= "" and #dead > 0 and c:can_close()
+  c:send_prepare(name, sql, drop and dead or nil)
+  if drop then self.dead = {} end
+  self:drive()
+  local err = self:outcome()
+  local late = not err and (self.take_cancel() or self.overdue and self.timeout_error()) -- what it is for has not begun
+  if not err and not late then
+    local st = c:make_statement(name)
+    self:note_duplicates(st)
+    self:watch_path(st, sql)
+    local unknown = self:bind_types(st)
+    if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then
+      return note_text(self, st)
+    end
+    return look_up_types(self, st, name, sql, unknown)
+  end
+  self:settle()
+  if late then
+    if name ~= "" then self.dead[#self.dead + 1] = name end
+    error(errors.annotate(late, sql), 0)
+  end
+  if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
+    -- what was to be deallocated is gone already, and the rest with it
+    self:forget_all(false)
+    return prepare(self, name, sql)
+  end
+  error(errors.annotate(err, sql), 0)
+end
+
+-- What was looked at for the statement before may be others by now.
+local function prepare_now(self, name, sql)
+  self.looked_at = nil
+  return prepare(self, name, sql)
+end
+
+-- What gives the rows of a cursor or of a statement that the user prepared: each time it is described anew.  And
+-- what holds 'now' or 'today', which would stay what it was when the statement was prepared.
+local UNSTEADY = { FETCH = true, EXECUTE = true }
+
+local function is_unsteady(self, sql)
+  local first = core.statements(sql, self.standard_strings)[1]
+  return first and UNSTEADY[first.verb] or core.names_moment(sql, self.standard_strings)
+end
+
+-- ---- methods of a connection -----------------------------------------------------------------
+
+local methods = {}
+
+--- Notes a statement whose result has two columns of one name.
+function methods.note_duplicates(self, st)
+  if self.duplicates == "last" or not st:shape().duplicates then return end
+  self.doubled = self.doubled or setmetatable({}, { __mode = "k" })
+  self.doubled[st] = true
+end
+
+--- Raises before such a statement is run where its rows would be fetched by name.
+function methods.check_duplicates(self, st, fetch)
+  if not self.doubled[st] or not rows.keyed[fetch] then return end
+  if st == self.unnamed then
+    self.unnamed = nil
+    self:settle()
+  end
+  rows.refuse_duplicates(st:shape())
+end
+
+--- Forgets every statement; `deallocate`: they still exist on the server.
+function methods.forget_all(self, deallocate)
+  if deallocate then
+    for _, statements in pairs(self.caches) do
+      for _, st in pairs(statements) do self.dead[#self.dead + 1] = (st:info()) end
+    end
+  else
+    self.dead = {}
+  end
+  self.statements, self.count = {}, 0
+  self.caches = { [self.session] = self.statements }
+end
+
+local MOST_DEAD = 10 -- a round trip for so many is cheap
+
+--- Before a transaction begins, in which there may be no place for it: closes the statements that are forgotten.
+function methods.bury(self)
+  local dead, c = self.dead, self.c
+  if #dead < MOST_DEAD or not c:can_close() then return end
+  self.dead = {}
+  c:send_closes(dead)
+  self:drive()
+  local err = self:outcome()
+  if not err then return end
+  if err.sqlstate ~= "26000" then error(errors.annotate(err), 0) end
+  self:forget_all(false) -- they are gone already, and the rest with them
+end
+
+--- Forgets one statement.
+function methods.forget(self, st)
+  for sql, known in pairs(self.statements) do
+    if known == st then
+      self.statements[sql] = nil
+      self.count = self.count - 1
+      self.dead[#self.dead + 1] = (st:info())
+      return
+    end
+  end
+end
+
+--- The unnamed statement, for one use: its pipeline stays open until that (see csrc/pg/conn.h), so that
+-- behind a pooler both happen on the same server connection.
+function methods.unnamed_statement(self, sql)
+  if self.in_transaction then within.check(self, sql) end
+  self.unnamed = prepare_now(self, "", sql)
+  return self.unnamed
+end
+
+-- Of those that can't be closed before the transaction's end (MOST_DEAD for the time after it): texts that come then
+-- have no named statement.
+local MOST_OPEN = 1000
+
+local function is_full(self)
+  return #self.dead >= MOST_OPEN and not self.c:can_close()
+end
+
+--- The prepared statement of this text, made on the server (one round trip) when it is new.
+--- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one; of COMMIT and its like
+--- too, at which fastpg.pg.transaction_control looks each time.
+function methods.statement(self, sql)
+  local st = self.statements[sql]
+  if st then
+    local composites = self.composites
+    if composites and composites[st] then
+      self.looked_at = nil
+      self:verify(st)
+    end
+    return st
+  end
+  if self.cache_size == 0 or self.c:transaction_status() == "inerror" or within.is_control(self, sql)
+    or is_unsteady(self, sql) or is_full(self) then
+    return methods.unnamed_statement(self, sql)
+  end
+  evict(self)
+  self.serial = self.serial + 1
+  st = prepare_now(self, self.prefix .. self.serial, sql)
+  self.statements[sql] = st
+  self.count = self.count + 1
+  return st
+end
+
+--- Lets the server check a text, which is not run now: its statement is made, or found.  An unnamed one serves
+--- for one use only: this was it, and nothing of it stays open.
+function methods.describe(self, sql)
+  local st = self:statement(sql)
+  if st == self.unnamed then
+    self.unnamed = nil
+    self:settle()
+  end
+  return st
+end
+
+--- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
+--- only its description, where the cache has no room.
+function methods.statement_of_batch(self, sql, used)
+  if not self.statements[sql] then within.check_batch(self, sql) end
+  if used < self.cache_size and not is_unsteady(self, sql) then
+    local st = self:describe(sql)
+    self.c:touch(st)
+    return st
+  end
+  local st = prepare_now(self, "", sql)
+  self:settle()
+  return st
+end
+
+-- The statement is not what the server has any more: its plan's result changed (the server says so
+-- in its own function's name, in every language), or it was deallocated behind our back.
+function methods.is_stale_plan(err)
+  return err.sqlstate == "0A000" and err.source_function == "RevalidateCachedQuery"
+    or err.sqlstate == "26000"
+end
+
+local POOLER_HINT = "The statement was prepared on another connection of the server: a pooler in transaction mode may do that. "
+  .. "Connect with statement_cache_size = 0, which needs no named statements."
+
+--- Where the server does not know a name that was made here, or knows it already, somebody stands between.
+function methods.explain(self, err)
+  local code = err.sqlstate
+  if (code == "26000" or code == "42P05") and not err.hint and tostring(err.message):find(self.prefix, 1, true) then
+    err.hint = POOLER_HINT
+  end
+end
+
+--- After a failed statement: whether it may run once more from a fresh Parse.
+function methods.may_retry(self, err, st)
+  if not methods.is_stale_plan(err) and not self:is_stale_composite(err, st) then return false end
+  self:forget_all(err.sqlstate ~= "26000")
+  if self.on_ddl then self.on_ddl() end
+  if self.c:transaction_status() == "idle" then return not self.retrying end
+  err.hint = err.hint or "The table was changed by another session; the transaction can run again."
+  return false
+end
+
+--- Adds them to the methods of a connection.
+function prepared.extend(Connection)
+  for name, method in pairs(methods) do Connection[name] = method end
+end
+
+return prepared

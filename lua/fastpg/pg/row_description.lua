@@ -1,0 +1,172 @@
+-- SPDX-License-Identifier: MIT
+--
+-- described: what a result is read by: its own description, and types as they are now.
+--
+-- Three things that are remembered can be wrong by the time that they are used:
+--
+--   columns    FETCH, EXECUTE and their like give what their cursor or statement gives by now.  Each result is compared
+--              with the statement's description (`outcome` in csrc/pg/result.c), and read by its own where that differs.
+--   unknown    the values of a record name types that were never looked up: looked up, and read again.
+--   composites another session may have altered one.  Before a statement that has some in its parameters or columns is
+--              used, one look at the catalog says whether they are what they were (a renamed column shows nowhere else);
+--              values name the types of their columns besides, and are read again where they are others.
+--
+-- Where results of a pipeline or a stream are still to come nothing can be looked up: then it is an error.
+
+local errors = require "fastpg.base.errors"
+
+local described = {}
+
+local methods = {}
+
+local ATTEMPTS = 3 -- with types looked up anew each time
+
+-- Between statements, that is; not while an unnamed one waits to be run.
+local function can_look_up(self)
+  return self.types and not self.c:busy() and self.c:transaction_status() ~= "inerror"
+end
+
+local function weak() return setmetatable({}, { __mode = "k" }) end
+
+-- What has to be known of a statement whose types are bound.
+local function note_types(self, st)
+  if st:names_types() then
+    self.records = self.records or weak()
+    self.records[st] = true
+  end
+  local list = st:composites()
+  if list then
+    self.composites = self.composites or weak()
+    self.composites[st] = list
+  elseif self.composites then
+    self.composites[st] = nil
+  end
+end
+
+--- Finds the types of a statement; the list of those that nobody knows, or nil.
+function methods.bind_types(self, st)
+  local unknown = st:bind(self.types and self.types.map)
+  note_types(self, st)
+  return unknown
+end
+
+-- The same, and looks them up.  (Meanwhile another coroutine may have had all types forgotten.)
+local function bind_again(self, st)
+  for _ = 1, ATTEMPTS do
+    local unknown = self:bind_types(st)
+    if not unknown then return end
+    self.types:look_up(self, unknown)
+  end
+  self:bind_types(st)
+end
+
+-- ---- columns --------------------------------------------------------------------------------
+
+-- Looks something up while the result that is there is put aside.
+local function aside(self, fn, ...)
+  self.c:hold()
+  local ok, err = pcall(fn, self, ...)
+  if self.c:usable() then self.c:unhold() end
+  if not ok then error(err, 0) end
+end
+
+--- The statement that reads the result that is there by its own description.  `st`, which was described with another
+--- one, is forgotten.
+function methods.redescribe(self, st)
+  if st then self:forget(st) end
+  local fresh = self.c:result_statement()
+  local unknown = self:bind_types(fresh)
+  if unknown and can_look_up(self) then aside(self, bind_again, fresh) end
+  return fresh
+end
+
+-- ---- composite types ------------------------------------------------------------------------
+
+-- The statement's types by what is known now; what is known of composites was wrong, unless that was found out already.
+local function renew(self, st)
+  local types = self.types
+  if st:shape().typemap == types.map then types:reset() end
+  bind_again(self, st)
+end
+
+-- The composite types of a statement that were not looked at for it, or nil.  An anonymous record may hold any of those
+-- that are known; one that is not is looked up when it is there.
+local function unsure(self, st)
+  local list = self.composites and self.composites[st]
+  if not list then return nil end
+  local seen, found = self.looked_at or {}, {}
+  for _, oid in ipairs(list) do
+    if not seen[oid] then found[#found + 1] = oid end
+  end
+  if list.any then
+    for oid in pairs(self.types.composites) do
+      if not seen[oid] then found[#found + 1] = oid end
+    end
+  end
+  return found[1] and found or nil
+end
+
+--- Whether there are any.
+function methods.is_unsure(self, st)
+  return self.types ~= nil and unsure(self, st) ~= nil
+end
+
+--- Makes sure that the types of a statement, which is to be used now, are known, and as they are.
+---@param unknown any  true: there are some that are not known
+function methods.verify(self, st, unknown)
+  local types = self.types
+  if not can_look_up(self) then return end
+  if unknown or st:shape().typemap ~= types.map then bind_again(self, st) end
+  local list = unsure(self, st)
+  if list and not types:are_current(self, list) then renew(self, st) end
+end
+
+-- ---- fetching -------------------------------------------------------------------------------
+
+local read
+
+local function finish_reading(self, st, fetch, target, tried, ok, ...)
+  if ok then return ... end
+  local err = ...
+  local unknown, stale = nil, nil
+  if errors.is_error(err) then unknown, stale = err.unknown_type, err.stale_type end
+  if not (unknown or stale) or not can_look_up(self) then error(err, 0) end
+  if stale and tried.stale == ATTEMPTS and self.c:transaction_status() ~= "idle" then
+    err.hint = "The type was altered after the transaction's snapshot was taken: the transaction can run again."
+  end
+  if unknown and unknown == tried.unknown or stale and tried.stale == ATTEMPTS then error(err, 0) end
+  if stale then
+    tried.stale = tried.stale + 1
+    aside(self, renew, st)
+  else
+    tried.unknown = unknown
+    aside(self, function() self.types:look_up(self, { unknown }) end)
+  end
+  return read(self, st, fetch, target, tried)
+end
+
+function read(self, st, fetch, target, tried)
+  return finish_reading(self, st, fetch, target, tried, pcall(fetch, self, st, target))
+end
+
+--- Fetches the result of a statement that has just ended.
+function methods.fetch(self, st, fetch, target)
+  if self.records and self.records[st] then return read(self, st, fetch, target, { stale = 0 }) end
+  return fetch(self, st, target)
+end
+
+-- The functions of the server that refuse a composite value whose columns are others than the type's.
+local READERS = { record_recv = "42804", record_in = "22P02" }
+
+--- Whether a statement may have failed because a composite type was altered after the look at it.
+function methods.is_stale_composite(self, err, st)
+  if not (st and self.composites and self.composites[st]) then return false end
+  return READERS[err.source_function] == err.sqlstate
+end
+
+--- Adds them to the methods of a connection.
+function described.extend(Connection)
+  for name, method in pairs(methods) do Connection[name] = method end
+end
+
+return described

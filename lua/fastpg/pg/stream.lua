@@ -1,0 +1,270 @@
+-- SPDX-License-Identifier: MIT
+--
+-- stream: rows one after the other in constant memory.
+--
+-- Two sources with one face (`next_row`, `finish`): outside a transaction single-row mode, which has
+-- the connection for itself; inside one a cursor, read in batches, so that other statements run
+-- between them on the same connection.  What `each` gives is callable (a generic `for` takes it), has
+-- :close(), closes itself at the end, on an error, when the loop is left (5.4) and when collected.
+
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local options = require "fastpg.base.options"
+local statement = require "fastpg.sql.user_sql"
+local surface = require "fastpg.base.surface"
+local turn = require "fastpg.host.turn"
+local wait = require "fastpg.host.wait"
+
+local stream = {}
+
+local FETCH_ROWS = 256
+
+-- ---- single-row mode ------------------------------------------------------------------------
+
+local Single = {}
+Single.__index = Single
+
+-- How many rows may come without a wait before the clock is looked at.
+local ROWS_UNTIMED = 64
+
+-- The time allowed is that of each wait for rows.
+local function wait_for_row(conn, want)
+  if not conn.overdue then conn:arm() end
+  if want ~= true then
+    conn:await(want)
+    conn:drive()
+  end
+end
+
+function Single:next_row()
+  local conn, c = self.conn, self.conn.c
+  if self.ready then -- the first one was waited for at the start
+    self.ready = false
+  else
+    local want = c:step()
+    self.untimed = self.untimed + 1
+    if want ~= true or self.untimed == ROWS_UNTIMED then
+      self.untimed = 0
+      wait_for_row(conn, want)
+    end
+    local err = conn:outcome()
+    if err then error(errors.annotate(err, self.sql), 0) end
+  end
+  local row = c:fetch_row(self.st, self.metatable)
+  local spend = conn.spend
+  if spend then spend(1) end
+  return row
+end
+
+-- Rows still to come would have to be read: stop the server instead.
+function Single:finish()
+  local conn = self.conn
+  if not conn.c:usable() then return end
+  conn:arm_recovery()
+  conn:clear()
+  conn:end_digits(self.digits)
+end
+
+-- What the text of its rows depends on is asked for before, since nothing fits in between.
+local function begin_text(conn, st, sql)
+  if st == conn.unnamed then
+    conn.unnamed = nil
+    conn:settle()
+  end
+  local digits = conn:begin_digits()
+  local style = conn.c:parameter "DateStyle"
+  conn.c:text_style(style, style, false)
+  return conn:statement(sql), digits
+end
+
+local function start_single(conn, sql, list, n)
+  local st, digits = conn:statement(sql), nil
+  if conn.doubled then conn:check_duplicates(st, statement.fetch.rows) end
+  if conn.textual and conn.textual[st] then st, digits = begin_text(conn, st, sql) end
+  conn:send("send_list", st, list, n)
+  conn.c:stream()
+  conn:drive()
+  local err, reader = conn:outcome(st, sql)
+  return reader, err, st, digits
+end
+
+local function open_single(conn, target, sql, list, n)
+  local st, err, sent, digits = start_single(conn, sql, list, n)
+  if err and conn:may_retry(err, sent) then
+    local _
+    st, err, _, digits = start_single(conn, sql, list, n)
+  end
+  if err then error(errors.annotate(err, sql), 0) end
+  return setmetatable({
+    conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0,
+    metatable = statement.row_metatable(conn, st, target),
+  }, Single)
+end
+
+-- ---- a cursor -------------------------------------------------------------------------------
+
+local Cursor = {}
+Cursor.__index = Cursor
+
+local cursor_serial = 0
+
+local function fetch_batch(conn, self)
+  if self.owner then self.owner:connection() end -- it may have ended while this coroutine waited
+  conn:arm()
+  return conn:run_once(self.fetch_sql, statement.fetch.rows, self.target, {}, 0)
+end
+
+function Cursor:next_row()
+  self.position = self.position + 1
+  local row = self.batch[self.position]
+  if row == nil and not self.over then
+    self.batch = turn.run(self.conn, fetch_batch, self)
+    self.over = #self.batch < FETCH_ROWS
+    self.position = 1
+    row = self.batch[1]
+  end
+  return row
+end
+
+local function close_cursor(conn, self)
+  if not conn.c:usable() or conn.c:transaction_status() ~= "intrans" then return end
+  if self.owner and self.owner.over then return end -- and the cursor with it
+  conn:arm_recovery()
+  conn:simple("CLOSE " .. self.name)
+end
+
+function Cursor:finish()
+  if self.name then turn.run_by(self.conn, core.clock() + self.conn.GRACE, close_cursor, self) end
+end
+
+local cursor_verbs = { SELECT = true, VALUES = true, TABLE = true }
+
+-- One statement that only reads: INSERT … RETURNING, a CTE that writes and SELECT INTO have no cursor.
+local function takes_cursor(sql, standard_strings)
+  local list = core.statements(sql, standard_strings)
+  return #list == 1 and #list[1].verbs == 1 and cursor_verbs[list[1].verb]
+end
+
+local function open_cursor(conn, target, sql, list, n, owner)
+  if not takes_cursor(sql, conn.standard_strings) then
+    local all = conn:run_list(sql, statement.fetch.rows, target, list, n)
+    return setmetatable({ conn = conn, batch = all, position = 0, over = true }, Cursor)
+  end
+  cursor_serial = cursor_serial + 1
+  local name = "fastpg_cursor_" .. cursor_serial
+  conn:run_once(("DECLARE %s NO SCROLL CURSOR FOR %s"):format(name, sql), statement.fetch.status, nil, list, n)
+  return setmetatable({
+    conn = conn, target = target, owner = owner, name = name, batch = {}, position = 0,
+    fetch_sql = ("FETCH %d FROM %s"):format(FETCH_ROWS, name),
+  }, Cursor)
+end
+
+-- ---- what each gives ------------------------------------------------------------------------
+
+local Stream = { __name = "fastpg.each" }
+
+-- On 5.1 and LuaJIT tables have no __gc: a proxy userdata stands in.  An error of fn ends there: LuaJIT
+-- would raise it in whatever code happened to run.
+function stream.on_collect(object, fn)
+  local proxy = rawget(_G, "newproxy")
+  if not proxy then return end
+  object.sentinel = proxy(true)
+  getmetatable(object.sentinel).__gc = function() pcall(fn) end
+end
+
+-- Whether the connection is still the one that this stream may use.
+local function is_owned(self)
+  local owner = self.owner
+  return not owner or not owner.over and owner.lease == self.source.conn.lease
+end
+
+local function close(self)
+  local source = self.source
+  if not source then return end
+  local owned = is_owned(self)
+  self.source = nil
+  local ok, err = true, nil
+  if owned then ok, err = pcall(source.finish, source) end
+  if self.release then self.release() end
+  if not ok then error(err, 0) end
+end
+
+-- Collected while rows are outstanding: no place to wait for them.
+local function abandon(self)
+  local source = self.source
+  if not source then return end
+  local owned = is_owned(self)
+  self.source = nil
+  if self.release then
+    self.release(true)
+  elseif owned and getmetatable(source) == Single then
+    source.conn.abandoned = true -- the next statement makes room for itself
+  end
+end
+
+local function next_row(self, source)
+  if not is_owned(self) then self.owner:connection() end -- raises
+  return source:next_row()
+end
+
+Stream.__call = function(self)
+  local source = self.source
+  if not source then return nil end
+  local ok, row = pcall(next_row, self, source)
+  if ok and row ~= nil then return row end
+  if ok then
+    close(self)
+    return nil
+  end
+  pcall(close, self) -- what went wrong first is what the caller is told
+  error(row, 0)
+end
+
+Stream.__close = function(self)
+  if wait.can_finish() then return close(self) end
+  abandon(self)
+end
+local methods = {
+  --- Ends the reading; a no-op when it has ended.
+  close = close,
+}
+surface.methods(methods, { close = 0 }, Stream, "what db:each gave", "rows")
+local FIELDS = options.set("source", "owner", "release", "sentinel") -- where nil
+Stream.__index = function(_, name)
+  local method = methods[name]
+  if method == nil and not FIELDS[name] and surface.is_name(name) then
+    surface.unknown("what db:each gave", name, methods)
+  end
+  return method
+end
+
+Stream.__gc = abandon
+
+--- Opens a stream on a connection: in a transaction a cursor, else in single-row mode.
+---@param conn table
+---@param owner table?  the bound database whose connection this is
+---@param release fun(lost: boolean?)?  gives back a connection that is the stream's own, when it ends
+---@param target table  what rows become (statement.fetch)
+function stream.open(conn, owner, release, target, sql, list, n)
+  if conn.abandoned then conn:clear() end
+  local open = conn.in_transaction and open_cursor or open_single
+  local source = open(conn, target, sql, list, n, owner)
+  local self = { source = source, owner = owner, release = release }
+  stream.on_collect(self, function() abandon(self) end)
+  return setmetatable(self, Stream)
+end
+
+--- Runs fn for each row until it returns false.
+function stream.for_each(self, fn)
+  local function loop()
+    for row in self do
+      if fn(row) == false then return end
+    end
+  end
+  local ok, err = pcall(loop)
+  if ok then return close(self) end
+  pcall(close, self)
+  error(err, 0)
+end
+
+return stream

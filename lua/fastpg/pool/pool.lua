@@ -1,0 +1,319 @@
+-- SPDX-License-Identifier: MIT
+--
+-- pool: connections that are handed out and come back clean.
+--
+--   idle ──checkout──▶ lent ──checkin──▶ idle         closed when lost, too old, or left in a state
+--    ▲                                    │           that can't be mended
+--    └── queue: who came while all were lent, first come first served
+--
+-- A single connection is a pool of one.  The queue is in fastpg.pool.queue; what becomes of connections whose
+-- users are gone, in fastpg.pool.forgotten.  No timer runs: an idle pool keeps no loop alive.
+
+local core = require "fastpg.core"
+local Connection = require "fastpg.pg.connection"
+local errors = require "fastpg.base.errors"
+local forgotten = require "fastpg.pool.forgotten"
+local Queue = require "fastpg.pool.queue"
+local task = require "fastpg.host.task"
+local undoing = require "fastpg.base.undoing"
+local wait = require "fastpg.host.wait"
+
+local Pool = {}
+Pool.__index = Pool
+
+Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
+  task.take_cancel, task.put_cancel_back, task.check
+
+local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
+local PING_TIMEOUT = 5
+local LAST_WORDS = 1.0 -- how long those who are woken by `close` may take to see that it is over
+
+--- Makes a pool; no connection is opened yet.
+---@param config table  what conninfo.read gives
+---@param on_open fun(conn: table)  called with each new connection
+---@param on_ddl fun()  called when the schema may have changed
+function Pool.new(config, on_open, on_ddl)
+  local self = setmetatable({
+    config = config,
+    on_open = on_open,
+    on_ddl = on_ddl,
+    min_size = config.min_size or 0,
+    max_size = config.max_size or 1,
+    idle = {}, -- a stack: the connection used last is the warmest
+    lent = setmetatable({}, { __mode = "k" }),
+    holders = setmetatable({}, { __mode = "kv" }), -- connection -> the task or coroutine that has it
+    size = 0, -- open connections, lent ones and those being opened included
+    places = setmetatable({}, { __mode = "k" }), -- of those being opened: who opens one may be gone, too
+    collect_after = 0, -- when the collector may run again for those who wait
+    closers = {}, -- entries of those who wait in `close`
+    counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
+  }, Pool)
+  self.queue = Queue.new(self)
+  return self
+end
+
+-- ---- opening and closing --------------------------------------------------------------------
+
+-- While a connection is opened nothing is under way on it that would have to be brought to an end.
+local function interruptible(self, host, place)
+  return function(fd, mode, timeout)
+    place.fd, place.waiter, place.wake = fd, coroutine.running(), host.wake
+    local ready = host.wait(fd, mode, timeout)
+    place.waiter = nil
+    if self.over then errors.raise("closed", "the database was closed") end
+    if ready == "woken" then task.check() end
+    return ready
+  end
+end
+
+-- Tells who waits in `close` when nothing is in use any more.
+local function tell_closers(self)
+  if next(self.places) or next(self.lent) then return end
+  for _, entry in ipairs(self.closers) do task.signal(entry) end
+end
+
+local function leave_place(self, place, ok)
+  if not self.places[place] then return end
+  self.places[place] = nil
+  forgotten.let_go(place)
+  if ok then return end
+  self.size = self.size - 1
+  self.queue:serve()
+  tell_closers(self)
+end
+
+local function open(self, deadline)
+  local host, place = wait.pick(self.config.loop), {}
+  self.size = self.size + 1
+  self.places[place] = true
+  forgotten.hold(self, place, host)
+  local conn = undoing(function(closed)
+    if closed and place.c then place.c:close() end
+    leave_place(self, place, false)
+  end, Connection.open, self.config, interruptible(self, host, place), deadline, place)
+  leave_place(self, place, true)
+  if self.over then
+    self.size = self.size - 1
+    conn:close()
+    errors.raise("closed", "the database was closed")
+  end
+  self.counts.opened = self.counts.opened + 1
+  conn.pool = self
+  conn.on_ddl = self.on_ddl
+  conn.opened = core.clock()
+  conn.used = conn.opened
+  self.lent[conn] = true
+  forgotten.hold(self, conn, host)
+  local ok, err = pcall(self.on_open, conn)
+  if ok and (conn:is_clean() or conn:reset()) then return conn end
+  self:discard(conn)
+  error(err or errors.new("connection", "the new connection was lost while it was being set up"), 0)
+end
+
+--- Closes a connection for good.
+function Pool:discard(conn)
+  conn:close()
+  if conn.discarded then return end
+  forgotten.let_go(conn)
+  conn.discarded = true
+  conn.lease = conn.lease + 1
+  self.lent[conn], self.holders[conn] = nil, nil
+  self.size = self.size - 1
+  self.counts.closed = self.counts.closed + 1
+  self.queue:serve()
+  tell_closers(self)
+end
+
+local function too_old(self, conn, now)
+  local config = self.config
+  return config.max_lifetime and now - conn.opened > config.max_lifetime
+    or config.max_inactive_connection_lifetime and now - conn.used > config.max_inactive_connection_lifetime
+end
+
+-- What lies at the bottom of the stack longest unused goes when its time is over.
+local function close_aged(self)
+  local idle, now = self.idle, core.clock()
+  while #idle > 0 and self.size > self.min_size and too_old(self, idle[1], now) do
+    self:discard(table.remove(idle, 1))
+  end
+end
+
+local function healthy(self, conn, deadline)
+  local c = conn.c
+  if not c:usable() then return false end
+  local now = core.clock()
+  if too_old(self, conn, now) then return false end
+  if not c:alive() then return false end
+  if now - conn.used < IDLE_PING then return true end
+  conn.deadline = now + PING_TIMEOUT
+  if deadline and deadline < conn.deadline then conn.deadline = deadline end
+  local ok = pcall(conn.simple, conn, "")
+  conn.deadline = nil
+  return ok
+end
+
+-- ---- lending --------------------------------------------------------------------------------
+
+local function lend(self, conn, host)
+  conn.wait, conn.spend, conn.wake = host.wait, host.spend, host.wake
+  self.lent[conn], self.holders[conn] = true, task.me()
+  if not conn.request then forgotten.hold(self, conn, host) end
+  self.counts.acquired = self.counts.acquired + 1
+  return conn
+end
+
+local function take_idle(self, host, deadline)
+  local idle = self.idle
+  while #idle > 0 do
+    local conn = table.remove(idle)
+    self.lent[conn] = true
+    conn.wait = host.wait
+    forgotten.hold(self, conn, host)
+    if healthy(self, conn, deadline) then return lend(self, conn, host) end
+    self:discard(conn)
+  end
+  return nil
+end
+
+--- Whether all connections there may be are in use.
+function Pool:is_exhausted()
+  return self.size >= self.max_size and #self.idle == 0
+end
+
+--- Who has the connections, for those who wait for one: nil where one of them may come back all the same.
+---@return table?  tasks and coroutines, as task.me gives them
+function Pool:holders_who_wait()
+  if next(self.places) or #self.idle > 0 then return nil end
+  local list, me = {}, task.me() -- who is about to wait
+  for conn in pairs(self.lent) do
+    local holder = self.holders[conn]
+    if not holder or holder ~= me and task.goes_on(holder) then return nil end
+    list[#list + 1] = holder
+  end
+  return list
+end
+
+--- A connection of one's own until checkin.
+---@param deadline number?  when it must be there
+function Pool:checkout(deadline)
+  if self.closed then errors.raise("closed", "the database is closed") end
+  task.check()
+  local host, my_turn = wait.pick(self.config.loop), self.queue:length() == 0
+  while true do
+    if my_turn then
+      local conn = take_idle(self, host, deadline)
+      if conn then return conn end
+      if self.size >= self.max_size then forgotten.look(self, host) end
+      if self.size < self.max_size then return lend(self, open(self, deadline), host) end
+    end
+    self.queue:wait(host, deadline)
+    if self.closed then errors.raise("closed", "the database is closed") end
+    my_turn = true
+  end
+end
+
+--- Takes a connection back.  Nothing is under way on it then and no transaction open, or it is
+--- closed: nobody ever reads what belongs to somebody else.
+---@return boolean  whether a transaction was open that fastpg did not begin
+function Pool:checkin(conn)
+  conn:tell_later()
+  if conn.discarded then return false end
+  local clean, left_open = conn:is_clean() and not conn.in_transaction, false
+  if not clean and not conn.in_transaction then
+    local status = conn.c:usable() and conn.c:transaction_status()
+    left_open = status == "intrans" or status == "inerror"
+  end
+  conn.deadline, conn.overdue, conn.abandoned = nil, nil, nil
+  if clean and self.max_size > 1 and conn.standard_strings ~= conn.strings_at_start then clean = conn:put_strings_back() end
+  if clean and self.max_size > 1 and conn.path ~= "" then clean = conn:put_path_back() end
+  if self.closed or not (clean or conn:reset()) or self.config.reset and not conn:reset_session(self.config.reset) then
+    self:discard(conn)
+    return left_open
+  end
+  if conn.discarded then return left_open end -- closed while it was being reset
+  forgotten.let_go(conn)
+  conn.lease = conn.lease + 1
+  conn.used = core.clock()
+  self.lent[conn], self.holders[conn] = nil, nil
+  if self.closed then
+    self:discard(conn)
+    return left_open
+  end
+  self.idle[#self.idle + 1] = conn
+  self.queue:serve()
+  if too_old(self, self.idle[1], conn.used) then close_aged(self) end
+  return left_open
+end
+
+--- What a coroutine had that was closed in the middle (Lua 5.4's coroutine.close): nothing can be
+--- waited for any more.
+function Pool:abandon(conn)
+  if self.lent[conn] then self:discard(conn) end
+end
+
+-- ---- all of them ----------------------------------------------------------------------------
+
+--- Lets every connection prepare its statements anew: what types they have is read anew.
+function Pool:forget_statements()
+  for _, conn in ipairs(self.idle) do conn:forget_all(true) end
+  for conn in pairs(self.lent) do conn:forget_all(true) end
+end
+
+--- Opens min_size connections now.
+function Pool:fill()
+  local opened = {}
+  local function open_all()
+    while self.size < self.min_size do opened[#opened + 1] = open(self) end
+  end
+  local ok, err = pcall(open_all)
+  for _, conn in ipairs(opened) do self:checkin(conn) end
+  if not ok then error(err, 0) end
+end
+
+--- How it stands: size (open connections, those being opened included), idle, in_use, waiting, the
+--- limits, and since it was made opened, closed, acquired, waited and timeouts.
+function Pool:stats()
+  forgotten.reap(self)
+  local stats = {
+    size = self.size, idle = #self.idle, in_use = self.size - #self.idle, waiting = self.queue:length(),
+    min_size = self.min_size, max_size = self.max_size,
+  }
+  for name, n in pairs(self.counts) do stats[name] = n end
+  return stats
+end
+
+local function close_lent(self, host)
+  self.over = true -- for those being opened
+  local list, ends = {}, core.clock() + LAST_WORDS
+  for conn in pairs(self.lent) do list[#list + 1] = conn end
+  for _, conn in ipairs(list) do self:discard(conn) end
+  for place in pairs(self.places) do
+    if place.waiter and place.wake then place.wake(place.waiter) end
+  end
+  while next(self.places) and host.wake and core.clock() < ends do host.wait(nil, nil, 0.001) end
+  for _, conn in ipairs(list) do -- those that wait for one close it themselves
+    while conn.c:usable() and host.wake and core.clock() < ends do host.wait(nil, nil, 0.001) end
+    conn.c:close() -- its loop is over
+  end
+end
+
+--- Closes what is idle, and each connection in use when it comes back.
+---@param timeout number?  seconds: waits so long for those in use, then closes them all the same
+function Pool:close(timeout)
+  self.closed = true
+  local idle = self.idle
+  self.idle = {}
+  for _, conn in ipairs(idle) do self:discard(conn) end
+  self.queue:serve()
+  if not timeout then return end
+  local host = wait.pick(self.config.loop)
+  if host.wake and (next(self.places) or next(self.lent)) then -- else nobody can run to give one back
+    local entry = task.entry(host, "close")
+    self.closers[#self.closers + 1] = entry
+    task.park(entry, timeout)
+    task.remove(self.closers, entry)
+  end
+  close_lent(self, host)
+end
+
+return Pool

@@ -1,0 +1,345 @@
+-- SPDX-License-Identifier: MIT
+--
+-- route: how a statement finds its connection: the state behind a user's `db`.
+--
+-- Two kinds share the methods.  A *root* has a pool, a catalog and ambient scopes.  A *bound* route (that of a
+-- transaction's `tx`, of what acquire and init are given) has one connection and leaves everything else to its root.
+--
+-- What the user holds is a facade (fastpg.database) with nothing in it but its route, under a key that is no
+-- string: routes, pools and catalogs know routes, and only what is handed to the user's code is a facade.
+
+local closing = require "fastpg.base.closing"
+local Connection = require "fastpg.pg.connection"
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local ambient = require "fastpg.host.ambient"
+local from_above = require "fastpg.base.from_above"
+local Pool = require "fastpg.pool.pool"
+local statement = require "fastpg.sql.user_sql"
+local stream = require "fastpg.pg.stream"
+local turn = require "fastpg.host.turn"
+local types = require "fastpg.pg.type_lookup"
+local undoing = require "fastpg.base.undoing"
+local wait = require "fastpg.host.wait"
+local within = require "fastpg.pg.transaction_control"
+
+local Route = { __name = "fastpg.route" }
+Route.__index = Route
+
+--- The key of a facade's route.
+Route.KEY = {}
+
+--- The route of a user's database, nil for any other value.
+---@param db any
+---@return table?
+function Route.of(db)
+  return type(db) == "table" and rawget(db, Route.KEY) or nil
+end
+
+-- ---- making ---------------------------------------------------------------------------------
+
+--- A root that is not connected yet.
+function Route.new()
+  local self = setmetatable({
+    ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
+    pool = false, server_info = false, strict = true, over = false, bound_kind = false,
+    getters = false, listener = false, streams = 0, standard_strings = true, types = false,
+  }, Route)
+  self.root = self
+  self.facade = from_above.make_facade(self)
+  self.row_target = { origin = self } -- what rows of plain SQL become (fastpg.value.rows)
+  return self
+end
+
+--- What the user's code is given.
+function Route:user()
+  self.facade = self.facade or from_above.make_facade(self)
+  return self.facade
+end
+
+-- When a statement of this coroutine must be over: command_timeout from now, or the end of the
+-- db:timeout around it.
+local function deadline_of(root)
+  local limit = root.config.command_timeout
+  local deadline = limit and core.clock() + limit or nil
+  local scope = root.ambient:current()
+  local ends = scope and scope.deadline
+  if not ends or deadline and deadline < ends then return deadline end
+  if ends <= core.clock() then errors.raise("timeout", "the time of db:timeout is over") end
+  return ends
+end
+
+-- What a new connection gets before anybody uses it.
+local function set_up(root, conn, init)
+  root.server_info = conn.c:info()
+  conn.types = root.types
+  conn.on_unlisten = function()
+    if root.listener then root.listener:unheard() end
+  end
+  conn.deadline_of = function() return deadline_of(root) end
+  conn.pick = function() return wait.pick(root.config.loop) end
+  conn.on_names = function() root.catalog:part() end
+  if init then root:bind(conn, "connection"):lend(init, true) end
+  conn:start_path()
+  root.standard_strings, conn.strings_at_start = conn.standard_strings, conn.standard_strings
+  if root.listener then root.listener:fresh(conn) end
+end
+
+--- Connected from here on: by connect (a pool of one, opened now) or create_pool (opened when needed).
+---@param config table  as fastpg.pg.conninfo reads it
+function Route:open(config)
+  if self.config and not self.closed then errors.raise("invalid_argument", "the database is connected already: close it first") end
+  self.config, self.closed, self.server_info = config, false, false
+  self.ambient = ambient.new(config.loop)
+  self.strict = config.strict ~= false
+  local catalog = from_above.new_catalog(self, config.schema)
+  self.types = types.new(self)
+  self.catalog = catalog
+  local function schema_changed()
+    catalog:stale()
+    self.types:reset()
+  end
+  self.pool = Pool.new(config, function(conn) set_up(self, conn, config.init) end, schema_changed)
+  local ok, err = pcall(self.pool.fill, self.pool)
+  if ok then return end
+  self.pool:close()
+  self.config, self.pool, self.catalog = false, false, false
+  error(err, 0)
+end
+
+--- The pool; raises where there is none or it is closed.
+function Route:live_pool()
+  local root = self.root
+  local pool = root.pool
+  if not pool then errors.raise("closed", "the database is not connected") end
+  if root.closed then errors.raise("closed", "the database is closed") end
+  return pool
+end
+
+-- ---- which connection -----------------------------------------------------------------------
+
+--- The connection this coroutine's statements belong on (of tx, of the ambient transaction or
+--- acquire), and the route bound to it; nil where each statement takes one from the pool.
+function Route:bound_connection()
+  if self.bound_conn then return self:connection(), self end
+  local scope = self.ambient:current()
+  local bound = scope and scope.bound
+  if bound then return bound:connection(), bound end
+  return nil
+end
+
+--- Whether this coroutine's statements run in a transaction all of whose statements see what the first one saw: that
+--- is for the user to choose, so nothing is looked up before it is needed.
+function Route:has_one_snapshot()
+  local scope = not self.bound_conn and self.ambient:current()
+  local bound = self.bound_conn and self or scope and scope.bound
+  local conn = bound and bound.bound_conn
+  return conn and conn.in_transaction and conn.one_snapshot and not bound.over and bound.lease == conn.lease or false
+end
+
+--- standard_conforming_strings where this coroutine's statements run, as far as that is known before a connection is
+--- chosen: those of a pool begin all alike, and are so again when they come back.
+function Route:strings()
+  local conn = self:bound_connection()
+  local pool = self.root.pool
+  if not conn and pool and pool.max_size == 1 then conn = pool.idle[1] or next(pool.lent) end
+  if conn then return conn.standard_strings end
+  return self.root.standard_strings
+end
+
+--- Of a bound route: its connection; raises when its time is over.
+function Route:connection()
+  local conn = self.bound_conn
+  if self.over or self.lease ~= conn.lease then
+    errors.raise("closed", self.bound_kind == "transaction" and "the transaction is over" or "the connection was given back")
+  end
+  return conn
+end
+
+--- What names mean on the connection that this coroutine's statements belong on (Connection:names_key).
+---@return string
+function Route:names_key()
+  local conn = self:bound_connection()
+  if not conn then
+    local pool = self.root.pool
+    if not pool or pool.max_size > 1 then return "" end -- as all of them have it when they come back
+    conn = pool.idle[1] or next(pool.lent)
+    if not conn then return "" end
+  end
+  if conn.path_known then return conn:names_key() end
+  return self:on_connection(Connection.names_key)
+end
+
+local function run_pinned(conn, root, fn, what, ...)
+  local bound = root:bind(conn, "connection")
+  local result = fn(what, bound, ...)
+  bound:finish_use()
+  return result
+end
+
+--- Calls fn(what, route, ...) with a route whose statements all run on one connection.
+function Route:pinned(fn, what, _, ...)
+  return self:on_connection(run_pinned, self.root, fn, what, ...)
+end
+
+--- A connection from the pool, armed with the time its statement has.
+function Route:checkout()
+  local root = self.root
+  local pool = self:live_pool()
+  local deadline = deadline_of(root)
+  local ok, conn = pcall(pool.checkout, pool, deadline)
+  if ok then
+    conn.deadline = deadline
+    return conn
+  end
+  if errors.is(conn, "deadlock") then conn.acquiring = true end
+  if root.streams > 0 and pool:is_exhausted() and (errors.is(conn, "timeout") or errors.is(conn, "deadlock")) then
+    conn.message = conn.message .. "; a db:each is being read: use a transaction around both, or db:q"
+    if conn.name == "deadlock" then conn.name = "connection_busy" end -- as it is on the connection of an acquire
+  end
+  error(errors.annotate(conn), 0)
+end
+
+local function release(root, conn, ok, ...)
+  local left_open = conn.pool:checkin(conn)
+  if root.listener then root.listener:pump() end
+  if not ok then error((...), 0) end
+  if left_open then
+    errors.raise("invalid_transaction_termination",
+      "a transaction was left open and has been rolled back: use db:transaction, db:begin or db:acquire")
+  end
+  return ...
+end
+
+local function in_turn(conn, bound, fn, ...)
+  bound:connection() -- it may have ended while this coroutine waited
+  conn:arm()
+  if conn.abandoned then conn:clear() end
+  return fn(conn, ...)
+end
+
+local function lent(root, conn, fn, ...)
+  return release(root, conn, pcall(fn, conn, ...))
+end
+
+--- Runs fn(conn, ...) on the connection that it belongs on.
+function Route:on_connection(fn, ...)
+  local conn, bound = self:bound_connection()
+  if conn then return turn.run(conn, in_turn, bound, fn, ...) end
+  conn = self:checkout()
+  return closing(conn, lent, self.root, conn, fn, ...)
+end
+
+-- ---- running --------------------------------------------------------------------------------
+
+--- Runs a user's SQL: placeholders are converted, arguments as they were given.
+---@param how function  one of statement.fetch
+function Route:query(how, sql, ...)
+  return self:on_connection(statement.run, how, self.row_target, sql, ...)
+end
+
+--- SQL of fastpg's own: its text is final, the arguments are counted.
+function Route:run(sql, how, target, ...)
+  return self:on_connection(Connection.run, sql, how, target, ...)
+end
+function Route:run_list(sql, how, target, list, n)
+  return self:on_connection(Connection.run_list, sql, how, target, list, n)
+end
+
+local function simple(conn, sql)
+  statement.refuse_copy(sql, conn.standard_strings)
+  if conn.in_transaction then within.check(conn, sql) end
+  return conn:simple(sql)
+end
+
+--- Runs SQL text without arguments, several statements allowed: the last command tag.
+function Route:simple(sql)
+  return self:on_connection(simple, sql)
+end
+
+--- A stream of statement.run's arguments with rows made for `target`.
+function Route:open_stream(target, sql, list, n)
+  local root = self.root
+  local conn, owner = self:bound_connection()
+  if conn then return turn.run(conn, in_turn, owner, stream.open, owner, nil, target, sql, list, n) end
+  conn = self:checkout()
+  root.streams = root.streams + 1
+  local function give_back(lost)
+    root.streams = root.streams - 1
+    if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
+  end
+  return undoing(give_back, stream.open, conn, nil, give_back, target, sql, list, n)
+end
+
+--- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.
+---@param open function  gives the stream; or the target of open_stream, with its other arguments behind it
+function Route:iterate(fn, open, sql, list, n)
+  local s
+  if sql == nil then s = open() else s = self:open_stream(open, sql, list, n) end
+  if fn then return stream.for_each(s, fn) end
+  return s, nil, nil, s
+end
+
+-- ---- bound routes ---------------------------------------------------------------------------
+
+--- A route bound to one connection.
+---@param kind "transaction"|"connection"
+function Route:bind(conn, kind)
+  local root = self.root
+  return setmetatable({
+    root = root, bound_conn = conn, bound_kind = kind, lease = conn.lease, ambient = root.ambient,
+    catalog = root.catalog, types = root.types, config = root.config, strict = root.strict, row_target = root.row_target,
+    over = false, owns = false, getters = false, closed = false, pool = root.pool, server_info = false, streams = 0,
+    facade = false,
+  }, Route)
+end
+
+function Route:finish_use()
+  self.over = true
+end
+
+local function finish_lending(self, scope, ...)
+  self.ambient:pop(scope)
+  self:finish_use()
+  return ...
+end
+
+--- Runs fn while the connection of this bound route is ambient; fn is given the route, or its facade where it is
+--- the user's.  Gives what pcall gives: PUC Lua allows 200 C calls inside each other, and a transaction in a
+--- transaction costs one of them.
+function Route:try_lending(fn, is_users)
+  local given = is_users and self:user() or self
+  local ok, scope = pcall(self.ambient.push, self.ambient, { bound = self })
+  if not ok then return false, scope end
+  return finish_lending(self, scope, pcall(fn, given))
+end
+
+local function raise_failure(ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+--- The same, but what fn raises is raised.
+function Route:lend(fn, is_users)
+  return raise_failure(self:try_lending(fn, is_users))
+end
+
+--- A transaction that is collected, or left where nothing can wait, while open: its connection is closed, which
+--- rolls it back.
+function Route:abandon()
+  if not self.owns or self.over then return end
+  self.over = true
+  local conn = self.bound_conn
+  if self.lease ~= conn.lease then return end
+  if self.owns == "connection" then conn.pool:discard(conn) else conn:close() end
+end
+Route.__gc = Route.abandon
+
+--- The transaction ends with this object.
+---@param what "connection"|"transaction"  whether the connection is given back then
+function Route:own(what)
+  self.owns = what
+  stream.on_collect(self, function() self:abandon() end)
+end
+
+return Route

@@ -1,0 +1,413 @@
+-- SPDX-License-Identifier: MIT
+--
+-- table: what `db.t.artist` is: reading by key, by call and by query; filters.  Writing is in
+-- fastpg.table.write, the job queue in fastpg.table.claim; both add their methods to Table.methods.
+--
+-- A Table is a userdata (core.table_new), so that `t[1]`, `t.name` and `#t` come here on every Lua.
+-- A string key is a method or property, never data: t[user_input] can't reach a row by accident.
+
+local catalog = require "fastpg.table.catalog"
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local filters = require "fastpg.table.filters"
+local handle = require "fastpg.table.table_state"
+local lists = require "fastpg.base.lists"
+local options = require "fastpg.base.options"
+local pretty = require "fastpg.value.pretty"
+local query = require "fastpg.table.query"
+local rows = require "fastpg.value.rows"
+local selection = require "fastpg.table.selection"
+local statement = require "fastpg.sql.user_sql"
+local suggest = require "fastpg.base.suggest"
+local surface = require "fastpg.base.surface"
+local wait = require "fastpg.host.wait"
+
+local fetch = statement.fetch
+local state_of = core.table_state
+
+local Table = {}
+-- Where a list of arguments has the names of their columns.
+local COLUMNS = core.columns_key
+
+local methods = {}
+local properties = {}
+Table.methods, Table.properties = methods, properties
+
+--- Adds methods of another file; each makes sure of self by check_self.
+---@param more table<string, function>
+---@param most table<string, integer>  how many arguments each takes (fastpg.base.surface)
+function Table.extend(more, most)
+  for name, method in pairs(surface.methods(more, most, false)) do methods[name] = method end
+end
+
+local metatable = core.table_metatable
+
+--- Makes a Table of a state (fastpg.table.table_state).
+function Table.new(st)
+  return core.table_new(st)
+end
+
+local function check_self(t, what)
+  local st = state_of(t)
+  if not st then
+    errors.argument("%s: a Table expected as self, got %s (call it as t:%s)", what, type(t), what)
+  end
+  return handle.current(st)
+end
+Table.check_self = check_self
+
+-- ---- rows by key ----------------------------------------------------------------------------
+
+-- A key as a table has nothing in it but the key: values in its order, or all by name (a row has more).
+local function check_key(rel, key)
+  if key[1] ~= nil then
+    lists.length(rel.ref .. ": the key", key)
+  elseif not rows.shape(key) then
+    for name in next, key do
+      local column = type(name) == "string" and rel.index[name]
+      if not column or column.pk == 0 then
+        errors.argument("%s: the key is %s, got %s in it", rel.ref, table.concat(rel.pks, ", "),
+          type(name) == "string" and core.quote_ident(name) or "a key of type " .. type(name))
+      end
+    end
+  end
+end
+
+--- The values of a primary key as a list in key order.
+---@param key any  a scalar, a list in key order, or a table by column names
+function Table.key_values(st, rel, key)
+  local pks = rel.pks
+  if #pks == 0 then catalog.misfit("%s has no primary key: use where", rel.ref) end
+  if type(key) ~= "table" then
+    if #pks > 1 then
+      catalog.misfit("%s has a key of %d columns: write %s[{ %s }]", rel.ref, #pks, rel.name, table.concat(pks, ", "))
+    end
+    if key == nil or key == core.null then errors.argument("%s: the key is %s", rel.ref, key == nil and "nil" or "NULL") end
+    return { key, [COLUMNS] = { pks[1] } }
+  end
+  check_key(rel, key)
+  local values, names = {}, {}
+  for i, name in ipairs(pks) do
+    local value = key[i]
+    if value == nil and key[1] == nil then value = rawget(key, name) end
+    if value == nil and st.filters then value = st.filters[name] end
+    if value == nil or value == core.null then
+      catalog.misfit("%s: the key has no value for %s", rel.ref, core.quote_ident(name))
+    end
+    values[i], names[i] = value, name
+  end
+  values[COLUMNS] = names
+  if key[#pks + 1] ~= nil then errors.argument("%s: the key has %d columns, got more", rel.ref, #pks) end
+  return values
+end
+
+--- `cat[1]`, `publication['Alma', 2019]`: the name of a row in messages.
+function Table.row_name(rel, values)
+  local parts = {}
+  for i, value in ipairs(values) do
+    parts[i] = pretty.value(value, type(value) == "string" and rel.index[rel.pks[i]].oid or nil)
+  end
+  return ("%s[%s]"):format(rel.name, table.concat(parts, ", "))
+end
+
+function Table.raise_missing(rel, values)
+  errors.raise("not_found", Table.row_name(rel, values), { table_name = rel.name })
+end
+
+-- `select * from t where key and filters`: the same text each time.
+local function key_sql(st, rel)
+  local sql = handle.known_sql(st, "get")
+  if sql then return sql end
+  local where = rel.core:key_conditions(0)
+  if st.filters then where = where .. " AND " .. handle.filter_conditions(st, rel, {}, #rel.pks) end
+  return handle.keep_sql(st, "get", rel.core:select(nil, where))
+end
+
+-- A key that every type of its kind takes needs no list of arguments, which names the column in an error.
+local function is_plain(key)
+  local kind = type(key)
+  return kind == "string" or kind == "number" and key % 1 == 0 and key < 32768 and key >= -32768
+end
+
+local function read_by_key(st, key)
+  local rel = handle.resolve(st)
+  if is_plain(key) and not st.filters and #rel.pks == 1 then
+    return st.db:run(key_sql(st, rel), fetch.first, st.link, key)
+  end
+  local values = Table.key_values(st, rel, key)
+  local n = #values
+  if st.filters then
+    local _
+    _, n = handle.filter_conditions(st, rel, values, n)
+  end
+  return st.db:run_list(key_sql(st, rel), fetch.first, st.link, values, n)
+end
+
+local function get(st, key)
+  st = handle.current(st)
+  return handle.steady(st, read_by_key, st, key)
+end
+
+local function get_or_raise(st, key)
+  local row = get(st, key)
+  if row == nil then
+    local rel = handle.resolve(st)
+    local values = Table.key_values(st, rel, key)
+    Table.raise_missing(rel, values)
+  end
+  return row
+end
+
+--- The row of that key, or nil.
+---@param key any  a scalar, or a list for a compound key
+function methods.get(self, key) return get(check_self(self, "get"), key) end
+
+--- Whether there is a row of that key.
+function methods.has(self, key) return get(check_self(self, "has"), key) ~= nil end
+
+-- Text that can only be a key of such a column.
+local KEY_FORMS = {
+  int2 = "^%-?%d+$", int4 = "^%-?%d+$", int8 = "^%-?%d+$", oid = "^%d+$", numeric = "^%-?%d+%.?%d*$",
+  float4 = "^%-?%d+%.?%d*$", float8 = "^%-?%d+%.?%d*$",
+  uuid = "^%x%x%x%x%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%x%x%x%x%x%x%x%x$",
+  date = "^%d%d%d%d+%-%d%d%-%d%d$", time = "^%d%d:%d%d", timetz = "^%d%d:%d%d",
+  timestamp = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d", timestamptz = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d",
+}
+
+local function by_text(st, key)
+  local rel = handle.resolve(st)
+  local column = #rel.pks == 1 and rel.index[rel.pks[1]]
+  local form = column and KEY_FORMS[column.base_type]
+  if form and key:find(form) then return get_or_raise(st, key) end
+  local known = {}
+  for k in pairs(methods) do known[k] = true end
+  for k in pairs(properties) do known[k] = true end
+  errors.argument('%s has no method or property "%s"%s; columns are %s.c.%s, a text key is %s[{%q}]', rel.ref, key,
+    suggest.phrase(key, known), rel.name, key, rel.name, key)
+end
+
+metatable.__index = function(self, key)
+  if type(key) == "string" then
+    local method = methods[key]
+    if method then return method end
+    local property = properties[key]
+    if property then return property(state_of(self)) end
+    return by_text(state_of(self), key)
+  end
+  return get_or_raise(state_of(self), key)
+end
+
+metatable.__newindex = function(_, key)
+  errors.argument("a Table can't be assigned to (%s): use insert, update or upsert", type(key) == "string" and key or type(key))
+end
+
+-- ---- what it is -----------------------------------------------------------------------------
+
+function properties.name(st) return handle.resolve(st).name end
+function properties.schema(st) return handle.resolve(st).schema end
+function properties.pks(st)
+  local copy = {}
+  for i, name in ipairs(handle.resolve(st).pks) do copy[i] = name end
+  return copy
+end
+function properties.cols(st) return require("fastpg.table.catalog").columns_of(handle.resolve(st)) end
+function properties.c(st) return handle.columns(st) end
+function properties.cls(st) return handle.class_of(st) end
+function properties.db(st) return st.db:user() end
+
+local function text(self)
+  local st = state_of(self)
+  if not st.rel then
+    local plain = not st.schema and st.db.root.pool and st.db.catalog.schema == "" and not st.name:find(".", 1, true)
+    if not st.db.root.pool or plain and st.db:has_one_snapshot() then return core.quote_ident(st.name) end
+  end
+  return handle.resolve(st).qualified
+end
+metatable.__tostring = text
+metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
+
+-- ---- reading many ---------------------------------------------------------------------------
+
+local function read(self, what, ...)
+  local st = check_self(self, what)
+  return st, selection.read(st, handle.resolve(st).name, selection.OPTIONS, select("#", ...), ...)
+end
+
+--- Rows: all of them, of a fragment with its arguments, or of options.
+function methods.all(self, ...)
+  local st, sel = read(self, "all", ...)
+  return query.fetch_all(st, sel)
+end
+handle.make_steady(methods, state_of, "all")
+metatable.__call = methods.all
+
+--- Exactly one row: NotFoundError, or "not_unique".
+function methods.selectone(self, ...)
+  local st, sel = read(self, "selectone", ...)
+  return query.fetch_one(st, sel)
+end
+
+--- The number of rows.
+function methods.count(self, ...)
+  local st = check_self(self, "count")
+  local sel = selection.read(st, "count", selection.COUNT_OPTIONS, select("#", ...), ...)
+  return query.count(st, sel)
+end
+metatable.__len = function(self) return methods.count(self) end
+
+-- A function as the last argument is the callback.
+local function split_callback(n, ...)
+  local last = n > 0 and (select(n, ...)) or nil
+  if type(last) ~= "function" then return nil, n end
+  return last, n - 1
+end
+
+--- Rows one after the other, in constant memory; with a function as last argument, called for each.
+function methods.each(self, ...)
+  local st = check_self(self, "each")
+  local fn, n = split_callback(select("#", ...), ...)
+  local sel
+  if n == 0 then
+    sel = { conds = {} }
+  else
+    local args = { ... }
+    sel = selection.read(st, "each", selection.OPTIONS, n, (table.unpack or unpack)(args, 1, n))
+  end
+  return query.each(st, sel, fn)
+end
+
+--- A query: immutable, nothing runs before it is called.
+function methods.where(self, ...)
+  local st = check_self(self, "where")
+  return query.new(st):where(...)
+end
+for _, name in ipairs{ "select", "order_by", "limit", "offset" } do
+  methods[name] = function(self, ...)
+    local q = query.new(check_self(self, name))
+    return q[name](q, ...)
+  end
+end
+
+--- The first row, or nil; arguments as of all.
+function methods.first(self, ...)
+  local st, sel = read(self, "first", ...)
+  return query.fetch_first(st, sel)
+end
+
+-- ---- groups ---------------------------------------------------------------------------------
+
+local function as_list(what, value)
+  if type(value) == "string" or handle.column_of(value) or core.is_sql(value) then return { value } end
+  if type(value) ~= "table" then errors.argument("groupby: a list of %s expected, got %s", what, type(value)) end
+  if lists.length("groupby: " .. what, value) == 0 then errors.argument("groupby: the list of %s is empty", what) end
+  return value
+end
+
+-- The columns as they stand in SQL: with the table's name, since an aggregate may be called like one of them.
+local function group_keys(st, rel, columns)
+  local keys = {}
+  for i, column in ipairs(columns) do
+    keys[i] = selection.select_list(st, rel, { column }, "groupby")
+    if not core.is_sql(column) then keys[i] = rel.qualified .. "." .. keys[i] end
+  end
+  return table.concat(keys, ", ")
+end
+
+-- Value objects by their text, lists and documents by their JSON; NaN can't be a key.
+local function group_key(value)
+  if value == core.null then return value end
+  if type(value) == "table" then return core.to_json(value) end
+  if type(value) == "userdata" then return tostring(value) end
+  if value ~= value then return "NaN" end
+  return value
+end
+
+local function insert_group(groups, row, nkeys, naggs)
+  local at = groups
+  for i = 1, nkeys - 1 do
+    local key = group_key(row[i])
+    at[key] = at[key] or {}
+    at = at[key]
+  end
+  local value = row[nkeys + 1]
+  if naggs > 1 then
+    value = {}
+    for i = 1, naggs do value[i] = row[nkeys + i] end
+  end
+  at[group_key(row[nkeys])] = value
+end
+
+--- Aggregates by group: { group -> value or list of values }, nested for several columns.  NULL is
+--- fastpg.null, as a group and as an aggregate: no group gets lost.
+---@param columns string|string[]  names (checked)
+---@param aggregates string|string[]  SQL: "count(*)", "sum(total)"
+function methods.groupby(self, columns, aggregates, ...)
+  local st = check_self(self, "groupby")
+  local rel = handle.resolve(st)
+  columns = as_list("columns", columns)
+  selection.read_columns("groupby", 1, columns) -- checks them
+  aggregates = as_list("aggregates", aggregates)
+  local sel = selection.read(st, "groupby", selection.COUNT_OPTIONS, select("#", ...), ...)
+  local keys = group_keys(st, rel, columns)
+  local texts = {}
+  for i, aggregate in ipairs(aggregates) do
+    if not selection.is_fragment(aggregate) then errors.argument("groupby: an aggregate is SQL text, got %s", type(aggregate)) end
+    if st.filters then filters.check_fragment("groupby", tostring(aggregate)) end
+    texts[i] = tostring(aggregate)
+  end
+  local args = {}
+  local where, n = selection.where(st, sel.conds, args, 0)
+  local sql = rel.core:select(keys .. ", " .. table.concat(texts, ", "), where)
+  sql = sql .. " GROUP BY " .. keys .. " ORDER BY " .. keys
+  if sel.debug then print(sql) end
+  local groups = {}
+  for _, row in ipairs(st.db:run_list(sql, fetch.arrays, nil, args, n)) do
+    insert_group(groups, row, #columns, #aggregates)
+  end
+  return groups
+end
+
+-- ---- filters --------------------------------------------------------------------------------
+
+--- t:xtra{ col = value }: filters this Table from here on; t:xtra() takes them away.
+function methods.xtra(self, ...)
+  local st = check_self(self, "xtra")
+  local root = st.db.root
+  if st.db == root and not st.scope and root.config and wait.under_loop(root.config.loop) then
+    errors.raise("shared_handle", ("xtra: %s is the same Table for every coroutine, and others would get this filter: use scope, "
+      .. "which gives a Table of its own"):format(st.name))
+  end
+  local n = select("#", ...)
+  handle.set_xtra(st, n > 0 and filters.read("xtra", n, ...) or nil)
+  return self
+end
+
+--- t:scope{ col = value }: a new Table with filters that nothing takes away.
+function methods.scope(self, ...)
+  local st = check_self(self, "scope")
+  return Table.new(handle.scoped(st, filters.read("scope", select("#", ...), ...)))
+end
+
+-- ---- the whole table ------------------------------------------------------------------------
+
+local KINDS = { v = "VIEW", m = "MATERIALIZED VIEW", f = "FOREIGN TABLE" }
+
+local DROP_OPTIONS = options.declare("t:drop", { cascade = options.boolean })
+
+--- Drops the table; `cascade = true` drops what depends on it too.
+function methods.drop(self, opts)
+  local st = check_self(self, "drop")
+  opts = options.check(opts, DROP_OPTIONS, "drop")
+  local rel = handle.resolve(st)
+  if st.filters then errors.argument("drop: not allowed on a filtered Table") end
+  st.db:simple(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
+end
+
+local ANY = surface.ANY
+handle.make_steady(methods, state_of, "selectone", "count", "first", "groupby")
+surface.methods(methods, {
+  get = 1, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY,
+  limit = 1, offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1,
+}, false)
+
+return Table

@@ -1,0 +1,457 @@
+-- SPDX-License-Identifier: MIT
+--
+-- handle: the state behind a Table, and what it knows of its relation.
+--
+-- A Table is a userdata whose state is a table:
+--   db        the route its statements run on (a root, or a transaction's)
+--   name, schema, view, key  what was asked for
+--   rel, stamp, space       what the catalog said, when, and for which meaning of names
+--   scope     filters that nothing takes away        own   what xtra added to a Table that has a scope
+--   filters   all that hold for the relation, or false (see fastpg.table.filters)
+--   link      { origin =, class =, class_name =, rel = }: what rows become;  plain  the same for other rows than
+--             `select *` gives
+--   sql       statements that never change as long as the filters don't, by name
+--
+-- Filters of xtra and classes are the relation's, not the handle's (fastpg.table.identity): a handle learns of them when it
+-- is resolved, and is resolved again whenever some were changed.
+--
+-- Where names mean different things on different connections (Connection:names_key) a handle has a state of its own for
+-- each meaning: `handle.current` gives the one for the connection that the caller's statement runs on.  So what one
+-- coroutine does under one search_path never changes what another one builds under another.
+
+local bounded = require "fastpg.base.bounded"
+local catalog = require "fastpg.table.catalog"
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local filters = require "fastpg.table.filters"
+local identity = require "fastpg.table.identity"
+local surface = require "fastpg.base.surface"
+local wait = require "fastpg.host.wait"
+
+local handle = {}
+
+--- Makes the state of a handle.
+function handle.new_state(db, name, schema, view)
+  return {
+    db = db, name = name, schema = schema, view = view, key = (schema or "") .. "\0" .. name, rel = false, stamp = -1,
+    space = "", scope = nil, own = nil, filters = false, link = false, plain = false, sql = {}, base = nil, places = nil,
+  }
+end
+
+-- ---- what is kept of relations --------------------------------------------------------------
+
+-- A transaction's filters lie above its root's; classes are the root's.
+local function kept_filters(db)
+  local root = db.root
+  root.kept_filters = root.kept_filters or identity.new()
+  return db.kept_filters or root.kept_filters
+end
+
+local function own_filters(db)
+  db.kept_filters = db.kept_filters or identity.new(db.root ~= db and kept_filters(db.root) or nil)
+  return db.kept_filters
+end
+
+local function kept_classes(db)
+  local root = db.root
+  root.kept_classes = root.kept_classes or identity.new()
+  return root.kept_classes
+end
+
+-- Everybody looks again at what holds for their relation.
+local function touch(db)
+  local cat = db.root.catalog
+  if cat then cat:touch() end
+end
+
+-- Several entries that hold for one relation: all of them do.
+local function merged_xtra(st, own, named, asked)
+  local xtra = own and own.value
+  for _, entry in pairs{ named ~= own and named or nil, asked ~= own and asked ~= named and asked or nil } do
+    local ok, both = pcall(filters.merge, "xtra", xtra, entry.value)
+    if not ok then
+      errors.argument("xtra: the filters that were set for %s by different names contradict each other: set or clear them"
+        .. " again on this Table", core.quote_ident(st.name))
+    end
+    xtra = both
+  end
+  return xtra or nil
+end
+
+-- What a scope has said of a column stands; the relation's filters add to it.
+local function add_to_scope(st, xtra)
+  local base = st.base or st
+  if not base.scope then return xtra end
+  local fixed = filters.merge("scope", base.scope, base.own or nil)
+  if not xtra then return fixed end
+  local all = {}
+  for name, value in pairs(xtra) do all[name] = value end
+  for name, value in pairs(fixed) do all[name] = value end
+  return all
+end
+
+local function check_filter(rel, filter)
+  for name in pairs(filter or {}) do
+    if not rel.index[name] then catalog.unknown_column(rel, name, "filter") end
+  end
+end
+
+local function find_link(st, rel)
+  local own, named, asked = kept_classes(st.db):find(st.key, rel)
+  local entry = own or named or asked
+  return entry and entry.value
+end
+
+-- A result of `select *` has other columns than the relation was thought to have: it is looked up again.  (Twice for one
+-- statement at most: what differs after that is no matter of time.)
+local function compare(target, shape)
+  shape.relation = target.rel
+  if catalog.fits(target.rel, shape) then return end
+  shape.doubts = (shape.doubts or 0) + 1
+  if shape.doubts <= 2 then handle.doubt(target.state) end
+end
+
+-- What holds for the relation as it is known now (rel is nil where it is not).
+local function take_over(st, rel)
+  local filter = add_to_scope(st, merged_xtra(st, kept_filters(st.db):find(st.key, rel))) or false
+  if rel then check_filter(rel, filter) end
+  local class = find_link(st, rel)
+  if st.rel ~= rel or st.filters ~= filter then st.sql = {} end
+  if st.rel ~= rel or not st.link or st.link.class ~= (class and class.class) then
+    local origin = st.db.root
+    st.link = { origin = origin, class = class and class.class, class_name = class and class.name, rel = rel, state = st,
+      compare = compare }
+    st.plain = { origin = origin, class = st.link.class, class_name = st.link.class_name }
+  end
+  st.rel, st.filters = rel or false, filter
+end
+
+-- ---- resolving ------------------------------------------------------------------------------
+
+--- Whether what the state knows of its relation holds, found out without looking up anything.
+function handle.is_fresh(st)
+  local cat = st.db.catalog
+  if not cat or st.stamp ~= cat.stamp then return false end
+  return not cat.many or st.space == st.db:names_key(st.name)
+end
+
+-- Names that were filtered before anything could be looked up: now it can, and a filter holds for its relation
+-- whatever name leads there.
+local function bind_names(db, cat)
+  local kept = kept_filters(db)
+  local keys = kept:unbound()
+  for _, key in ipairs(keys or {}) do
+    local at = key:find("\0", 1, true)
+    local rel = cat:relation(db, key:sub(at + 1), at > 1 and key:sub(1, at - 1) or nil)
+    if rel then kept:find(key, rel) end
+  end
+  if kept.under then bind_names(db.root, cat) end
+end
+
+-- Relations that are gone leave the registries now and then.
+local function sweep(db, cat)
+  for _, kept in pairs{ kept_filters(db.root), kept_classes(db) } do
+    local oids = kept:due_for_sweep()
+    if oids then kept:sweep(oids, cat:alive(db, oids), kept == kept_classes(db)) end
+  end
+end
+
+--- What the catalog knows of the table; looked up where that is not known or stale.
+function handle.resolve(st)
+  local db = st.db
+  local cat = db.catalog
+  if handle.is_fresh(st) then return st.rel end
+  if not cat then db:on_connection(function() end) end -- raises: not connected
+  local stamp, space = cat.stamp, cat.many and db:names_key(st.name) or ""
+  local rel = cat:relation(db, st.name, st.schema)
+  if not rel then
+    st.stamp = -1
+    cat:missing(db, st.name, st.schema, st.view and "view" or "table")
+  end
+  bind_names(db, cat)
+  sweep(db, cat)
+  take_over(st, rel)
+  st.stamp, st.space = stamp, space
+  return rel
+end
+
+local MOST_PLACES = 64
+
+--- The state of a handle for the connection that the caller's statements run on.
+function handle.current(st)
+  st = st.base or st
+  local cat = st.db.catalog
+  if not cat or not cat.many then return st end
+  local key = st.db:names_key(st.name) or false
+  st.places = st.places or bounded.new(MOST_PLACES)
+  local place = st.places.kept[key]
+  if place then return place end
+  place = handle.new_state(st.db, st.name, st.schema, st.view)
+  place.base = st
+  return st.places:keep(key, place)
+end
+
+-- Whether the relation can be looked up here and now.
+local function may_look_up(st)
+  local root = st.db.root
+  return root.pool and not root.closed and wait.may_look_up(root.config.loop)
+end
+
+-- The relation, as far as it can be known here and now.  `listed`: its oid and name will do.
+local function relation_of(st, listed)
+  local cat = st.db.catalog
+  if handle.is_fresh(st) then return st.rel end
+  local known = listed and cat and not st.schema and cat:listed(st.name)
+  if known then return known end
+  return may_look_up(st) and cat:relation(st.db, st.name, st.schema) or nil
+end
+
+--- What rows of the table become: st.link, as it is now.
+function handle.link(st)
+  if not handle.is_fresh(st) then
+    if may_look_up(st) then handle.resolve(st) else take_over(st, nil) end
+  end
+  return st.link
+end
+
+--- The class of the table's rows, or nil.
+function handle.class_of(st)
+  if handle.is_fresh(st) then return st.link.class end
+  local class = find_link(st, relation_of(st, true))
+  return class and class.class
+end
+
+--- Rows of the relation become instances of the class, whatever name leads to it.
+function handle.set_class(st, class, name)
+  kept_classes(st.db):set(st.key, relation_of(st, true), { class = class, name = name })
+  touch(st.db)
+end
+
+-- ---- filters --------------------------------------------------------------------------------
+
+--- The filters of xtra: of the relation, or of a Table with a scope its own.
+---@param filter table?  nil takes them away
+function handle.set_xtra(st, filter)
+  local base = st.base or st
+  local rel = relation_of(st) or nil
+  if filter and rel then check_filter(rel, filter) end
+  if base.scope then
+    if filter then filters.merge("xtra", base.scope, filter) end -- raises where they contradict each other
+    base.own = filter
+  elseif filter then
+    own_filters(st.db):set(st.key, rel, filter)
+  else
+    own_filters(st.db):clear(st.key, rel)
+  end
+  st.stamp, base.stamp = -1, -1
+  touch(st.db)
+  if not st.db.catalog then take_over(st, nil) end
+end
+
+--- A state like this one with further filters that nothing takes away.
+function handle.scoped(st, filter)
+  local scoped = handle.new_state(st.db, st.name, st.schema, st.view)
+  local rel = relation_of(st) or nil
+  local before = add_to_scope(st, merged_xtra(st, kept_filters(st.db):find(st.key, rel)))
+  scoped.scope = filters.merge("scope", before, filter)
+  if rel then check_filter(rel, scoped.scope) end
+  return scoped
+end
+
+-- A builder's arguments are the list it fills, then maps of values (and lists, which hold no SQL).
+local function check_values(n, _, ...)
+  for i = 1, n - 1 do
+    local map = select(i, ...)
+    if type(map) == "table" then filters.check_values(map) end
+  end
+end
+
+--- What was found out of the relation is doubtful: it is looked up again.
+function handle.doubt(st)
+  st.db.catalog:forget(st.rel or nil, st.name, st.schema)
+  st.stamp = -1
+end
+
+-- ---- once more ------------------------------------------------------------------------------
+
+-- What the server says where a relation is not what it was taken for: an unknown column, table or constraint to
+-- conflict with, a type without that operator, no table any more, a column that is generated now.
+local STALE = {
+  ["42703"] = true, ["42P01"] = true, ["42P10"] = true, ["42883"] = true, ["42804"] = true, ["42809"] = true,
+  ["3F000"] = true, ["428C9"] = true, ["42846"] = true,
+}
+
+-- After a failure that may be due to what is remembered: it is forgotten.  Whether the relation turns out to be
+-- another one, and the call may be made once more: not where something was sent in a transaction, which is lost.
+local function is_other_now(st, before, err)
+  if not errors.is_error(err) then return false end
+  local unsent = catalog.is_doubtful(err)
+  if not before or not unsent and not STALE[err.sqlstate] then return false end
+  handle.doubt(st)
+  local conn = st.db:bound_connection()
+  if conn and not unsent and conn.c:transaction_status() ~= "idle" then return false end
+  local ok, rel = pcall(handle.resolve, st)
+  return ok and not catalog.is_same(before, rel)
+end
+
+--- Runs fn(...), which gives one value and changes nothing where it fails.  Where it fails because the relation is
+--- not what it was, the relation is looked up again and fn runs once more.
+---@param st table  the state that fn runs on
+function handle.steady(st, fn, ...)
+  local before = st.rel
+  local ok, result = pcall(fn, ...)
+  if ok then return result end
+  if not is_other_now(st, before, result) then error(result, 0) end
+  return fn(...)
+end
+
+--- Lets methods run so.
+---@param methods table<string, function>
+---@param state_of fun(self: any): table?  the state of a method's object
+function handle.make_steady(methods, state_of, ...)
+  for _, name in ipairs{ ... } do
+    local method = methods[name]
+    methods[name] = function(self, ...)
+      local st = state_of(self)
+      if not st then return method(self, ...) end -- which says so
+      return handle.steady(handle.current(st), method, self, ...)
+    end
+  end
+end
+
+-- Every value that a statement gets comes through here, so this is where SQL in place of a value is checked on a
+-- filtered Table.  A column that the relation does not know is looked up once more before it is an error.  (A builder
+-- that meets one has not touched its arguments.)
+local function build(st, method, call, args, ...)
+  for attempt = 1, 2 do
+    local rel = handle.resolve(st)
+    if st.filters then check_values(select("#", ...) + 1, args, ...) end
+    local sql, n = call(rel.core, rel.core[method], st.filters, args, ...)
+    if sql then return sql, n end
+    if attempt == 2 or type(n) ~= "string" then catalog.unknown_column(rel, n) end
+    handle.doubt(st)
+  end
+end
+
+local function conditions(core_rel, method, _, args, n, map) return method(core_rel, args, n, map) end
+local function assignments(core_rel, method, filter, args, record) return method(core_rel, args, record, filter) end
+local function writing(core_rel, method, filter, args, record, overrides, ...)
+  return method(core_rel, args, record, overrides, filter, ...)
+end
+
+--- Conditions of a map, behind n arguments: SQL and the new number of arguments.
+function handle.conditions(st, args, n, map) return build(st, "conditions", conditions, args, n, map) end
+
+--- What UPDATE … SET takes, for a record: SQL and the number of arguments.
+function handle.assignments(st, args, record) return build(st, "assignments", assignments, args, record) end
+
+--- The statement that writes a record: SQL and the number of arguments.
+---@param method "insert"|"update"|"upsert"
+---@param ... any  what that builder takes behind the filters (csrc/table/sql_builder.c)
+function handle.writing(st, method, args, record, overrides, ...)
+  return build(st, method, writing, args, record, overrides, ...)
+end
+
+--- The filters as conditions behind n arguments: SQL and the new number of arguments.
+function handle.filter_conditions(st, rel, args, n)
+  local sql, count = rel.core:conditions(args, n, st.filters)
+  if not sql then catalog.unknown_column(rel, count, "filter") end
+  return sql, count
+end
+
+--- A cached statement text of this state, or nil; handle.keep_sql keeps one.
+function handle.known_sql(st, name)
+  if st.sql.filters ~= st.filters then st.sql = { filters = st.filters } end
+  return st.sql[name]
+end
+
+function handle.keep_sql(st, name, sql)
+  st.sql[name] = sql
+  return sql
+end
+
+--- standard_conforming_strings, as far as it is known before a connection is chosen.
+function handle.standard_strings(st)
+  return st.db:strings()
+end
+
+-- ---- columns --------------------------------------------------------------------------------
+
+local Column = { __name = "fastpg.column" }
+
+Column.__tostring = function(column)
+  local rel = column.state.rel
+  return (rel and rel.qualified or core.quote_ident(column.state.name)) .. "." .. core.quote_ident(column.name)
+end
+Column.__concat = function(a, b) return tostring(a) .. tostring(b) end
+Column.__eq = function(a, b) return tostring(a) == tostring(b) end
+Column.__index = surface.names({}, "a column")
+
+--- A column of the table, whether there is one or not: the server judges.
+function handle.column(st, name)
+  return setmetatable({ state = st, name = name }, Column)
+end
+
+--- The value when it is a column, else nil.
+function handle.column_of(value)
+  if type(value) == "table" and getmetatable(value) == Column then return value end
+end
+
+--- The name that a column is meant by, which may be one of t.c: a column of another table is an error.
+---@param value any  a name, a column, or what is neither, which is given back
+function handle.column_name(st, value, what)
+  local column = handle.column_of(value)
+  if not column then return value end
+  if column.state ~= st and handle.resolve(column.state).oid ~= handle.resolve(st).oid then
+    errors.argument("%s: %s is a column of another table than %s", what, tostring(column), handle.resolve(st).ref)
+  end
+  return column.name
+end
+
+-- What t.c gives keeps its state under a key that is no string: every string is a column's name.
+local STATE = {}
+local columns_methods = {}
+
+function columns_methods.has(self, what)
+  if type(self) ~= "table" or not rawget(self, STATE) then errors.misused("the columns of a Table", "t.c", "has", self) end
+  local st = self[STATE]
+  local column = handle.column_of(what)
+  if column and column.state ~= st and handle.resolve(column.state).oid ~= handle.resolve(st).oid then return false end
+  local name = column and column.name or what
+  if type(name) ~= "string" then errors.argument("has: the name of a column, or a column, expected, got %s", type(name)) end
+  return handle.resolve(st).index[name] ~= nil
+end
+
+surface.methods(columns_methods, { has = 1 }, false)
+
+local Columns = { __name = "fastpg.columns" }
+Columns.__index = function(self, name)
+  if type(name) == "string" then return columns_methods[name] or handle.column(self[STATE], name) end
+  if name == STATE then return nil end
+  errors.argument("t.c: the name of a column expected, got %s (t.c() lists them)", type(name))
+end
+
+local function all_or_one(self, ...)
+  local st = self[STATE]
+  if select("#", ...) > 0 then
+    local name = ...
+    if type(name) ~= "string" then errors.argument("the name of a column expected, got %s", type(name)) end
+    return handle.column(st, name)
+  end
+  local list = {}
+  for i, col in ipairs(handle.resolve(st).columns) do list[i] = handle.column(st, col.name) end
+  return list
+end
+Columns.__call = surface.methods({ c = all_or_one }, { c = 1 }, false).c
+Columns.__tostring = function(self)
+  return table.concat(handle.resolve(self[STATE]).shape.columns, ", ")
+end
+Columns.__newindex = function(_, name) errors.argument("the columns of a Table can't be assigned to (%s)", tostring(name)) end
+Columns.__len = function(self) return #handle.resolve(self[STATE]).columns end
+
+--- What `t.c` gives.
+function handle.columns(st)
+  return setmetatable({ [STATE] = st }, Columns)
+end
+
+return handle

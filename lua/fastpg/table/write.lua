@@ -1,0 +1,312 @@
+-- SPDX-License-Identifier: MIT
+--
+-- write: insert, update, upsert, delete and their bulk forms; each gives back what was stored.
+--
+-- The C builders (csrc/table/sql_builder.c) decide what becomes of each column; here are the keys, the errors
+-- for rows that are not there, and the batches.
+
+local batch = require "fastpg.pg.batch"
+local catalog = require "fastpg.table.catalog"
+local Connection = require "fastpg.pg.connection"
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local handle = require "fastpg.table.table_state"
+local lists = require "fastpg.base.lists"
+local options = require "fastpg.base.options"
+local rows = require "fastpg.value.rows"
+local selection = require "fastpg.table.selection"
+local statement = require "fastpg.sql.user_sql"
+local surface = require "fastpg.base.surface"
+local Table = require "fastpg.table.table"
+local transaction = require "fastpg.pool.transaction"
+
+local fetch = statement.fetch
+local methods = {}
+local check_self = Table.check_self
+
+-- ---- arguments ------------------------------------------------------------------------------
+
+local function check_record(what, record)
+  if type(record) ~= "table" then
+    errors.argument("%s: a record (a table of columns and values) expected, got %s", what, type(record))
+  end
+  if rows.shape(record) and #record > 0 then
+    errors.argument("%s: one record expected, got a list of rows: use %ss", what, what)
+  end
+end
+
+local function check_overrides(what, overrides)
+  if overrides == nil then return end
+  if type(overrides) ~= "table" then
+    errors.argument("%s: overrides are a table of columns and values, got %s", what, type(overrides))
+  end
+end
+
+local INSERT_OPTIONS = options.declare("t:insert", { on_conflict = options.one_of "nothing" })
+local UPSERT_OPTIONS = options.declare("t:upsert", { on = options.names })
+
+-- ---- insert ---------------------------------------------------------------------------------
+
+-- Each builder gives (sql, args, n) and appends what finish needs to know.
+
+local function build_insert(st, args, record, overrides, opts)
+  check_record("insert", record)
+  check_overrides("insert", overrides)
+  return handle.writing(st, "insert", args, record, overrides, opts ~= nil and opts.on_conflict == "nothing")
+end
+
+--- Inserts one row: the row as stored.
+---@param record table  columns and values; an absent one gets its default
+---@param overrides table?  values that replace the record's
+---@param opts { on_conflict: "nothing"? }?  nil is returned where nothing was inserted
+function methods.insert(self, record, overrides, opts)
+  local st = check_self(self, "insert")
+  options.check(opts, INSERT_OPTIONS, "insert")
+  local args = {}
+  local sql, n = build_insert(st, args, record, overrides, opts)
+  return st.db:run_list(sql, fetch.first, st.link, args, n)
+end
+
+-- ---- update ---------------------------------------------------------------------------------
+
+-- The key a record names: a row that filters hide is not found, whatever else has that key.
+local function record_key(st, rel, what, record, overrides)
+  if #rel.pks == 0 then catalog.misfit("%s: %s has no primary key: use where(…):update{…}", what, rel.ref) end
+  local key = {}
+  for i, name in ipairs(rel.pks) do
+    local value = overrides and rawget(overrides, name)
+    if value == nil then value = rawget(record, name) end
+    if value == nil and st.filters then value = st.filters[name] end
+    if value == nil or value == core.null then
+      catalog.misfit('%s: the record has no value for the key column "%s"', what, name)
+    end
+    key[i] = value
+  end
+  return key
+end
+
+-- `update(rec, { name = "x" })` means overrides, which are the third argument.
+local function check_key_argument(rel, key)
+  if type(key) ~= "table" or key[1] ~= nil or rows.shape(key) then return end
+  for name in next, key do
+    local column = type(name) == "string" and rel.index[name]
+    if column and column.pk == 0 then
+      errors.argument('update: the second argument is the key (%s), and "%s" is no column of it: overrides are the third, '
+        .. "update(record, nil, { … })", #rel.pks > 0 and table.concat(rel.pks, ", ") or "of which there is none", name)
+    end
+  end
+end
+
+local function build_update(st, args, record, key, overrides)
+  check_record("update", record)
+  check_overrides("update", overrides)
+  local rel = handle.resolve(st)
+  local given = key ~= nil
+  check_key_argument(rel, key)
+  key = given and Table.key_values(st, rel, key) or record_key(st, rel, "update", record, overrides)
+  local sql, n = handle.writing(st, "update", args, record, overrides, key, not given)
+  return sql, n, key
+end
+
+--- Updates one row: the row as stored, or NotFoundError.
+---@param record table
+---@param key any?  the primary key, where the record does not hold it (or is to change it)
+---@param overrides table?
+function methods.update(self, record, key, overrides)
+  local st = check_self(self, "update")
+  local args = {}
+  local sql, n, values = build_update(st, args, record, key, overrides)
+  local row = st.db:run_list(sql, fetch.first, st.link, args, n)
+  if row == nil then Table.raise_missing(handle.resolve(st), values) end
+  return row
+end
+
+-- ---- upsert ---------------------------------------------------------------------------------
+
+local function conflict_columns(st, opts)
+  local rel, on = handle.resolve(st), opts and opts.on
+  if on == nil then
+    if #rel.columns == 0 then catalog.misfit("upsert: %s has no columns, so no key: use insert", rel.ref) end
+    if #rel.pks == 0 then catalog.misfit("upsert: %s has no primary key: say on = { … }", rel.ref) end
+    return rel.pks
+  end
+  if type(on) == "string" or handle.column_of(on) then on = { on } end
+  if lists.length("upsert: on", on) == 0 then errors.argument("upsert: on is a list of columns, got none") end
+  local names = {}
+  for i, column in ipairs(on) do names[i] = handle.column_name(st, column, "upsert: on") end
+  return names
+end
+
+local function build_upsert(st, args, record, overrides, opts)
+  check_record("upsert", record)
+  check_overrides("upsert", overrides)
+  local conflict = conflict_columns(st, opts)
+  local sql, n = handle.writing(st, "upsert", args, record, overrides, conflict)
+  return sql, n, conflict
+end
+
+-- The row that is in the way belongs to somebody else (or a rule swallowed it).
+local function raise_hidden(st, record, overrides, conflict)
+  local rel = handle.resolve(st)
+  local values = {}
+  for i, name in ipairs(conflict) do
+    local value = st.filters and st.filters[name] or nil
+    if value == nil and overrides then value = rawget(overrides, name) end
+    if value == nil then value = rawget(record, name) end
+    values[i] = value
+  end
+  if conflict == rel.pks and #values == #rel.pks then Table.raise_missing(rel, values) end
+  errors.raise("not_found", rel.name .. ": the row in the way is not visible here", { table_name = rel.name })
+end
+
+--- Inserts the row, or updates the one that has its key: the row as stored.
+---@param opts { on: string[]? }?  the columns that conflict, the primary key by default
+function methods.upsert(self, record, overrides, opts)
+  local st = check_self(self, "upsert")
+  options.check(opts, UPSERT_OPTIONS, "upsert")
+  local args = {}
+  local sql, n, conflict = build_upsert(st, args, record, overrides, opts)
+  local row = st.db:run_list(sql, fetch.first, st.link, args, n)
+  if row == nil then raise_hidden(st, record, overrides, conflict) end
+  return row
+end
+
+-- ---- delete ---------------------------------------------------------------------------------
+
+--- Deletes the row of that key: the row that was there, or NotFoundError.
+function methods.delete(self, key)
+  local st = check_self(self, "delete")
+  local rel = handle.resolve(st)
+  local args = Table.key_values(st, rel, key)
+  local n = #args
+  local where = rel.core:key_conditions(0)
+  if st.filters then
+    local more
+    more, n = handle.filter_conditions(st, rel, args, n)
+    where = where .. " AND " .. more
+  end
+  local row = st.db:run_list(rel.core:delete(where), fetch.first, st.link, args, n)
+  if row == nil then Table.raise_missing(rel, Table.key_values(st, rel, key)) end
+  return row
+end
+
+--- Deletes the rows of a condition, all without one: the list of what was there.
+function methods.delete_where(self, ...)
+  local st = check_self(self, "delete_where")
+  local n = select("#", ...)
+  local conds = {}
+  if n > 0 then conds[1] = selection.condition("delete_where", n, ...) end
+  local args = {}
+  local where, count = selection.where(st, conds, args, 0)
+  return st.db:run_list(handle.resolve(st).core:delete(where), fetch.rows, st.link, args, count)
+end
+
+-- ---- bulk -----------------------------------------------------------------------------------
+
+local CHUNK = 500 -- rows whose arguments are held at once
+
+-- One chunk: rows of at most as many shapes as the connection keeps statements.
+local function send_chunk(conn, st, chunk, result)
+  batch.run(conn, function(prepare)
+    local prepared = {}
+    for _, item in ipairs(chunk) do
+      local statement_of = prepared[item.sql]
+      if not statement_of then
+        statement_of = prepare(item.sql)
+        conn.c:touch(statement_of)
+        prepared[item.sql] = statement_of
+      end
+      item.st = statement_of
+    end
+  end, function(add)
+    for _, item in ipairs(chunk) do add(item.st, item.args, item.n, item) end
+  end, function(c, prepared, item)
+    local row = fetch.first(c, prepared, st.link)
+    if row == nil and item.missing then item.missing() end
+    if row ~= nil then
+      result.n = result.n + 1
+      result.rows[result.n] = row
+      result.shape = result.shape or prepared:shape()
+    end
+  end, true)
+end
+
+local function run_bulk(conn, st, what, list, make)
+  local result, chunk, shapes, distinct = { rows = {}, n = 0, shape = nil }, {}, {}, 0
+  local most = math.max(conn.cache_size, 1)
+  for i, record in ipairs(list) do
+    if type(record) ~= "table" then
+      errors.argument("%s: item %d: a record expected, got %s", what, i, type(record))
+    end
+    local item = { args = {}, row = i }
+    make(item, record)
+    local is_new = not shapes[item.sql]
+    if #chunk >= CHUNK or is_new and distinct >= most then
+      send_chunk(conn, st, chunk, result)
+      chunk, shapes, distinct, is_new = {}, {}, 0, true
+    end
+    if is_new then
+      shapes[item.sql] = true
+      distinct = distinct + 1
+    end
+    chunk[#chunk + 1] = item
+  end
+  if #chunk > 0 then send_chunk(conn, st, chunk, result) end
+  return setmetatable(result.rows, rows.list_of(result.shape or handle.resolve(st).shape))
+end
+
+-- All or nothing: in a transaction of its own, or a savepoint of the one that is open.
+local function bulk(self, what, list, make)
+  local st = check_self(self, what)
+  if type(list) ~= "table" then errors.argument("%s: a list of records expected, got %s", what, type(list)) end
+  if list[1] == nil and type((next(list))) == "string" then
+    errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
+  end
+  lists.length(what, list)
+  handle.resolve(st)
+  local function attempt()
+    return transaction.run(st.db, nil, function(tx)
+      return run_bulk(tx:connection(), st, what, list, function(item, record) make(st, item, record) end)
+    end)
+  end
+  local ok, result = pcall(attempt)
+  if ok then return result end
+  -- another session changed the table: nothing was done, and what was prepared is forgotten by now
+  if Connection.is_stale_plan(result) and not st.db:bound_connection() then return attempt() end
+  error(result, 0)
+end
+
+--- Inserts many rows, pipelined, all or nothing: the list of rows as stored.
+function methods.inserts(self, list, overrides, opts)
+  options.check(opts, INSERT_OPTIONS, "inserts")
+  return bulk(self, "inserts", list, function(st, item, record)
+    item.sql, item.n = build_insert(st, item.args, record, overrides, opts)
+  end)
+end
+
+--- Updates many rows by their keys, all or nothing; one that is not there is NotFoundError.
+function methods.updates(self, list, overrides)
+  return bulk(self, "updates", list, function(st, item, record)
+    local key
+    item.sql, item.n, key = build_update(st, item.args, record, nil, overrides)
+    item.missing = function() Table.raise_missing(handle.resolve(st), key) end
+  end)
+end
+
+--- Upserts many rows, all or nothing.
+function methods.upserts(self, list, overrides, opts)
+  options.check(opts, UPSERT_OPTIONS, "upserts")
+  return bulk(self, "upserts", list, function(st, item, record)
+    local conflict
+    item.sql, item.n, conflict = build_upsert(st, item.args, record, overrides, opts)
+    item.missing = function() raise_hidden(st, record, overrides, conflict) end
+  end)
+end
+
+handle.make_steady(methods, core.table_state, "insert", "update", "upsert", "delete", "delete_where", "inserts", "updates",
+  "upserts")
+Table.extend(methods, {
+  insert = 3, update = 3, upsert = 3, delete = 1, delete_where = surface.ANY, inserts = 3, updates = 2, upserts = 3,
+})
+
+return Table

@@ -1,0 +1,205 @@
+-- SPDX-License-Identifier: MIT
+--
+-- rows: the metatables of rows and of lists of rows.
+--
+-- A row is a plain table; everything it knows beside its values is in its metatable, made once per
+-- statement (and class) and kept with the statement's shape:
+--
+--   mt.shape       { columns = {names}, types = {oids}, index = {name -> position}, typemap = map? }
+--   mt.class       the class, or nil          mt.class_name   its name, for printing
+--   mt.related     { name -> true } of the fields that hold rows of other tables, or nil: no columns, so that
+--                  writing a row leaves them alone (csrc/table/sql_builder.c looks at it)
+--   mt.db          the database it came from  mt.types        its types (fastpg.pg.type_lookup)
+--   mt.strict      reading an unknown name is an error          mt.partial      true for an instance made by hand
+--
+-- The last four come from the row's origin: { facade = the database, types =, strict = }.
+
+local bounded = require "fastpg.base.bounded"
+local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
+local pretty = require "fastpg.value.pretty"
+local suggest = require "fastpg.base.suggest"
+local surface = require "fastpg.base.surface"
+
+local rows = {}
+
+local function unknown_column(shape, key)
+  errors.raise("undefined_column", ('the row has no column "%s"%s'):format(key, suggest.phrase(key, shape.index)))
+end
+
+-- __pairs in column order; keys that the user added come after.
+local function ordered_pairs(row)
+  local columns, index, position = getmetatable(row).shape.columns, getmetatable(row).shape.index, 0
+  local seen_columns, key = false, nil
+  return function()
+    while not seen_columns do
+      position = position + 1
+      local name = columns[position]
+      if name == nil then
+        seen_columns = true
+      elseif index[name] == position then
+        local value = rawget(row, name)
+        if value ~= nil then return name, value end
+      end
+    end
+    local value
+    repeat
+      key, value = next(row, key)
+    until key == nil or index[key] == nil
+    return key, value
+  end
+end
+
+local NOWHERE = {}
+
+--- Makes the metatable of rows.
+---@param shape table  { columns, types, index }
+---@param options { class: table?, class_name: string?, origin: table?, partial: boolean? }
+function rows.metatable(shape, options)
+  local class, origin, index = options.class, options.origin or NOWHERE, shape.index
+  local strict = origin.strict ~= false
+  return {
+    __name = "fastpg.row",
+    __tostring = pretty.row,
+    __pairs = ordered_pairs,
+    __index = function(_, key)
+      if type(key) ~= "string" then return nil end
+      if index[key] then return nil end
+      if class then
+        local member = class[key]
+        if member ~= nil then return member end
+      end
+      if strict and key:sub(1, 2) ~= "__" then unknown_column(shape, key) end
+      return nil
+    end,
+    shape = shape,
+    class = class,
+    class_name = options.class_name,
+    db = origin.facade,
+    types = origin.types,
+    partial = options.partial,
+    related = options.related,
+    strict = strict,
+  }
+end
+
+local function shape_of_list(list, name)
+  local mt = getmetatable(list)
+  if type(mt) ~= "table" or not mt.shape then errors.misused("a list of rows", "rows", name, list) end
+  return mt.shape
+end
+
+local list_methods = {
+  --- An HTML table of the rows, everything escaped.
+  html = function(list)
+    shape_of_list(list, "html")
+    return pretty.html(list)
+  end,
+  --- The names of the columns, in order.
+  columns = function(list)
+    local names = {}
+    for i, name in ipairs(shape_of_list(list, "columns").columns) do names[i] = name end
+    return names
+  end,
+}
+surface.methods(list_methods, { html = 0, columns = 0 }, false)
+
+-- A column's name belongs to one of the rows, not to their list.
+local function unknown_in_list(list, key)
+  local hint
+  if getmetatable(list).shape.index[key] then hint = (": write rows[1].%s, or db:first for one row"):format(key) end
+  surface.unknown("a list of rows", key, list_methods, hint)
+end
+
+local function index_list(list, key)
+  local method = list_methods[key]
+  if method == nil and surface.is_name(key) then unknown_in_list(list, key) end
+  return method
+end
+
+--- Makes the metatable of a list of rows.
+function rows.list_metatable(shape)
+  return { __name = "fastpg.rows", __index = index_list, __tostring = pretty.list, shape = shape }
+end
+
+-- Of one shape.  (Weak keys would not do: a metatable leads to its class.)
+local MOST_CLASSES = 16
+
+--- The metatable of the rows of a statement: without a class, or as a class.
+---@param shape table     kept with the statement; the metatables are kept in it
+---@param origin table    where it came from
+---@param class table?    the class the rows get
+---@param class_name string?
+function rows.of(shape, origin, class, class_name)
+  if class == nil then
+    local mt = shape.row_metatable
+    if not mt then
+      mt = rows.metatable(shape, { origin = origin })
+      shape.row_metatable = mt
+    end
+    return mt
+  end
+  local by_class = shape.class_metatables
+  if not by_class then
+    by_class = bounded.new(MOST_CLASSES)
+    shape.class_metatables = by_class
+  end
+  return by_class.kept[class]
+    or by_class:keep(class, rows.metatable(shape, { origin = origin, class = class, class_name = class_name }))
+end
+
+--- The functions that fetch rows by the names of their columns (fastpg.sql.user_sql): of two columns of one name they
+--- would lose one.
+rows.keyed = {}
+
+--- Raises: a result that is fetched so has two columns of one name.
+---@param shape table
+function rows.refuse_duplicates(shape)
+  local names = {}
+  for i, name in ipairs(shape.duplicates) do names[i] = core.quote_ident(name) end
+  errors.raise("duplicate_column", ('several columns are called %s, and a row has one of each name: tell them apart with "as", '
+    .. 'take db:arrays, or connect with duplicates = "last"'):format(table.concat(names, ", ")), { sqlstate = "42701" })
+end
+
+--- The metatable of a list of such rows.
+function rows.list_of(shape)
+  local mt = shape.list_metatable
+  if not mt then
+    mt = rows.list_metatable(shape)
+    shape.list_metatable = mt
+  end
+  return mt
+end
+
+--- The shape of a row or of a list of rows, or nil for any other value.
+function rows.shape(value)
+  if type(value) ~= "table" then return nil end
+  local mt = getmetatable(value)
+  return type(mt) == "table" and mt.shape or nil
+end
+
+--- Whether the field of a row holds rows of another table that were read with it.
+function rows.is_related(row, name)
+  local mt = getmetatable(row)
+  local related = type(mt) == "table" and rawget(mt, "related")
+  return type(related) == "table" and related[name] == true
+end
+
+--- Whether the table is a row that came from the server (not an instance made by hand).
+function rows.is_fetched(value)
+  local mt = getmetatable(value)
+  return type(mt) == "table" and mt.shape ~= nil and not mt.partial
+end
+
+--- The origin of a row with this metatable.
+function rows.origin_of(mt)
+  return { facade = mt.db, types = mt.types, strict = mt.strict }
+end
+
+--- The database of a table's row, or nil.
+function rows.db_of(row)
+  local mt = type(row) == "table" and getmetatable(row)
+  return type(mt) == "table" and mt.db or nil
+end
+
+return rows
