@@ -311,7 +311,7 @@ describe("tables that are gone:", function()
     churn(5, db, use)
     db:refresh()
     local grown = kilobytes() - before
-    assert.is_true(grown < 200, grown)
+    assert.is_true(grown < 600, grown) -- 2.8 kB each would be 1,400; LuaJIT keeps traces too
     assert.equal(0, count(root.getters.handles))
   end)
 
