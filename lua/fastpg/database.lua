@@ -7,6 +7,7 @@
 -- those that the user calls.
 
 local batch = require "fastpg.pg.batch"
+local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -149,8 +150,6 @@ local function split_callback(...)
   return fn, list, n - 1
 end
 
-local unpack = table.unpack or unpack
-
 --- Rows one after the other in constant memory: an iterator, or with a function as last argument
 --- that function called for each row until it returns false.
 function methods.each(self, sql, ...)
@@ -158,7 +157,7 @@ function methods.each(self, sql, ...)
   self:live_pool()
   local parsed = statement.parse(sql, self:strings())
   local list
-  list, n = statement.collect(parsed, unpack(given, 1, n))
+  list, n = statement.collect(parsed, compat.unpack(given, 1, n))
   return self:iterate(fn, self.row_target, parsed.text, list, n)
 end
 

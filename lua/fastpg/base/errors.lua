@@ -6,6 +6,7 @@
 -- they get their text, and fastpg's own errors are raised.  A wrong argument is blamed on the first
 -- stack frame that is not fastpg's, whatever the depth of the call inside.
 
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 
 local errors = {}
@@ -115,8 +116,7 @@ function errors.http_status(err)
   return code and (HTTP_STATUS[code] or HTTP_STATUS[code:sub(1, 2)]) or HTTP_STATUS[err.name] or 500
 end
 
-local function pack(...) return { n = select("#", ...), ... } end
-local unpack = table.unpack or unpack
+local pack, unpack = compat.pack, compat.unpack
 
 --- Calls fn: its results, or nil and the error.
 ---@return any

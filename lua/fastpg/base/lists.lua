@@ -6,11 +6,12 @@
 -- written and success reported.  So each list that is given where rows, arguments, names or values are expected
 -- comes through here.  `n`, as table.pack and db:arrays have it, may be there where it says what is there.
 
+local compat = require "fastpg.base.compat"
 local errors = require "fastpg.base.errors"
 
 local lists = {}
 
-local rawlen = rawlen or function(t) return #t end
+local rawlen = compat.rawlen
 
 local function describe(key)
   if type(key) == "string" then return ('"%s"'):format(key) end

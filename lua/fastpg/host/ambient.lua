@@ -13,6 +13,7 @@
 -- Coroutines are weak keys and scopes don't name them: one that is never resumed again takes its
 -- scope along when it is collected.
 
+local compat = require "fastpg.base.compat"
 local errors = require "fastpg.base.errors"
 local task = require "fastpg.host.task"
 local wait = require "fastpg.host.wait"
@@ -25,11 +26,7 @@ Ambient.__index = Ambient
 local MAIN = {} -- stands for the main thread on every Lua
 local weak_keys = { __mode = "k" }
 
-local function current_thread()
-  local thread, is_main = coroutine.running()
-  if thread == nil or is_main then return MAIN end
-  return thread
-end
+local running = compat.running
 
 --- Ambient scopes of one database.
 ---@param loop string|table|nil  its `loop =` option
@@ -104,7 +101,7 @@ end
 
 --- The innermost scope that this coroutine runs in, or nil.
 function Ambient:current()
-  local thread = current_thread()
+  local thread = running() or MAIN
   if self.open > 0 then
     local scope = own(self, thread)
     if scope then return scope end
@@ -122,7 +119,7 @@ end
 ---@param scope { bound: table?, deadline: number? }
 function Ambient:push(scope)
   local parent = self:current()
-  local thread = current_thread()
+  local thread = running() or MAIN
   scope.parent = parent
   scope.below = self.scopes[thread]
   scope.task = task.enclosing()
@@ -140,7 +137,7 @@ end
 
 --- Closes a scope, in the coroutine that opened it.
 function Ambient:pop(scope)
-  self.scopes[current_thread()] = scope.below
+  self.scopes[running() or MAIN] = scope.below
   self.open = self.open - 1
 end
 

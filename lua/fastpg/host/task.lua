@@ -12,8 +12,9 @@
 -- A coroutine that waits says for whom (`waits_for`), so that a circle of waits is an error at once
 -- and never a silence.
 
-local closing = require "fastpg.base.closing"
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local options = require "fastpg.base.options"
 local step = require "fastpg.host.wait.step"
@@ -28,8 +29,7 @@ local task = {}
 local by_thread = setmetatable({}, { __mode = "kv" }) -- coroutine -> its task
 local waits_for = setmetatable({}, { __mode = "kv" }) -- who -> { others = fn, any = }: whom it waits for
 
-local unpack = table.unpack or unpack
-local function pack(...) return { n = select("#", ...), ... } end
+local pack, unpack = compat.pack, compat.unpack
 
 -- ---- who is running -------------------------------------------------------------------------
 
@@ -47,8 +47,8 @@ end
 ---@return table?  the task
 ---@return boolean several  it can't be told which: loops run inside loops
 function task.enclosing()
-  local co, is_main = coroutine.running()
-  if not co or is_main then return nil, false end
+  local co = compat.running()
+  if not co then return nil, false end
   local own = task.of(co)
   if own then return own, false end
   local group, found, several = wait.group(), nil, nil
@@ -141,8 +141,8 @@ local MAIN = {} -- stands for the main thread on every Lua
 
 --- Who runs: the task, or the coroutine that is none.
 function task.me()
-  local co, is_main = coroutine.running()
-  if not co or is_main then return MAIN end
+  local co = compat.running()
+  if not co then return MAIN end
   return task.of(co) or co
 end
 
@@ -298,7 +298,7 @@ local function body(t, fn, args)
     t.traceback = debug.traceback("", 2):sub(2)
     return err
   end
-  closing(setmetatable({ task = t }, Unfinished), function() finish(t, xpcall(call, handler)) end)
+  defer.close(setmetatable({ task = t }, Unfinished), function() finish(t, xpcall(call, handler)) end)
 end
 
 --- Starts fn(...) as a task: a coroutine of its own on the loop that is set or running.

@@ -6,8 +6,8 @@
 -- a turn: whoever waits is told that the connection is free and takes it, so that one that was killed
 -- meanwhile takes nothing along.
 
-local closing = require "fastpg.base.closing"
 local core = require "fastpg.core"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local task = require "fastpg.host.task"
 local wait = require "fastpg.host.wait"
@@ -76,7 +76,7 @@ end
 function turn.run_by(conn, deadline, fn, ...)
   local me = task.me()
   take(conn, me, deadline)
-  return closing(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
+  return defer.close(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
 end
 
 --- The same in the time that a statement has.

@@ -14,6 +14,7 @@
 -- Nothing above this file knows which one it has.  "auto" is decided at each call.
 
 local block = require "fastpg.host.wait.block"
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local step = require "fastpg.host.wait.step"
@@ -71,8 +72,7 @@ end
 
 -- A loop that is loaded would be frozen by a call that blocks inside one of its coroutines.
 local function refuse_to_freeze()
-  local co, is_main = coroutine.running()
-  if co == nil or is_main then return end
+  if not compat.running() then return end
   local modules = package.loaded
   local name = modules.copas and "copas" or (modules.luv or rawget(_G, "vim")) and "luv"
   if name then
@@ -153,8 +153,7 @@ end
 --- Whether a block that is being left may still talk to the server: not where a coroutine is closed in
 --- the middle (Lua 5.4), which can't yield any more.
 function wait.can_finish()
-  local co, is_main = coroutine.running()
-  return co == nil or is_main or not coroutine.close or core.is_yieldable()
+  return not compat.running() or not coroutine.close or core.is_yieldable()
 end
 
 --- The host that runs new coroutines here.

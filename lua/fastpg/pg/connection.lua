@@ -7,6 +7,7 @@
 -- everything below (the waiter) knows a file descriptor and nothing of SQL.
 
 local batch = require "fastpg.pg.batch"
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local deadlines = require "fastpg.pg.deadlines"
 local described = require "fastpg.pg.row_description"
@@ -16,8 +17,7 @@ local paths = require "fastpg.pg.search_path"
 local prepared = require "fastpg.pg.prepared"
 local session = require "fastpg.pg.session"
 
-local unpack = table.unpack or unpack
-local function pack(...) return { n = select("#", ...), ... } end
+local pack, unpack = compat.pack, compat.unpack
 
 local Connection = {}
 Connection.__index = Connection

@@ -10,11 +10,12 @@
 --
 -- PostgreSQL manual: "Specifying Multiple Hosts" and "Parameter Key Words" of libpq.
 
+local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 
-local unpack = table.unpack or unpack
+local unpack = compat.unpack
 
 local opening = {}
 

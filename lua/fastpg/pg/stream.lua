@@ -8,6 +8,7 @@
 -- :close(), closes itself at the end, on an error, when the loop is left (5.4) and when collected.
 
 local core = require "fastpg.core"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local options = require "fastpg.base.options"
 local statement = require "fastpg.sql.user_sql"
@@ -163,15 +164,6 @@ end
 
 local Stream = { __name = "fastpg.each" }
 
--- On 5.1 and LuaJIT tables have no __gc: a proxy userdata stands in.  An error of fn ends there: LuaJIT
--- would raise it in whatever code happened to run.
-function stream.on_collect(object, fn)
-  local proxy = rawget(_G, "newproxy")
-  if not proxy then return end
-  object.sentinel = proxy(true)
-  getmetatable(object.sentinel).__gc = function() pcall(fn) end
-end
-
 -- Whether the connection is still the one that this stream may use.
 local function is_owned(self)
   local owner = self.owner
@@ -250,7 +242,7 @@ function stream.open(conn, owner, release, target, sql, list, n)
   local open = conn.in_transaction and open_cursor or open_single
   local source = open(conn, target, sql, list, n, owner)
   local self = { source = source, owner = owner, release = release }
-  stream.on_collect(self, function() abandon(self) end)
+  defer.collected(self, function() abandon(self) end)
   return setmetatable(self, Stream)
 end
 

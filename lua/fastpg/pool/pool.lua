@@ -11,11 +11,11 @@
 
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local forgotten = require "fastpg.pool.forgotten"
 local Queue = require "fastpg.pool.queue"
 local task = require "fastpg.host.task"
-local undoing = require "fastpg.base.undoing"
 local wait = require "fastpg.host.wait"
 
 local Pool = {}
@@ -87,7 +87,7 @@ local function open(self, deadline)
   self.size = self.size + 1
   self.places[place] = true
   forgotten.hold(self, place, host)
-  local conn = undoing(function(closed)
+  local conn = defer.undo(function(closed)
     if closed and place.c then place.c:close() end
     leave_place(self, place, false)
   end, Connection.open, self.config, interruptible(self, host, place), deadline, place)

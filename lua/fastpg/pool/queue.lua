@@ -8,10 +8,10 @@
 -- The first of the queue looks for connections whose users are gone (fastpg.pool.forgotten) for all of it.
 
 local core = require "fastpg.core"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local forgotten = require "fastpg.pool.forgotten"
 local task = require "fastpg.host.task"
-local undoing = require "fastpg.base.undoing"
 
 local Queue = {}
 Queue.__index = Queue
@@ -107,7 +107,7 @@ function Queue:wait(host, deadline)
   local entry = task.entry(host, "the pool")
   entry.group = host.group and host.group()
   local function others() return not entry.turn and pool:holders_who_wait() or nil end
-  undoing(function() leave(self, entry, false) end, task.waiting_for, others, true,
+  defer.undo(function() leave(self, entry, false) end, task.waiting_for, others, true,
     exhausted(pool) .. ": waiting for one", wait_for_turn, self, host, entry, limit)
   leave(self, entry, true)
 end

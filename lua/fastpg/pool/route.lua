@@ -8,9 +8,9 @@
 -- What the user holds is a facade (fastpg.database) with nothing in it but its route, under a key that is no
 -- string: routes, pools and catalogs know routes, and only what is handed to the user's code is a facade.
 
-local closing = require "fastpg.base.closing"
 local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local ambient = require "fastpg.host.ambient"
 local from_above = require "fastpg.base.from_above"
@@ -19,7 +19,6 @@ local statement = require "fastpg.sql.user_sql"
 local stream = require "fastpg.pg.stream"
 local turn = require "fastpg.host.turn"
 local types = require "fastpg.pg.type_lookup"
-local undoing = require "fastpg.base.undoing"
 local wait = require "fastpg.host.wait"
 local within = require "fastpg.pg.transaction_control"
 
@@ -227,7 +226,7 @@ function Route:on_connection(fn, ...)
   local conn, bound = self:bound_connection()
   if conn then return turn.run(conn, in_turn, bound, fn, ...) end
   conn = self:checkout()
-  return closing(conn, lent, self.root, conn, fn, ...)
+  return defer.close(conn, lent, self.root, conn, fn, ...)
 end
 
 -- ---- running --------------------------------------------------------------------------------
@@ -268,7 +267,7 @@ function Route:open_stream(target, sql, list, n)
     root.streams = root.streams - 1
     if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
   end
-  return undoing(give_back, stream.open, conn, nil, give_back, target, sql, list, n)
+  return defer.undo(give_back, stream.open, conn, nil, give_back, target, sql, list, n)
 end
 
 --- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.
@@ -339,7 +338,7 @@ Route.__gc = Route.abandon
 ---@param what "connection"|"transaction"  whether the connection is given back then
 function Route:own(what)
   self.owns = what
-  stream.on_collect(self, function() self:abandon() end)
+  defer.collected(self, function() self:abandon() end)
 end
 
 return Route

@@ -8,16 +8,17 @@
 --
 -- PostgreSQL manual: BEGIN, SET TRANSACTION, SAVEPOINT.
 
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local held = require "fastpg.pg.claimed_rows"
 local options = require "fastpg.base.options"
 local settings = require "fastpg.pg.transaction_settings"
 local statement = require "fastpg.sql.user_sql"
 local turn = require "fastpg.host.turn"
-local undoing = require "fastpg.base.undoing"
 
-local unpack = table.unpack or unpack
+local pack, unpack = compat.pack, compat.unpack
 
 local transaction = {}
 
@@ -117,8 +118,6 @@ end
 local function is_retryable(err)
   return errors.is(err, "40001") or errors.is(err, "40P01")
 end
-
-local function pack(...) return { n = select("#", ...), ... } end
 
 -- Runs fn(tx), then finish or undo.  The connection may be in other hands by then, when a coroutine
 -- left this transaction half-way and came back after the one around it had ended.
@@ -231,7 +230,7 @@ function transaction.begin(db, opts)
     return tx
   end
   conn = db:checkout()
-  undoing(function(closed)
+  defer.undo(function(closed)
     if closed then conn.pool:abandon(conn) else conn.pool:checkin(conn) end
   end, start, conn, command, path)
   local tx = db:bind(conn, "transaction")

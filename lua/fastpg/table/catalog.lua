@@ -15,6 +15,7 @@
 -- PostgreSQL manual: "System Catalogs" (pg_class, pg_attribute, pg_index, pg_constraint).
 
 local bounded = require "fastpg.base.bounded"
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local from_above = require "fastpg.base.from_above"
@@ -203,7 +204,7 @@ local function add_key(list, f, told)
   if told[f[27]] then return end
   list[#list + 1] = {
     name = f[COLUMN], oid = f[21], schema = f[22], table = f[23],
-    columns = { (table.unpack or unpack)(f[24]) }, refers = { (table.unpack or unpack)(f[25]) },
+    columns = { compat.unpack(f[24]) }, refers = { compat.unpack(f[25]) },
   }
 end
 

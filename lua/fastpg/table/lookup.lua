@@ -5,6 +5,7 @@
 -- A name has one handle as long as anybody holds that; a transaction's database has handles of its own.  What belongs
 -- to the relation (filters, the class of its rows) is not the handle's: see fastpg.table.identity.
 
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local lists = require "fastpg.base.lists"
@@ -99,7 +100,7 @@ end
 Getter.__call = function(getter, ...)
   local n = select("#", ...)
   if n == 0 then return names.list(getter[DB], getter[VIEWS]) end
-  return (table.unpack or unpack)(several(getter, { ... }, n), 1, n)
+  return compat.unpack(several(getter, { ... }, n), 1, n)
 end
 Getter.__newindex = function(getter, key)
   errors.argument("db.%s can't be assigned to (%s)", getter[VIEWS] and "v" or "t", tostring(key))

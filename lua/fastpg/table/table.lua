@@ -7,6 +7,7 @@
 -- A string key is a method or property, never data: t[user_input] can't reach a row by accident.
 
 local catalog = require "fastpg.table.catalog"
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
@@ -271,7 +272,7 @@ function methods.each(self, ...)
     sel = { conds = {} }
   else
     local args = { ... }
-    sel = selection.read(st, "each", selection.OPTIONS, n, (table.unpack or unpack)(args, 1, n))
+    sel = selection.read(st, "each", selection.OPTIONS, n, compat.unpack(args, 1, n))
   end
   return query.each(st, sel, fn)
 end

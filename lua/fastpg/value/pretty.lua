@@ -11,6 +11,7 @@
 -- all else is the server's text (cells).  What no type explains is in Lua's form (luaform).  Printing
 -- never fails and never does I/O: rows are read by raw access.
 
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local cells = require "fastpg.value.cells"
 local draw = require "fastpg.value.draw"
@@ -20,7 +21,7 @@ local luaform = require "fastpg.value.luaform"
 
 local find, gsub = string.find, string.gsub
 local concat = table.concat
-local rawlen = rawlen or function(t) return #t end
+local rawlen = compat.rawlen
 local escape, is_null, kind_of = luaform.escape, luaform.is_null, luaform.kind_of
 
 local pretty = {}

@@ -6,17 +6,16 @@
 -- is a gate's (csrc/host/gate.c), which turns readable for all three: always when nothing but a call or the
 -- time is waited for, and for connections where there are tasks, that is, where there is `spawn`.
 
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local gated = require "fastpg.host.wait.gated"
 
 local custom = {}
 
-
 -- In a coroutine it depends on what is around the call (a callback of sort, say); in the main thread on
 -- the user's wait.
 local function can_wait()
-  local co, is_main = coroutine.running()
-  return co == nil or is_main or core.is_yieldable()
+  return not compat.running() or core.is_yieldable()
 end
 
 --- The host of a user's table.

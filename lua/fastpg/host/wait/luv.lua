@@ -6,16 +6,16 @@
 -- nothing keeps the loop alive.  The coroutine yields nothing and is resumed here, whoever made it.
 -- Polled are gates where there are any (csrc/host/gate.c): luv writes to stderr when a connection is refused.
 
-local closing = require "fastpg.base.closing"
+local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
+local defer = require "fastpg.base.defer"
 local gates = require "fastpg.host.gates"
 local nvim = rawget(_G, "vim")
 
 -- luv runs its callbacks in the coroutine that it was first loaded in, as if that were the program, and
 -- crashes the process when it is gone.  Within one it is loaded in another, which stays.
 local function load_luv()
-  local co, is_main = coroutine.running()
-  if package.loaded.luv or co == nil or is_main then return require "luv" end
+  if package.loaded.luv or not compat.running() then return require "luv" end
   local apart = coroutine.create(function() return require "luv" end)
   core.keep(apart)
   local ok, uv = coroutine.resume(apart)
@@ -60,7 +60,7 @@ function host.wait(fd, mode, timeout)
   if fd then watch(w, fd, mode) end
   if timeout then w.timer = after(timeout, function() finish(w) end) end
   waiting[w.co] = w
-  local result = closing(w, coroutine.yield)
+  local result = defer.close(w, coroutine.yield)
   if w.over then return result end
   release(w) -- resumed by somebody else
 end
