@@ -11,18 +11,18 @@ local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
 local lists = require "fastpg.base.lists"
 local listen = require "fastpg.listen"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
-local statement = require "fastpg.sql.user_sql"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
 local transaction = require "fastpg.pool.transaction"
+local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 
-local fetch = statement.fetch
 local ROUTE = Route.KEY
 
 local Database = {}
@@ -105,8 +105,8 @@ local function arguments_of(parsed, args, position)
   if type(args) ~= "table" then
     errors.argument("executemany: item %d: a table of arguments expected, got %s", position, type(args))
   end
-  if parsed.names then return statement.collect(parsed, args) end
-  if statement.is_args(args) then return args.list, args.n end
+  if parsed.names then return user_sql.collect(parsed, args) end
+  if user_sql.is_args(args) then return args.list, args.n end
   local n = lists.length("executemany: item " .. position, args)
   if n ~= parsed.npos then
     errors.argument("executemany: item %d: too %s arguments: the statement takes %d, got %d%s", position,
@@ -116,7 +116,7 @@ local function arguments_of(parsed, args, position)
 end
 
 local function run_many(conn, sql, list)
-  local parsed = statement.parse(sql, conn.standard_strings)
+  local parsed = user_sql.parse(sql, conn.standard_strings)
   local count
   batch.run(conn, function(prepare)
       count = 0
@@ -155,9 +155,9 @@ end
 function methods.each(self, sql, ...)
   local fn, given, n = split_callback(...)
   self:live_pool()
-  local parsed = statement.parse(sql, self:strings())
+  local parsed = user_sql.parse(sql, self:strings())
   local list
-  list, n = statement.collect(parsed, compat.unpack(given, 1, n))
+  list, n = user_sql.collect(parsed, compat.unpack(given, 1, n))
   return self:iterate(fn, self.row_target, parsed.text, list, n)
 end
 
@@ -166,8 +166,8 @@ local queue = {}
 for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "status" } do
   queue[name] = function(self, sql, ...)
     if rawget(self, "over") then errors.raise("closed", "the pipeline is over: it queues statements within its function only") end
-    local parsed = statement.parse(sql, self.standard)
-    local list, n = statement.collect(parsed, ...)
+    local parsed = user_sql.parse(sql, self.standard)
+    local list, n = user_sql.collect(parsed, ...)
     self[#self + 1] = { text = parsed.text, how = fetch[how], list = list, n = n }
   end
 end
@@ -226,7 +226,7 @@ Prepared.__call = function(self, ...) return self.route:query(fetch.rows, self.s
 Prepared.__tostring = function(self) return self.sql end
 
 local function check_statement(conn, sql)
-  conn:describe(statement.parse(sql, conn.standard_strings).text)
+  conn:describe(user_sql.parse(sql, conn.standard_strings).text)
 end
 
 --- A callable query; the server checks the SQL now.
@@ -380,7 +380,7 @@ for name, how in pairs(FETCHES) do
   facade[name] = function(self, sql, ...)
     if getmetatable(self) ~= metatable then errors.misused("a database", "db", name, self) end
     local route = self[ROUTE]
-    return route:on_connection(statement.run, how, route.row_target, sql, ...)
+    return route:on_connection(fetch.run, how, route.row_target, sql, ...)
   end
 end
 facade.fetch, facade.fetchrow = facade.q, facade.first -- fastasyncpg's names

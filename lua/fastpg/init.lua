@@ -20,10 +20,10 @@ local lists = require "fastpg.base.lists"
 local placeholders = require "fastpg.sql.placeholders"
 local pretty = require "fastpg.value.pretty"
 local rows = require "fastpg.value.rows"
-local statement = require "fastpg.sql.user_sql"
 local surface = require "fastpg.base.surface"
 local task = require "fastpg.host.task"
 local typenames = require "fastpg.value.type_names"
+local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 require "fastpg.table.write"
 require "fastpg.table.claim"
@@ -50,7 +50,7 @@ local functions = {
   try = { errors.try, ANY },
   guard = { errors.guard, ANY },
   http_status = { errors.http_status, 1 },
-  args = { statement.args, 2 },
+  args = { user_sql.args, 2 },
   set_loop = { wait.set_default, 1 },
   loop_info = { wait.info, 0 },
   spawn = { task.spawn, ANY },

@@ -18,8 +18,8 @@
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local options = require "fastpg.base.options"
-local statement = require "fastpg.sql.user_sql"
 local surface = require "fastpg.base.surface"
 local task = require "fastpg.host.task"
 local wait = require "fastpg.host.wait"
@@ -456,7 +456,7 @@ function methods.notify(db, channel, payload)
   if payload ~= nil and type(payload) ~= "string" and type(payload) ~= "number" then
     errors.argument("notify: the payload is a string, got %s", type(payload))
   end
-  db:query(statement.fetch.status, "SELECT pg_catalog.pg_notify($1, $2)", channel, payload or "")
+  db:query(fetch.status, "SELECT pg_catalog.pg_notify($1, $2)", channel, payload or "")
 end
 
 --- Runs the functions of notifications that came; waits at most that many seconds for one.

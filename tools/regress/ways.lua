@@ -4,14 +4,14 @@
 --
 -- A result is { rows = lists of texts, columns =, tag = }; a text is false where the way doesn't tell.
 -- What the texts are made of (the types of the columns, the state of the connection) is looked up behind
--- the public face, by a wrapper around each of statement.fetch: that is what `seen` is.
+-- the public face, by a wrapper around each function of fastpg.pg.fetch: that is what `seen` is.
 
 local cells = require "fastpg.value.cells"
 local core = require "fastpg.core"
+local fetch = require "fastpg.pg.fetch"
 local luaform = require "fastpg.value.luaform"
 local reference = require "tools.regress.reference"
 local script = require "tools.regress.script"
-local statement = require "fastpg.sql.user_sql"
 
 local ways = {}
 
@@ -19,8 +19,9 @@ local ways = {}
 
 local seen = {}
 
-for name, fn in pairs(statement.fetch) do
-  statement.fetch[name] = function(conn, st, target)
+for _, name in ipairs{ "rows", "first", "one", "item", "value", "arrays", "status", "count" } do
+  local fn = fetch[name]
+  fetch[name] = function(conn, st, target)
     local shape = st and st:shape()
     seen.last_conn, seen.last_shape = conn, shape
     if shape and conn == seen.conn then seen.shape = shape end

@@ -11,10 +11,10 @@ local alter = require "fastpg.class.transform"
 local class = require "fastpg.class.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local handle = require "fastpg.table.table_state"
 local names = require "fastpg.table.lookup"
 local options = require "fastpg.base.options"
-local statement = require "fastpg.sql.user_sql"
 local tableplan = require "fastpg.class.table_plan"
 local transaction = require "fastpg.pool.transaction"
 
@@ -70,7 +70,7 @@ local SCHEMA_OPTIONS = options.declare("db:create_from_schema", {
   cls = options.table, if_not_exists = options.boolean, replace = options.boolean,
 })
 
-local function run_once(conn, sql) return conn:run_once(sql, statement.fetch.status, nil, {}, 0) end
+local function run_once(conn, sql) return conn:run_once(sql, fetch.status, nil, {}, 0) end
 
 --- db:create_from_schema: a table from what stands between the brackets of CREATE TABLE.
 ---@param name string

@@ -18,7 +18,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local statement = require "fastpg.sql.user_sql"
+local fetch = require "fastpg.pg.fetch"
 local tableplan = require "fastpg.class.table_plan"
 local transaction = require "fastpg.pool.transaction"
 
@@ -59,7 +59,7 @@ end
 -- The columns of a table, by name.
 local function columns_of(tx, target)
   local columns = {}
-  for _, f in ipairs(tx:query(statement.fetch.arrays, COLUMNS, target)) do
+  for _, f in ipairs(tx:query(fetch.arrays, COLUMNS, target)) do
     columns[f[1]] = { type = f[2], loose = f[3], not_null = f[4], default = or_nil(f[5]), automatic = f[6], serial = f[7] }
   end
   return columns
@@ -67,7 +67,7 @@ end
 
 -- An empty temporary table of the plan's columns: its name, and their types as the server writes them.
 local function make_probe(tx, plan)
-  local probe = tx:query(statement.fetch.item, FREE_NAME)
+  local probe = tx:query(fetch.item, FREE_NAME)
   local parts = {}
   for i, field in ipairs(plan.fields) do parts[i] = quote_ident(field.name) .. " " .. field.sql end
   tx:simple(("CREATE TEMPORARY TABLE %s (%s)"):format(probe:gsub("^pg_temp%.", ""), table.concat(parts, ", ")))
@@ -143,7 +143,7 @@ end
 -- is new and the whole key says so itself (it counts).
 local function change_key(tx, actions, plan, rel, have)
   if #plan.pks == 0 or #rel.pks > 0 and (not plan.pk_given or same_list(plan.pks, rel.pks)) then return false end
-  if #rel.pks > 0 then add(actions, 1, "DROP CONSTRAINT %s", quote_ident(tx:query(statement.fetch.item, KEY, rel.qualified))) end
+  if #rel.pks > 0 then add(actions, 1, "DROP CONSTRAINT %s", quote_ident(tx:query(fetch.item, KEY, rel.qualified))) end
   if #plan.pks == 1 and not have[plan.pks[1]] then return true end
   add(actions, 3, "ADD PRIMARY KEY (%s)", tableplan.quoted_list(plan.pks))
   return false
@@ -166,7 +166,7 @@ end
 local function add_foreign_keys(tx, actions, plan, rel)
   for _, fk in ipairs(plan.foreign_keys) do
     local sql, target = tableplan.foreign_key_sql(tx, plan, fk)
-    local there = tx:query(statement.fetch.item, HAS_FOREIGN_KEY, rel.qualified, fk.column, target, fk.key)
+    local there = tx:query(fetch.item, HAS_FOREIGN_KEY, rel.qualified, fk.column, target, fk.key)
     if not there then add(actions, 3, "ADD %s", sql) end
   end
 end

@@ -10,8 +10,8 @@
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local options = require "fastpg.base.options"
-local statement = require "fastpg.sql.user_sql"
 local surface = require "fastpg.base.surface"
 local turn = require "fastpg.host.turn"
 local wait = require "fastpg.host.wait"
@@ -80,7 +80,7 @@ end
 
 local function start_single(conn, sql, list, n)
   local st, digits = conn:statement(sql), nil
-  if conn.doubled then conn:check_duplicates(st, statement.fetch.rows) end
+  if conn.doubled then conn:check_duplicates(st, fetch.rows) end
   if conn.textual and conn.textual[st] then st, digits = begin_text(conn, st, sql) end
   conn:send("send_list", st, list, n)
   conn.c:stream()
@@ -98,7 +98,7 @@ local function open_single(conn, target, sql, list, n)
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
     conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0,
-    metatable = statement.row_metatable(conn, st, target),
+    metatable = fetch.row_metatable(conn, st, target),
   }, Single)
 end
 
@@ -112,7 +112,7 @@ local cursor_serial = 0
 local function fetch_batch(conn, self)
   if self.owner then self.owner:connection() end -- it may have ended while this coroutine waited
   conn:arm()
-  return conn:run_once(self.fetch_sql, statement.fetch.rows, self.target, {}, 0)
+  return conn:run_once(self.fetch_sql, fetch.rows, self.target, {}, 0)
 end
 
 function Cursor:next_row()
@@ -148,12 +148,12 @@ end
 
 local function open_cursor(conn, target, sql, list, n, owner)
   if not takes_cursor(sql, conn.standard_strings) then
-    local all = conn:run_list(sql, statement.fetch.rows, target, list, n)
+    local all = conn:run_list(sql, fetch.rows, target, list, n)
     return setmetatable({ conn = conn, batch = all, position = 0, over = true }, Cursor)
   end
   cursor_serial = cursor_serial + 1
   local name = "fastpg_cursor_" .. cursor_serial
-  conn:run_once(("DECLARE %s NO SCROLL CURSOR FOR %s"):format(name, sql), statement.fetch.status, nil, list, n)
+  conn:run_once(("DECLARE %s NO SCROLL CURSOR FOR %s"):format(name, sql), fetch.status, nil, list, n)
   return setmetatable({
     conn = conn, target = target, owner = owner, name = name, batch = {}, position = 0,
     fetch_sql = ("FETCH %d FROM %s"):format(FETCH_ROWS, name),
@@ -236,7 +236,7 @@ Stream.__gc = abandon
 ---@param conn table
 ---@param owner table?  the bound database whose connection this is
 ---@param release fun(lost: boolean?)?  gives back a connection that is the stream's own, when it ends
----@param target table  what rows become (statement.fetch)
+---@param target table  what rows become (fastpg.pg.fetch)
 function stream.open(conn, owner, release, target, sql, list, n)
   if conn.abandoned then conn:clear() end
   local open = conn.in_transaction and open_cursor or open_single

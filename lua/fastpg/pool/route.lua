@@ -13,12 +13,13 @@ local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local ambient = require "fastpg.host.ambient"
+local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
 local Pool = require "fastpg.pool.pool"
-local statement = require "fastpg.sql.user_sql"
 local stream = require "fastpg.pg.stream"
 local turn = require "fastpg.host.turn"
 local types = require "fastpg.pg.type_lookup"
+local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 local within = require "fastpg.pg.transaction_control"
 
@@ -232,9 +233,9 @@ end
 -- ---- running --------------------------------------------------------------------------------
 
 --- Runs a user's SQL: placeholders are converted, arguments as they were given.
----@param how function  one of statement.fetch
+---@param how function  one of fastpg.pg.fetch
 function Route:query(how, sql, ...)
-  return self:on_connection(statement.run, how, self.row_target, sql, ...)
+  return self:on_connection(fetch.run, how, self.row_target, sql, ...)
 end
 
 --- SQL of fastpg's own: its text is final, the arguments are counted.
@@ -246,7 +247,7 @@ function Route:run_list(sql, how, target, list, n)
 end
 
 local function simple(conn, sql)
-  statement.refuse_copy(sql, conn.standard_strings)
+  user_sql.refuse_copy(sql, conn.standard_strings)
   if conn.in_transaction then within.check(conn, sql) end
   return conn:simple(sql)
 end
@@ -256,7 +257,7 @@ function Route:simple(sql)
   return self:on_connection(simple, sql)
 end
 
---- A stream of statement.run's arguments with rows made for `target`.
+--- A stream of fetch.run's arguments with rows made for `target`.
 function Route:open_stream(target, sql, list, n)
   local root = self.root
   local conn, owner = self:bound_connection()

@@ -12,10 +12,10 @@ local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local held = require "fastpg.pg.claimed_rows"
 local options = require "fastpg.base.options"
 local settings = require "fastpg.pg.transaction_settings"
-local statement = require "fastpg.sql.user_sql"
 local turn = require "fastpg.host.turn"
 
 local pack, unpack = compat.pack, compat.unpack
@@ -289,13 +289,13 @@ function transaction.advisory_lock(db, key, fn)
   return transaction.acquire(db, function(bound)
     local conn = bound:connection()
     if conn.in_transaction then
-      bound:query(statement.fetch.status, sql:format("pg_advisory_xact_lock"), key)
+      bound:query(fetch.status, sql:format("pg_advisory_xact_lock"), key)
       return fn(bound:user())
     end
-    bound:query(statement.fetch.status, sql:format("pg_advisory_lock"), key)
+    bound:query(fetch.status, sql:format("pg_advisory_lock"), key)
     local results = pack(pcall(fn, bound:user()))
     conn:arm_recovery()
-    if not pcall(conn.run, conn, sql:format("pg_advisory_unlock"), statement.fetch.status, nil, key) then
+    if not pcall(conn.run, conn, sql:format("pg_advisory_unlock"), fetch.status, nil, key) then
       conn:close() -- which releases it
     end
     if not results[1] then error(results[2], 0) end

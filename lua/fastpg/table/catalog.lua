@@ -18,8 +18,8 @@ local bounded = require "fastpg.base.bounded"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
-local statement = require "fastpg.sql.user_sql"
 local suggest = require "fastpg.base.suggest"
 
 local catalog = {}
@@ -157,7 +157,7 @@ end
 -- transaction are seen.  Gives what names mean there beside the rows.
 local function look_up_on(conn, name, sql, ...)
   local key = conn:names_key(name)
-  return statement.run(conn, statement.fetch.arrays, nil, sql, ...), key
+  return fetch.run(conn, fetch.arrays, nil, sql, ...), key
 end
 
 local function query(db, name, sql, ...)

@@ -17,19 +17,18 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local handle = require "fastpg.table.table_state"
 local held = require "fastpg.pg.claimed_rows"
 local options = require "fastpg.base.options"
 local query = require "fastpg.table.query"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
-local statement = require "fastpg.sql.user_sql"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local task = require "fastpg.host.task"
 local transaction = require "fastpg.pool.transaction"
 
-local fetch = statement.fetch
 local check_self = Table.check_self
 
 local claim = {}

@@ -6,13 +6,11 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local handle = require "fastpg.table.table_state"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
-local statement = require "fastpg.sql.user_sql"
 local surface = require "fastpg.base.surface"
-
-local fetch = statement.fetch
 
 local query = {}
 

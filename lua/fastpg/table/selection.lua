@@ -14,7 +14,7 @@ local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local placeholders = require "fastpg.sql.placeholders"
-local statement = require "fastpg.sql.user_sql"
+local user_sql = require "fastpg.sql.user_sql"
 
 local selection = {}
 
@@ -36,7 +36,7 @@ function selection.fragment_condition(what, text, n, ...)
     errors.argument("%s: the condition is empty; no argument at all means every row", what)
   end
   local first = ...
-  if n == 1 and statement.is_args(first) then return { text = text, args = first.list, n = first.n } end
+  if n == 1 and user_sql.is_args(first) then return { text = text, args = first.list, n = first.n } end
   return { text = text, args = { ... }, n = n }
 end
 
@@ -240,7 +240,7 @@ local function fragment_text(st, cond, args, n)
   local text, npos, names = core.convert(cond.text, n, handle.standard_strings(st))
   local list, given = cond.args, cond.n
   if cond.option_args then
-    list, given = statement.option_list(cond.option_args, names)
+    list, given = user_sql.option_list(cond.option_args, names)
   elseif names then
     if given == 0 or type(list[given]) ~= "table" then
       errors.argument("where: the fragment has named placeholders (:%s): the last argument is the table of names", names[1])

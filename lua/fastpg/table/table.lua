@@ -10,6 +10,7 @@ local catalog = require "fastpg.table.catalog"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local filters = require "fastpg.table.filters"
 local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
@@ -18,12 +19,10 @@ local pretty = require "fastpg.value.pretty"
 local query = require "fastpg.table.query"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
-local statement = require "fastpg.sql.user_sql"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
 local wait = require "fastpg.host.wait"
 
-local fetch = statement.fetch
 local state_of = core.table_state
 
 local Table = {}

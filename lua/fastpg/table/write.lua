@@ -10,17 +10,16 @@ local catalog = require "fastpg.table.catalog"
 local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
-local statement = require "fastpg.sql.user_sql"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local transaction = require "fastpg.pool.transaction"
 
-local fetch = statement.fetch
 local methods = {}
 local check_self = Table.check_self
 

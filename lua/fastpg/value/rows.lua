@@ -148,7 +148,7 @@ function rows.of(shape, origin, class, class_name)
     or by_class:keep(class, rows.metatable(shape, { origin = origin, class = class, class_name = class_name }))
 end
 
---- The functions that fetch rows by the names of their columns (fastpg.sql.user_sql): of two columns of one name they
+--- The functions that fetch rows by the names of their columns (fastpg.pg.fetch): of two columns of one name they
 --- would lose one.
 rows.keyed = {}
 

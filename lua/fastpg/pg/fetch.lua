@@ -1,0 +1,122 @@
+-- SPDX-License-Identifier: MIT
+--
+-- fetch: what a finished statement gives: rows, one row, a value, arrays, the command tag; and the running of a user's
+-- SQL so.
+--
+-- Each of these functions takes (connection, statement, target): the target says what rows become, { origin =, class =,
+-- class_name = } (fastpg.value.rows), and of a `select *` of a Table also { rel =, compare = } (fastpg.table.table_state).
+
+local errors = require "fastpg.base.errors"
+local rows = require "fastpg.value.rows"
+local surface = require "fastpg.base.surface"
+local user_sql = require "fastpg.sql.user_sql"
+
+local fetch = {}
+
+-- ---- rows -----------------------------------------------------------------------------------
+
+local function row_metatable(conn, st, target)
+  local shape = st:shape()
+  if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
+  local rel = target.rel
+  if rel and shape.relation ~= rel then target.compare(target, shape) end
+  return rows.of(shape, target.origin, target.class, target.class_name), shape
+end
+fetch.row_metatable = row_metatable
+
+-- Under a loop a long list is decoded piece by piece, and others go on in between.
+local PIECE = 64
+
+local function fetch_list(conn, st, mt, list_mt)
+  local spend = conn.spend
+  if not spend then return (conn.c:fetch_rows(st, mt, nil, list_mt)) end
+  local list, rest = conn.c:fetch_rows(st, mt, PIECE, list_mt)
+  spend(#list)
+  while rest do
+    list, rest = conn.c:fetch_more(st, mt, PIECE, list, rest)
+    spend(PIECE)
+  end
+  return list
+end
+
+--- All rows.
+function fetch.rows(conn, st, target)
+  local mt, shape = row_metatable(conn, st, target)
+  return fetch_list(conn, st, mt, rows.list_of(shape))
+end
+
+--- The first row, or nil.
+function fetch.first(conn, st, target)
+  return (conn.c:fetch_row(st, (row_metatable(conn, st, target))))
+end
+
+--- The one row; NotFoundError, or "not_unique".
+function fetch.one(conn, st, target)
+  local row, n = conn.c:fetch_row(st, (row_metatable(conn, st, target)))
+  if n == 0 then errors.raise("not_found", target.missing or "the statement gave no row") end
+  if n > 1 then errors.raise("not_unique", ("not unique: one row expected, got %s"):format(target.many or n)) end
+  return row
+end
+
+rows.keyed[fetch.rows], rows.keyed[fetch.first], rows.keyed[fetch.one] = true, true, true
+
+-- ---- other than rows -------------------------------------------------------------------------
+
+--- The one field of the one row.
+function fetch.item(conn, st)
+  local value, nrows, ncols = conn.c:fetch_item(st)
+  if nrows == 0 then errors.raise("not_found", "the statement gave no row") end
+  if nrows > 1 then errors.raise("not_unique", ("not unique: one row expected, got %d"):format(nrows)) end
+  if ncols ~= 1 then errors.raise("not_unique", ("one column expected, got %d"):format(ncols)) end
+  return value
+end
+
+--- The first field of the first row, or nil.
+function fetch.value(conn, st)
+  return (conn.c:fetch_item(st))
+end
+
+-- Of a list of positional rows: nothing but rows is in the list, so that JSON libraries take it.
+local function arrays_metatable(shape)
+  local columns = {}
+  for i, name in ipairs(shape.columns) do columns[i] = name end
+  return { __name = "fastpg.arrays", __jsontype = "array",
+    __index = surface.names({ columns = columns }, "a list of rows") }
+end
+
+--- Rows as positional lists.
+function fetch.arrays(conn, st)
+  local shape = st:shape()
+  shape.arrays_metatable = shape.arrays_metatable or arrays_metatable(shape)
+  return fetch_list(conn, st, false, shape.arrays_metatable)
+end
+
+--- The command tag.
+function fetch.status(conn)
+  return (conn.c:fetch_status())
+end
+
+--- The number of rows of the command tag.
+function fetch.count(conn)
+  local _, n = conn.c:fetch_status()
+  return n or 0
+end
+
+-- ---- running --------------------------------------------------------------------------------
+
+-- From here on arguments go by the list, where the connection looks at their number.
+local MANY = 1000
+
+--- Runs the user's SQL on a connection.
+---@param conn table
+---@param how function  one of those above
+---@param target any  what that needs to know
+function fetch.run(conn, how, target, sql, ...)
+  local parsed = user_sql.parse(sql, conn.standard_strings)
+  if parsed.names or user_sql.is_args((...)) or parsed.npos > MANY then
+    return conn:run_list(parsed.text, how, target, user_sql.collect(parsed, ...))
+  end
+  return conn:run(parsed.text, how, target, ...)
+end
+
+return fetch
