@@ -103,13 +103,13 @@ test: ## the specs on Lua 5.4 and LuaJIT; SPEC=spec/x_spec.lua, FILTER=pattern, 
 	@$(call run_specs,$(TEST_LUAS))
 
 # What the specs that need a loop or a host (luv, cqueues, copas, nginx, LÖVE, Neovim, PgBouncer) have in common.
-HOSTS = hosts pooler nginx love neovim
+HOST_TOOLS = hosts pooler nginx love neovim
 HOST_SPECS = $(shell grep -lE 'support\.(nginx|proxy|yields|pooler)|luv|cqueues|copas|pgbouncer' spec/*_spec.lua)
 test-hosts: ## the specs that need event loops, nginx, LÖVE, Neovim or PgBouncer, which are installed where they are missing
-	@SPEC="$(or $(SPEC),$(HOST_SPECS))" && export SPEC && $(call run_specs,$(TEST_LUAS),$(HOSTS))
+	@SPEC="$(or $(SPEC),$(HOST_SPECS))" && export SPEC && $(call run_specs,$(TEST_LUAS),$(HOST_TOOLS))
 
 test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing each target
-	@export REGRESS=all && $(call run_specs,$(ALL_LUAS),$(HOSTS))
+	@export REGRESS=all && $(call run_specs,$(ALL_LUAS),$(HOST_TOOLS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
 run_specs = tools/deps.sh build run server test $(2) $(1) && \

@@ -19,7 +19,7 @@ local ALL = "block step luv cqueues copas custom nginx"
 local hosts = os.getenv "HOSTS" or SHARE[rawget(_G, "jit") and "LuaJIT" or _VERSION] or "step"
 if hosts == "all" then hosts = ALL end
 
-local LIMIT = 30 -- seconds that one may take
+local LIMIT = 60 -- seconds that one may take
 
 -- ---- the drivers ----------------------------------------------------------------------------
 

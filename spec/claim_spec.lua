@@ -22,7 +22,7 @@ end
 describe("claim", function()
   local db, other, job
   setup(function()
-    db, other = pg.db(), pg.db{ command_timeout = 5 }
+    db, other = pg.db(), pg.db{ command_timeout = 60 }
     db:execute("create table job (id int primary key, status text not null default 'pending', tenant int not null default 1)")
     job = db.t.job
   end)
@@ -341,7 +341,7 @@ describe("claim_one", function()
       p.db:q("select 1")
     end)
     assert.is_true(fastpg.is(err, "connection"), tostring(err))
-    for _ = 1, 100 do
+    for _ = 1, 1500 do
       local p = job:claim_one({ where = { id = 1 } }, function() end)
       if p then break end
       db:execute("select pg_sleep(0.02)")
@@ -378,7 +378,12 @@ describe("claim_one", function()
       ["in a query"] = function(p) p.db:q "select pg_sleep(10)" end,
       ["in a query of db"] = function() db:q "select pg_sleep(10)" end,
       ["in a transaction of the function's"] = function(p) p.db:transaction(function(tx) tx:q "select pg_sleep(10)" end) end,
-      ["while it waits for a task"] = function() fastpg.spawn(function() fastpg.sleep(0.5) end):wait() end,
+      ["while it waits for a task"] = function()
+        local other = fastpg.spawn(function() fastpg.sleep(10) end)
+        local ok, err = pcall(other.wait, other)
+        other:cancel()
+        if not ok then error(err, 0) end
+      end,
       ["and makes another error of it"] = function()
         local _, err = pcall(fastpg.sleep, 10)
         error("wrapped: " .. tostring(err))
@@ -386,7 +391,7 @@ describe("claim_one", function()
       ["and makes nothing of it"] = function() pcall(fastpg.sleep, 10) end,
       ["and makes nothing of it in a query"] = function(p) pcall(p.db.q, p.db, "select pg_sleep(10)") end,
       ["in a coroutine of its own, half-way"] = function(p)
-        for row in p.db:each "select g, pg_sleep(0.05) from generate_series(1, 100) g" do assert(row.g) end
+        for row in p.db:each "select g, pg_sleep(0.05) from generate_series(1, 1000) g" do assert(row.g) end
       end,
     }
     local function nothing_done(id)
@@ -401,14 +406,15 @@ describe("claim_one", function()
         local called, marked
         local worker = fastpg.spawn(function()
           job:claim_one({ order_by = "id" }, function(p)
-            called = true
             p.db:execute "insert into done values (1)"
+            called = true
             way(p)
           end)
           marked = true
         end)
         fastpg.spawn(function()
-          fastpg.sleep(0.15)
+          repeat fastpg.sleep(0.01) until called
+          fastpg.sleep(0.1)
           worker:cancel()
         end):wait()
         assert.is_true(fastpg.is(error_of(worker.wait, worker), "canceled"))
@@ -459,12 +465,15 @@ describe("claim_one", function()
   end)
 
   it("two processes share a queue: each job is done exactly once", function()
-    db:execute("truncate task; insert into task (id) select generate_series(1, 60); create table if not exists log (id int, worker int)")
+    db:execute("truncate task; insert into task (id) select generate_series(1, 60); create table if not exists log (id int, worker int);"
+      .. "create table here (n int)")
     local c = pg.conninfo()
     local script = os.tmpname()
     local f = assert(io.open(script, "w"))
     f:write(([[
       local db = require("fastpg").connect{ host = %q, port = %d, user = %q, database = %q }
+      db:execute "insert into here values (1)"
+      repeat local there = db:item "select count(*) from here" until there == 2 -- neither does all alone
       local n = 0
       repeat
         local p = db.t.task:claim_one({ order_by = "id" }, function(p)

@@ -21,7 +21,7 @@ local function alive(pid)
 end
 
 local function gone_soon(pid, dir)
-  for _ = 1, 100 do
+  for _ = 1, 1200 do
     if not exists(dir) and not alive(pid) then return true end
     os.execute "sleep 0.05"
   end
@@ -270,7 +270,11 @@ describe("a cluster ends", function()
     local pg = cluster.start()
     os.execute(("psql -X -h '%s' -U postgres -c 'select pg_sleep(100)' postgres >/dev/null 2>&1 &")
       :format(pg.dir))
-    os.execute "sleep 0.2"
+    local db = pg:connect()
+    repeat
+      local there = db:item "select count(*) from pg_stat_activity where query like '%pg_sleep(100)%' and pid <> pg_backend_pid()"
+    until there == 1
+    db:close()
     local pid, dir = pg.pid, pg.dir
     pg:close()
     assert.is_false(alive(pid))

@@ -41,7 +41,7 @@ end
 -- How many server processes belong to connections of that application_name, when it has settled.
 local function backends(name, expected)
   local n
-  for _ = 1, 100 do
+  for _ = 1, 1500 do
     n = watcher:item("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", name)
     if n == expected then break end
     watcher:item("SELECT pg_sleep(0.02)")
@@ -514,7 +514,7 @@ describe("a server of its own", function()
       assert.is_false(result[1])
       assert.equal("timeout", result[2].name, tostring(result[2]))
     end
-    assert.is_true(took >= 1.5 and took < 6, took)
+    assert.is_true(took >= 1.5 and took < 30, took)
     late:close()
     local db = own:connect{ connect_timeout = 60 } -- it works again as soon as the server does
     assert.equal(1, db:item("SELECT 1"))

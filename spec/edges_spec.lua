@@ -299,7 +299,7 @@ describe("connections that the server closed while they were idle", function()
   end
   local function kill(pids)
     watch:execute("select pg_terminate_backend(p) from unnest(?::int[]) p", pids)
-    for _ = 1, 500 do
+    for _ = 1, 6000 do
       if watch:item("select count(*) from pg_stat_activity where pid = any(?::int[])", pids) == 0 then return end
       watch:execute "select pg_sleep(0.01)"
     end
@@ -488,7 +488,7 @@ describe("a numeric of more digits than the server's", function()
       assert.is_false(ok, name)
       assert.are.equal("numeric_value_out_of_range", err.name, name)
     end
-    assert.is_true(os.clock() - begun < 2)
+    assert.is_true(os.clock() - begun < 20)
     assert.are.equal("1e131071", "1e" .. #tostring(big * 1) - 1)
     assert.are.equal(131072, #tostring(n "10" ^ 131071):match "^%d+")
   end)

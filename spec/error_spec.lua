@@ -149,10 +149,10 @@ describe("fastpg.is", function()
     assert.is_true(fastpg.is(err, "timeout"))
     assert.is_false(fastpg.is(err, "connection"))
     assert.equal(1, db:item("SELECT 1"))
-    local short = pg.db{ command_timeout = 0.05 }
+    local short = pg.db{ command_timeout = 1 }
     assert.is_true(fastpg.is(failure(short.item, short, "SELECT pg_sleep(30)"), "timeout"))
     short:close()
-    local pool = pg.pool({}, { max_size = 1, acquire_timeout = 0.05 })
+    local pool = pg.pool({}, { min_size = 1, max_size = 1, acquire_timeout = 0.05 })
     local tx = pool:begin()
     assert.is_true(fastpg.is(failure(pool.item, pool, "SELECT 1"), "timeout"))
     tx:rollback()

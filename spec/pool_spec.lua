@@ -23,7 +23,7 @@ describe("a pool", function()
       and pid <> pg_backend_pid() and backend_type = 'client backend']])
   end
   local function wait_for(n)
-    for _ = 1, 200 do
+    for _ = 1, 3000 do
       if connections() == n then return n end
       watch:execute("select pg_sleep(0.01)")
     end
@@ -162,19 +162,19 @@ describe("a pool", function()
   end)
 
   it("max_lifetime and max_inactive_connection_lifetime end connections", function()
-    db = pg.pool(nil, { max_size = 2, max_lifetime = 0.1 })
+    db = pg.pool(nil, { max_size = 2, max_lifetime = 1 })
     local pid = db.pid
     assert.are.equal(pid, db.pid)
-    watch:execute("select pg_sleep(0.15)")
+    watch:execute("select pg_sleep(1.1)")
     assert.are_not.equal(pid, db.pid)
     db:close()
-    db = pg.pool(nil, { max_size = 2, max_inactive_connection_lifetime = 0.1 })
+    db = pg.pool(nil, { max_size = 2, max_inactive_connection_lifetime = 1 })
     pid = db.pid
     for _ = 1, 4 do
-      watch:execute("select pg_sleep(0.04)")
+      watch:execute("select pg_sleep(0.3)")
       assert.are.equal(pid, db.pid)
     end
-    watch:execute("select pg_sleep(0.15)")
+    watch:execute("select pg_sleep(1.1)")
     assert.are_not.equal(pid, db.pid)
   end)
 
@@ -186,7 +186,7 @@ describe("a pool", function()
       db:close()
       assert.are.equal("Database (closed)", tostring(db))
       tx:execute("insert into closing values (2)")
-      assert.are.equal(1, connections())
+      assert.are.equal(1, wait_for(1))
     end)
     assert.are.equal(2, watch:item("select count(*) from closing"))
     assert.are.equal(0, wait_for(0))

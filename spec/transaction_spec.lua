@@ -326,7 +326,7 @@ end)
 
 describe("begin", function()
   local db, watch
-  setup(function() db, watch = pg.pool(nil, { max_size = 3 }), pg.db{ command_timeout = 10 } end)
+  setup(function() db, watch = pg.pool(nil, { max_size = 3 }), pg.db{ command_timeout = 60 } end)
   before_each(function() watch:execute("truncate acct; insert into acct values (1, 10)") end)
   teardown(function()
     db:close()
@@ -340,7 +340,7 @@ describe("begin", function()
   end
   -- The server notices a closed socket a moment later.
   local function wait_until_none_open()
-    for _ = 1, 100 do
+    for _ = 1, 1500 do
       if open_transactions() == 0 then return 0 end
       watch:execute("select pg_sleep(0.02)")
     end
@@ -551,7 +551,7 @@ describe("a transaction whose connection is lost", function()
 
   local function kill(pid)
     killer:execute("select pg_terminate_backend($1)", pid)
-    for _ = 1, 200 do
+    for _ = 1, 3000 do
       if killer:item("select count(*) from pg_stat_activity where pid = $1", pid) == 0 then return end
       killer:execute("select pg_sleep(0.01)")
     end
@@ -689,10 +689,20 @@ end)
 
 describe("time", function()
   local db, watch
-  setup(function() watch = pg.db{ command_timeout = 10 } end)
+  setup(function() watch = pg.db{ command_timeout = 60 } end)
   teardown(function() watch:close() end)
   before_each(function() watch:execute("truncate acct; insert into acct values (1, 10)") end)
   after_each(function() if db then db:close() end end)
+
+  -- The machine may be too busy for a short time.
+  local function in_time(fn, ...)
+    for _ = 1, 50 do
+      local ok, result = pcall(fn, ...)
+      if ok then return result end
+      if not fastpg.is(result, "timeout") then error(result, 0) end
+    end
+    error "it is never in time"
+  end
 
   local function running()
     return watch:item([[select count(*) from pg_stat_activity where datname = current_database()
@@ -701,7 +711,7 @@ describe("time", function()
 
   for _, size in ipairs{ 100, 0 } do
     it("command_timeout cancels on the server, with statement_cache_size = " .. size, function()
-      db = pg.db{ command_timeout = 0.2, statement_cache_size = size }
+      db = in_time(pg.db, { command_timeout = 0.3, statement_cache_size = size })
       local pid = db.pid
       for _, call in ipairs{
         function() db:q("select pg_sleep(20)") end,
@@ -717,28 +727,28 @@ describe("time", function()
         assert.are.equal("57014", err.sqlstate)
         assert.is_truthy(err.where:find("transaction_spec.lua", 1, true))
         assert.are.equal(0, running())
-        assert.are.equal(1, db:item("select 1"))
+        assert.are.equal(1, in_time(db.item, db, "select 1"))
       end
       assert.are.equal(pid, db.pid)
     end)
   end
 
   it("each statement of a transaction has its own, COMMIT too", function()
-    db = pg.db{ command_timeout = 0.3 }
+    db = pg.db{ command_timeout = 1.5 }
     db:transaction(function(tx)
       tx:execute("update acct set n = 11")
-      watch:execute("select pg_sleep(0.4)")
+      watch:execute("select pg_sleep(1.6)")
     end)
     assert.are.equal(11, watch:item("select n from acct"))
     local tx = db:begin()
     tx:execute("update acct set n = 12")
-    watch:execute("select pg_sleep(0.4)")
+    watch:execute("select pg_sleep(1.6)")
     tx:commit()
     assert.are.equal(12, watch:item("select n from acct"))
     db:transaction(function(t)
       local sum = 0
       for row in t:each("select generate_series(1, 1000) as n") do
-        if row.n == 256 then watch:execute("select pg_sleep(0.4)") end
+        if row.n == 256 then watch:execute("select pg_sleep(1.6)") end
         sum = sum + row.n
       end
       assert.are.equal(500500, sum)
@@ -752,15 +762,15 @@ describe("time", function()
     end)
     assert.is_true(fastpg.is(err, "timeout"))
     assert.are.equal(0, running())
-    assert.are.equal(7, (db:timeout(5, function(inner) return inner:item("select 7") end)))
+    assert.are.equal(7, (db:timeout(60, function(inner) return inner:item("select 7") end)))
     err = error_of(db.timeout, db, 0, function() db:q("select 1") end)
     assert.is_true(fastpg.is(err, "timeout"))
-    err = error_of(db.timeout, db, 5, function()
+    err = error_of(db.timeout, db, 60, function()
       db:timeout(0.1, function() db:q("select pg_sleep(3)") end)
     end)
     assert.is_true(fastpg.is(err, "timeout"))
     err = error_of(db.timeout, db, 0.1, function()
-      db:timeout(5, function() db:q("select pg_sleep(3)") end)
+      db:timeout(60, function() db:q("select pg_sleep(3)") end)
     end)
     assert.is_true(fastpg.is(err, "timeout"))
     assert.is_true(fastpg.is(error_of(db.timeout, db, "x", function() end), "invalid_argument"))
@@ -785,7 +795,7 @@ describe("time", function()
   end)
 
   it("covers a wait for a lock", function()
-    db = pg.db{ command_timeout = 0.2 }
+    db = in_time(pg.db, { command_timeout = 0.2 })
     watch:transaction(function()
       watch:execute("update acct set n = 11")
       assert.is_true(fastpg.is(error_of(db.execute, db, "update acct set n = 12"), "timeout"))
@@ -794,7 +804,7 @@ describe("time", function()
   end)
 
   it("the server's own statement_timeout is not ours", function()
-    db = pg.db{ command_timeout = 5 }
+    db = pg.db{ command_timeout = 60 }
     db:execute("set statement_timeout = 50")
     local err = error_of(db.q, db, "select pg_sleep(3)")
     assert.are.equal("query_canceled", err.name)
@@ -829,7 +839,7 @@ describe("advisory_lock", function()
   end)
 
   it("keeps others out", function()
-    local other = pg.db{ command_timeout = 0.2 }
+    local other = pg.db{ command_timeout = 1 }
     db:advisory_lock("x", function()
       assert.is_true(fastpg.is(error_of(other.advisory_lock, other, "x", function() end), "timeout"))
       assert.are.equal(1, other:advisory_lock("y", function() return 1 end))
@@ -914,7 +924,7 @@ describe("SQL that ends or begins a transaction inside one", function()
     nested = function(tx, sql) tx:transaction(function(inner) inner:execute(sql) end) end,
     acquire = function(tx, sql) tx:acquire(function(c) c:q(sql) end) end,
     ["an advisory lock"] = function(tx, sql) tx:advisory_lock(1, function() db:q(sql) end) end,
-    timeout = function(tx, sql) tx:timeout(5, function() tx:q(sql) end) end,
+    timeout = function(tx, sql) tx:timeout(60, function() tx:q(sql) end) end,
   }
 
   local function refused(tx, way, sql)

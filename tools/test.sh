@@ -7,6 +7,7 @@
 #
 #   SPEC=spec/x_spec.lua   only this file or folder      FILTER=pattern   only tests whose name matches
 #   JOBS=2                 so many files side by side (default: one for each core)
+#   AGAIN=1                a file that failed beside others runs once more, alone
 # Specs that run a Lua of their own start it by the command $FPG_TEST_LUA.
 #
 #   BUILD_PREFIX=asan-     the .so of build/asan-lua5.4  RUNNER="valgrind ..."   put before the interpreter
@@ -16,6 +17,11 @@
 # server is seen by no file beside it.  A line comes for each file as it ends.
 #
 # Fails on a failure, on an error outside a test, when a Lua crashes, and when no test ran.
+#
+# With AGAIN=1 (CI's machines are shared and stall), each file with a failed test runs once more when all others have
+# ended, alone.  Both outcomes are printed.  Where every test passes then, the file counts as passed, and its tests that
+# failed beside others are named as unsteady: they depend on how busy the machine is, and are to be mended.  A crash
+# stays one: no busy machine makes a Lua crash.  The names of all tests that failed are printed last, above the sums.
 
 cd "$(dirname "$0")/.." || exit 1
 top=$(pwd -P)
@@ -31,7 +37,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM HUP
 unset LUA_INIT LUA_INIT_5_3 LUA_INIT_5_4 LUA_PATH_5_3 LUA_PATH_5_4 LUA_CPATH_5_3 LUA_CPATH_5_4
-mkdir "$dir/queue" "$dir/done" "$dir/pending"
+mkdir "$dir/queue" "$dir/done" "$dir/pending" "$dir/failed" "$dir/crashed"
 times=build/spec-times # "seconds Lua file" of the last run
 
 # ---- one file ---------------------------------------------------------------------------------
@@ -46,32 +52,37 @@ run_lua() {
     exec ${RUNNER:-} "$lua" "$@"
 }
 
-# The line that is read by whoever waits, then what went wrong.
+# The line that is read by whoever waits, then what went wrong.  The second run of job 0007 is 0007a.
 run_file() { # job lua file
   began=$(date +%s)
-  (FPG_TEST_JOB=$1 FPG_TEST_COUNTS=$dir/counts.$1 FPG_TEST_PENDING=$dir/pending/$1 SPEC=$3 run_lua "$2" spec/support/run.lua) \
+  (FPG_TEST_JOB=$1 FPG_TEST_COUNTS=$dir/counts.$1 FPG_TEST_PENDING=$dir/pending/$1 FPG_TEST_FAILED=$dir/failed/$1 SPEC=$3 run_lua "$2" spec/support/run.lua) \
     >"$dir/out.$1" 2>&1 </dev/null 3>&- 4>&-
   code=$?
   p=0 f=0 n=0
   # shellcheck disable=SC2034 # the rest of the line
   [ ! -f "$dir/counts.$1" ] || read -r p f n <"$dir/counts.$1"
   if [ ! -f "$dir/counts.$1" ]; then
-    echo "the run ended early (exit code $code)" >>"$dir/out.$1"
-    f=1
+    crashed "$1" "$2" "$3" "the run ended early (exit code $code)"
   elif [ $code -ne 0 ] && [ "$f" = 0 ]; then
-    echo "exit code $code after the last test" >>"$dir/out.$1"
-    f=1
+    crashed "$1" "$2" "$3" "exit code $code after the last test"
   fi
   took=$(($(date +%s) - began))
-  echo "$p $f $took $2 $3" >"$dir/result.$1"
+  echo "$p $f $took $2 $3 ${1%a}" >"$dir/result.$1"
   mark=ok
   [ "$f" = 0 ] || mark=FAILED
   {
-    printf '%-7s %-6s %-32s %4d passed%s%s  %d s\n' "$2" $mark "$3" "$p" "$([ "$f" = 0 ] || echo ", $f failed")" \
-      "$([ "${n:-0}" = 0 ] || echo ", $n not run here")" "$took"
+    printf '%-7s %-6s %-32s %4d passed%s%s%s  %d s\n' "$2" $mark "$3" "$p" "$([ "$f" = 0 ] || echo ", $f failed")" \
+      "$([ "${n:-0}" = 0 ] || echo ", $n not run here")" "$([ "$1" = "${1%a}" ] || echo ", once more, alone")" "$took"
     sed 's/^/    /' "$dir/out.$1"
   } >"$dir/shown.$1"
   mv "$dir/shown.$1" "$dir/done/$1"
+}
+
+crashed() { # job lua file what
+  echo "$4" >>"$dir/out.$1"
+  echo "$2 $3: $4" >>"$dir/failed/$1"
+  touch "$dir/crashed/${1%a}"
+  f=1
 }
 
 # ---- workers ----------------------------------------------------------------------------------
@@ -126,6 +137,34 @@ done <<END
 $all
 END
 
+# ---- watching ---------------------------------------------------------------------------------
+
+# Shows what the workers have done, until so many files are through or no worker lives.  Something is to be seen
+# every ten seconds.  Sets shown.
+watch() { # total
+  quiet=0 shown=0
+  while [ $shown -lt "$1" ]; do
+    alive=no
+    for pid in $workers; do if kill -0 "$pid" 2>/dev/null; then alive=yes; fi; done
+    for entry in "$dir"/done/*; do
+      [ -e "$entry" ] || continue
+      cat "$entry"
+      rm -f "$entry"
+      shown=$((shown + 1)) quiet=0
+    done
+    if [ $alive = no ] && ! ls "$dir"/done/* >/dev/null 2>&1; then break; fi
+    [ $shown -lt "$1" ] || break
+    quiet=$((quiet + 1))
+    if [ $quiet -ge 50 ]; then
+      echo "        … $shown of $1 files"
+      quiet=0
+    fi
+    sleep 0.2
+  done
+  workers=
+  wait
+}
+
 jobs=${JOBS:-$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)}
 [ "$jobs" -le "$total" ] || jobs=$total
 number=0
@@ -134,31 +173,26 @@ while [ $number -lt "$jobs" ]; do
   work $number "$1" &
   workers="$workers $!"
 done
+watch $total
+failed=$((total - shown))
 
-# ---- watching ---------------------------------------------------------------------------------
+# ---- once more ---------------------------------------------------------------------------------
 
-# Something is to be seen every ten seconds.
-quiet=0 shown=0
-while [ $shown -lt $total ]; do
-  alive=no
-  for pid in $workers; do if kill -0 "$pid" 2>/dev/null; then alive=yes; fi; done
-  for entry in "$dir"/done/*; do
-    [ -e "$entry" ] || continue
-    cat "$entry"
-    rm -f "$entry"
-    shown=$((shown + 1)) quiet=0
+if [ "${AGAIN:-}" = 1 ]; then
+  again=0
+  for result in "$dir"/result.*; do
+    [ -e "$result" ] || continue
+    read -r p f took lua file job <"$result"
+    if [ "$f" = 0 ] || [ -e "$dir/crashed/$job" ]; then continue; fi
+    again=$((again + 1))
+    echo "$lua $file" >"$dir/queue/${job}a"
   done
-  if [ $alive = no ] && ! ls "$dir"/done/* >/dev/null 2>&1; then break; fi
-  [ $shown -lt $total ] || break
-  quiet=$((quiet + 1))
-  if [ $quiet -ge 50 ]; then
-    echo "        … $shown of $total files"
-    quiet=0
+  if [ $again -gt 0 ]; then
+    work again "$1" &
+    workers=$!
+    watch $again
   fi
-  sleep 0.2
-done
-workers=
-wait
+fi
 
 # ---- adding up --------------------------------------------------------------------------------
 
@@ -172,14 +206,37 @@ if [ -s "$dir/not-run" ]; then
   echo "not run here:"
   cat "$dir/not-run"
 fi
-failed=$((total - shown))
 [ $failed -eq 0 ] || echo "$failed files were not run"
+
+# The failures of a file that passed alone, and those that are left.
+for names in "$dir"/failed/*; do
+  [ -s "$names" ] || continue
+  job=${names##*/}
+  if [ "$job" = "${job%a}" ] && [ -e "$dir/result.${job}a" ] && [ ! -e "$dir/failed/${job}a" ]; then
+    cat "$names" >>"$dir/unsteady"
+  else
+    cat "$names" >>"$dir/all-failed"
+  fi
+done
+named() { # title file
+  [ -s "$2" ] || return 0
+  echo "$1"
+  sort -u "$2" | sed 's/^/  /'
+}
+named "unsteady: failed beside others, passed alone" "$dir/unsteady"
+named "failed:" "$dir/all-failed"
+
+# passed and failed, of one Lua or of all: the last run of each file counts.
+counts_of() {
+  cat "$dir"/result.* 2>/dev/null |
+    awk -v l="$1" 'l == "" || $4 == l { p[$6] = $1; f[$6] = $2 } END { for (k in p) { P += p[k]; F += f[k] } print P + 0, F + 0 }'
+}
 for lua; do
-  counts=$(cat "$dir"/result.* 2>/dev/null | awk -v l="$lua" '$4 == l { p += $1; f += $2 } END { print p + 0, f + 0 }')
+  counts=$(counts_of "$lua")
   echo "$lua: ${counts% *} passed, ${counts#* } failed"
   if [ "$counts" = "0 0" ]; then echo "$lua: no test ran"; failed=$((failed + 1)); fi
 done
-counts=$(cat "$dir"/result.* 2>/dev/null | awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }')
+counts=$(counts_of "")
 passed=${counts% *} failed=$((failed + ${counts#* }))
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ] && [ "$passed" -gt 0 ]

@@ -9,8 +9,14 @@
 --     blocking    makes sense in a plain script as well
 --
 -- No busted here: errors say what was wrong.
+--
+-- The machine may be busy: nothing here is judged by how long it took, but by what came before what.  Who must be
+-- under way before something happens waits in a gate (Context:gate).
 
 local behaviours = {}
+
+-- Seconds: long for a busy machine, and shorter than what must be interrupted sleeps (20).
+local SOON = 15
 
 local function pack(...) return { n = select("#", ...), ... } end
 
@@ -107,6 +113,33 @@ function Context:backends(state)
     and ($2::text is null or state = $2)]], self.app, state)
 end
 
+--- A gate on the server: SQL that waits in it (`gate.sql`, a function to select from) until gate.open().  An open gate
+--- stays open.
+function Context:gate()
+  local admin, key = self:admin(), math.random(1e9)
+  local gate = { sql = ("pg_advisory_xact_lock_shared(%d)"):format(key) }
+  admin:execute("select pg_advisory_lock($1)", key)
+  function gate.open() admin:execute("select pg_advisory_unlock($1)", key) end
+  --- Waits until n stand before it.
+  function gate.await(n)
+    self:wait_for(function()
+      return admin:item("select count(*) from pg_locks where locktype = 'advisory' and objid = $1 and not granted", key) == n
+    end, n .. " wait in the gate")
+  end
+  --- Opens it when the host's own timer has come n times while something waits in it, which ends only if the timer
+  --- goes on meanwhile.
+  function gate.open_after_ticks(n)
+    self.fastpg.spawn(function()
+      gate.await(1)
+      local ticker = self:tick()
+      self:wait_for(function() return ticker.count >= n end, n .. " ticks")
+      ticker.stop()
+      gate.open()
+    end)
+  end
+  return gate
+end
+
 --- Waits until n queries with pg_sleep run on the server.
 function Context:wait_until_busy(n)
   self:wait_for(function()
@@ -117,20 +150,24 @@ end
 
 --- Waits until condition() is true.
 function Context:wait_for(condition, what, seconds)
-  local ends = self.clock() + (seconds or 5)
+  local ends = self.clock() + (seconds or SOON)
   while not condition() do
     if self.clock() > ends then error("it never came to be: " .. what, 2) end
     self.fastpg.sleep(0.01)
   end
 end
 
---- Ends the backend(s) of this behaviour from outside, but that of `except`.
+--- Waits until this behaviour has no more than n backends (in that state): what is closed or canceled is gone a moment later.
+function Context:at_most(n, state)
+  self:wait_for(function() return self:backends(state) <= n end, ("%d backends %s"):format(n, state or ""))
+end
+
+--- Ends that backend from outside.
 function Context:kill(pid)
   self:admin():execute("select pg_terminate_backend($1)", pid)
-  for _ = 1, 500 do
-    if self:admin():item("select count(*) from pg_stat_activity where pid = $1", pid) == 0 then return end
-    self:admin():execute("select pg_sleep(0.01)")
-  end
+  self:wait_for(function()
+    return self:admin():item("select count(*) from pg_stat_activity where pid = $1", pid) == 0
+  end, "the backend is gone")
 end
 
 --- Runs fn(i) as n tasks and waits for them all: the list of first results.
@@ -141,20 +178,10 @@ function Context:together(n, fn)
   return results
 end
 
---- Counts how often the host's own timer comes while this runs; stop() gives count and longest gap.
+--- Counts how often the host's own timer comes until stop().
 function Context:tick()
-  local ticker = { count = 0, worst = 0 }
-  local last = self.clock()
-  local function note()
-    local now = self.clock()
-    ticker.count, ticker.worst, last = ticker.count + 1, math.max(ticker.worst, now - last), now
-  end
-  local stop = self.env.ticker(0.005, note)
-  function ticker.stop()
-    note()
-    stop()
-    return ticker
-  end
+  local ticker = { count = 0 }
+  ticker.stop = self.env.ticker(0.005, function() ticker.count = ticker.count + 1 end)
   return ticker
 end
 
@@ -168,7 +195,7 @@ function Context:finish(ok)
     end
     db:close()
   end
-  if ok then self:wait_for(function() return self:backends() == 0 end, "no backend left") end
+  if ok then self:at_most(0) end
 end
 
 local function add(name, opts, fn)
@@ -187,50 +214,50 @@ add("a query gives its result", { blocking = true }, function(t)
 end)
 
 add("many coroutines wait at the same time, each gets its own result", function(t)
-  local db = t:pool(10)
-  local started = t.clock()
-  local results = t:together(20, function(i)
-    return db:item("select $1::int from pg_sleep(0.1)", i)
+  local db, gate = t:pool(10), t:gate()
+  t.fastpg.spawn(function()
+    gate.await(10)
+    gate.open()
   end)
-  local seconds = t.clock() - started
+  local results = t:together(20, function(i)
+    return db:item("select $1::int from " .. gate.sql, i)
+  end)
   for i = 1, 20 do t:eq(i, results[i]) end
-  t:ok(seconds > 0.19 and seconds < 1.2, "20 x 0.1 s over 10 connections took", seconds)
   t:eq(10, db:stats().size)
 end)
 
 add("the host's own timer goes on during a slow query", function(t)
-  local db = t:db()
-  local ticker = t:tick()
-  db:execute "select pg_sleep(0.4)"
-  ticker.stop()
-  t:ok(ticker.count >= 10, "ticks", ticker.count)
-  t:ok(ticker.worst < 0.25, "longest gap", ticker.worst)
+  local db, gate = t:db(), t:gate()
+  gate.open_after_ticks(10)
+  t:eq(1, db:item("select 1 from " .. gate.sql))
 end)
 
 add("the timer goes on while connecting to a silent server, which ends in time", { silent = true }, function(t)
+  local patient = t.fastpg.create_pool(t.env.silent, { connect_timeout = 60, max_size = 2 })
   local ticker = t:tick()
-  local started = t.clock()
-  local db = t.fastpg.create_pool(t.env.silent, { connect_timeout = 0.3, max_size = 2 })
-  t:fails("timeout", db.q, db, "select 1")
-  local seconds = t.clock() - started
+  local connecting = t.fastpg.spawn(function() patient:q "select 1" end)
+  t:wait_for(function() return ticker.count >= 10 end, "ten ticks")
   ticker.stop()
-  t:ok(seconds > 0.2 and seconds < 3, "connect_timeout 0.3 took", seconds)
-  t:ok(ticker.count >= 10, "ticks", ticker.count)
-  t:ok(ticker.worst < 0.25, "longest gap", ticker.worst)
+  t:eq({ false, 1 }, { connecting.done, patient:stats().size })
+  connecting:cancel()
+  t:fails("canceled", connecting.wait, connecting)
+  patient:close()
+  local db = t.fastpg.create_pool(t.env.silent, { connect_timeout = 0.3, max_size = 2 })
+  local started = t.clock()
+  t:fails("timeout", db.q, db, "select 1")
+  t:ok(t.clock() - started >= 0.29)
   t:eq(0, db:stats().size)
   db:close()
 end)
 
 add("command_timeout covers connecting", { silent = true }, function(t)
-  local db = t.fastpg.create_pool(t.env.silent, { command_timeout = 0.2, max_size = 1 })
-  local started = t.clock()
+  local db = t.fastpg.create_pool(t.env.silent, { command_timeout = 0.2, connect_timeout = 60, max_size = 1 })
   t:fails("timeout", db.q, db, "select 1")
-  t:ok(t.clock() - started < 3)
   db:close()
 end)
 
 add("a refused connection is an error of its kind, everywhere", { blocking = true }, function(t)
-  local db = t.fastpg.create_pool{ host = "127.0.0.1", port = 1, user = "x", connect_timeout = 2 }
+  local db = t.fastpg.create_pool{ host = "127.0.0.1", port = 1, user = "x", connect_timeout = 30 }
   for _ = 1, 3 do t:fails("connection", db.q, db, "select 1") end
   t:eq(0, db:stats().size)
   db:close()
@@ -243,8 +270,7 @@ add("the timer goes on while a big result arrives", function(t)
   ticker.stop()
   t:eq(30000, #rows)
   t:eq(30000, rows[30000].g)
-  t:ok(ticker.count >= 2, "ticks", ticker.count)
-  t:ok(ticker.worst < 0.5, "longest gap", ticker.worst)
+  t:ok(ticker.count >= 1, "ticks", ticker.count)
 end)
 
 add("sleep sleeps", { blocking = true }, function(t)
@@ -252,8 +278,7 @@ add("sleep sleeps", { blocking = true }, function(t)
   t.fastpg.sleep(0.05)
   t.fastpg.sleep(0)
   t.fastpg.sleep(-1)
-  local seconds = t.clock() - started
-  t:ok(seconds >= 0.05 and seconds < 1, seconds)
+  t:ok(t.clock() - started >= 0.05)
 end)
 
 add("coroutines on one connection take turns, first come first served", function(t)
@@ -308,7 +333,7 @@ end)
 
 add("the first error of gather cancels the siblings, on the server too", function(t)
   local db = t:pool(4)
-  local others = {}
+  local others, sleeping = {}, false
   local started = t.clock()
   t:fails("division_by_zero", t.fastpg.gather,
     function()
@@ -316,15 +341,20 @@ add("the first error of gather cancels the siblings, on the server too", functio
       others[1] = not ok and err
       error(err, 0)
     end,
-    function() t.fastpg.sleep(0.1) db:q "select 1/0" end,
     function()
+      t:wait_until_busy()
+      t:wait_for(function() return sleeping end, "the third began")
+      db:q "select 1/0"
+    end,
+    function()
+      sleeping = true
       local ok, err = pcall(t.fastpg.sleep, 20)
       others[2] = not ok and err
     end)
-  t:ok(t.clock() - started < 5)
+  t:ok(t.clock() - started < SOON)
   t:ok(others[1] and others[1].name == "canceled", others[1] and tostring(others[1]))
   t:ok(others[2] and others[2].name == "canceled", others[2] and tostring(others[2]))
-  t:eq(0, t:backends "active")
+  t:at_most(0, "active")
 end)
 
 add("an error that nobody waits for goes to on_error and stops nobody", function(t)
@@ -387,7 +417,7 @@ local function canceled(t, task)
   local started = t.clock()
   task:cancel()
   local err = t:fails("canceled", task.wait, task)
-  t:ok(t.clock() - started < 4, "cancel took", t.clock() - started)
+  t:ok(t.clock() - started < SOON, "cancel took", t.clock() - started)
   return err
 end
 
@@ -397,7 +427,7 @@ add("a task is canceled in a query, which stops on the server", function(t)
   local task = t.fastpg.spawn(function() db:q "select pg_sleep(20)" end)
   t:wait_until_busy()
   canceled(t, task)
-  t:eq(0, t:backends "active")
+  t:at_most(0, "active")
   t:eq(pid, db.pid)
   t:eq(1, db:item "select 1")
 end)
@@ -422,7 +452,7 @@ add("a task is canceled in a transaction, which rolls back", function(t)
   t:wait_until_busy()
   canceled(t, task)
   t:eq(0, db:item "select count(*) from b_cancel")
-  t:eq(0, t:backends "idle in transaction")
+  t:at_most(0, "idle in transaction")
 end)
 
 add("a task is canceled while it waits for the pool, in sleep, for another task", function(t)
@@ -433,8 +463,7 @@ add("a task is canceled while it waits for the pool, in sleep, for another task"
   local next_one = fastpg.spawn(function() return db:item "select 2" end)
   local sleeping = fastpg.spawn(function() fastpg.sleep(20) end)
   local third = fastpg.spawn(function() sleeping:wait() end)
-  fastpg.sleep(0.05)
-  t:eq(2, db:stats().waiting)
+  t:wait_for(function() return db:stats().waiting == 2 end, "two wait")
   canceled(t, waiting)
   canceled(t, third)
   canceled(t, sleeping)
@@ -446,7 +475,7 @@ end)
 add("a task is canceled while it connects", { silent = true }, function(t)
   local db = t.fastpg.create_pool(t.env.silent, { connect_timeout = 20, max_size = 1 })
   local task = t.fastpg.spawn(function() db:q "select 1" end)
-  t.fastpg.sleep(0.1)
+  t:wait_for(function() return db:stats().size == 1 end, "it connects")
   canceled(t, task)
   t:eq(0, db:stats().size)
   db:close()
@@ -471,7 +500,7 @@ add("a canceled task may go on: it is told once", function(t)
     local ok, err = pcall(db.q, db, "select pg_sleep(20)")
     return ok, err, db:item "select 3"
   end)
-  t.fastpg.sleep(0.1)
+  t:wait_until_busy()
   task:cancel()
   local ok, err, n = task:wait()
   t:eq({ false, "canceled", 3 }, { ok, err.name, n })
@@ -515,7 +544,7 @@ add("a task is canceled in a batch, a pipeline, a stream, a copy, and told so on
     local ok, err = pcall(task.wait, task)
     t:eq({ name, false, "canceled", 7 }, { name, ok, ok or err.name, after })
   end
-  t:eq(0, t:backends "active")
+  t:at_most(0, "active")
   t:eq(0, t:admin():item "select count(*) from b_batch")
 end)
 
@@ -559,8 +588,8 @@ add("tasks canceled at any moment leave neither a wrong result nor a connection"
   t:eq(0, wrong)
   t:ok(finished >= 30, finished)
   t:eq(9, db:item "select 9")
-  t:eq(0, t:backends "active")
-  t:eq(0, t:backends "idle in transaction")
+  t:at_most(0, "active")
+  t:at_most(0, "idle in transaction")
 end)
 
 -- ---- time -----------------------------------------------------------------------------------
@@ -569,15 +598,15 @@ add("command_timeout stops the query on the server and keeps the connection", { 
   local db = t:db{ command_timeout = 0.2 }
   local pid, started = db.pid, t.clock()
   local err = t:fails("timeout", db.q, db, "select pg_sleep(20)")
-  t:ok(t.clock() - started < 4)
+  t:ok(t.clock() - started < SOON)
   t:ok(tostring(err):find "time", tostring(err))
-  t:eq(0, t:backends "active")
+  t:at_most(0, "active")
   t:eq({ pid, 1 }, { db.pid, db:item "select 1" })
 end)
 
 add("db:timeout likewise, and what it gives", { blocking = true }, function(t)
   local db = t:pool(2)
-  t:eq({ 1, 2 }, { db:timeout(5, function() return 1, 2 end) })
+  t:eq({ 1, 2 }, { db:timeout(20, function() return 1, 2 end) })
   local err = t:fails("timeout", db.timeout, db, 0.1, function() db:q "select pg_sleep(20)" end)
   t:ok(tostring(err):find "time")
   t:fails("timeout", db.timeout, db, 0.1, function()
@@ -586,7 +615,7 @@ add("db:timeout likewise, and what it gives", { blocking = true }, function(t)
   t:fails("timeout", db.timeout, db, 0.1, function() -- an inner one can't prolong it
     db:timeout(20, function() db:q "select pg_sleep(20)" end)
   end)
-  t:eq(0, t:backends "active")
+  t:at_most(0, "active")
   t:eq(1, db:item "select 1")
 end)
 
@@ -595,7 +624,7 @@ add("db:timeout covers waiting for a connection", function(t)
   local tx = db:begin()
   local started = t.clock()
   t:fails("timeout", db.timeout, db, 0.1, function() return db:q "select 1" end)
-  t:ok(t.clock() - started < 3)
+  t:ok(t.clock() - started < SOON)
   tx:rollback()
   t:eq(1, db:item "select 1")
 end)
@@ -621,25 +650,24 @@ add("a timeout in a transaction rolls it back", { blocking = true }, function(t)
     db:q "insert into b_time values (3)"
   end)
   t:eq({ 2, 3 }, { db:item "select min(n) from b_time", db:item "select max(n) from b_time" })
-  t:eq(0, t:backends "idle in transaction")
+  t:at_most(0, "idle in transaction")
 end)
 
 add("timeouts at any moment never give one the result of another", function(t)
   local fastpg = t.fastpg
   local db = t:pool(4, { min_size = 4 }) -- a time too short to connect in is no time
-  local timeouts = 0
   t:together(20, function(i)
     for round = 1, 10 do
       local tag = i * 1000 + round
-      local ok, n = pcall(db.timeout, db, 0.005 * (1 + (i * 7 + round * 3) % 20), function()
+      local enough = round % 5 == 0
+      local ok, n = pcall(db.timeout, db, enough and 60 or 0.005 * (1 + (i * 7 + round * 3) % 20), function()
         return db:item("select $1::int from pg_sleep($2)", tag, 0.001 * ((i + round) % 6))
       end)
-      if ok then t:eq(tag, n) elseif fastpg.is(n, "timeout") then timeouts = timeouts + 1 else error(n, 0) end
+      if ok then t:eq(tag, n) elseif enough or not fastpg.is(n, "timeout") then error(n, 0) end
     end
   end)
-  t:ok(timeouts < 200, "all were late")
   t:eq(5, db:item "select 5")
-  t:eq(0, t:backends "active")
+  t:at_most(0, "active")
 end)
 
 -- ---- pools ----------------------------------------------------------------------------------
@@ -655,28 +683,26 @@ add("a pool serves those who wait in order", function(t)
     end)
     t.fastpg.sleep(0)
   end
-  t.fastpg.sleep(0.02)
-  t:eq(8, db:stats().waiting)
+  t:wait_for(function() return db:stats().waiting == 8 end, "eight wait")
   tx:rollback()
   for i = 1, 8 do tasks[i]:wait() end
   t:eq({ 1, 2, 3, 4, 5, 6, 7, 8 }, order)
 end)
 
 add("acquire_timeout is an error of kind timeout, and the queue goes on", function(t)
-  local db = t:pool(1, { acquire_timeout = 0.1 })
-  local done = false
+  local db = t:pool(1, { acquire_timeout = 1.5 }) -- which the second one does not need
+  local held, done = false, false
   local holder = t.fastpg.spawn(function() -- not this task, whose waiting for itself would be a deadlock
     db:transaction(function()
+      held = true
       while not done do t.fastpg.sleep(0.01) end
     end)
   end)
-  t.fastpg.sleep(0.02)
-  local started = t.clock()
+  t:wait_for(function() return held end, "the connection is held")
   local err = t:fails("timeout", db.q, db, "select 1")
-  t:ok(t.clock() - started < 3)
   t:ok(tostring(err):find "in use", tostring(err))
   local task = t.fastpg.spawn(function() return db:item "select 2" end)
-  t.fastpg.sleep(0.02)
+  t:wait_for(function() return db:stats().waiting == 1 end, "the next one waits")
   done = true
   holder:wait()
   t:eq(2, task:wait())
@@ -691,7 +717,12 @@ add("a pool opens as many as are needed and no more; init sees each", { blocking
   end })
   t:eq(2, t:backends())
   if t.host ~= "block" then
-    t:together(12, function() t:eq("5MB", db:item "select current_setting('work_mem') from pg_sleep(0.02)") end)
+    local gate = t:gate()
+    t.fastpg.spawn(function()
+      gate.await(4)
+      gate.open()
+    end)
+    t:together(12, function() t:eq("5MB", db:item("select current_setting('work_mem') from " .. gate.sql)) end)
     t:eq(4, t:backends())
     t:eq(4, inits)
   end
@@ -707,7 +738,7 @@ add("a connection comes back clean", { blocking = true }, function(t)
   end)
   db:execute "set search_path = pg_catalog"
   t:ok(db:item "show search_path" ~= "pg_catalog", "session state is reset where asked for")
-  t:eq(0, t:backends "idle in transaction")
+  t:at_most(0, "idle in transaction")
   t:eq(1, t:backends())
 end)
 
@@ -730,12 +761,17 @@ end)
 add("close waits for those in use as long as it is told", function(t)
   local db = t:pool(3)
   local result
+  local gate = t:gate()
   local task = t.fastpg.spawn(function()
-    result = db:item "select 1 from pg_sleep(0.15)"
+    result = db:item("select 1 from " .. gate.sql)
     return result
   end)
-  t:wait_until_busy()
-  db:close(10)
+  gate.await(1)
+  t.fastpg.spawn(function()
+    t.fastpg.sleep(0.05)
+    gate.open()
+  end)
+  db:close(60)
   t:eq(1, result)
   t:eq(1, task:wait())
   t:fails("closed", db.q, db, "select 1")
@@ -744,27 +780,31 @@ add("close waits for those in use as long as it is told", function(t)
   t:wait_until_busy()
   local started = t.clock()
   other:close(0.1)
-  t:ok(t.clock() - started < 3)
+  t:ok(t.clock() - started < SOON)
   local ok, err = task:wait()
   t:ok(not ok and (t.fastpg.is(err, "closed") or t.fastpg.is(err, "connection")), ok, err)
 end)
 
 add("close ends what is being opened, and whoever else closes", { silent = true }, function(t)
-  local db = t.fastpg.create_pool(t.env.silent, { max_size = 2 })
+  local db = t.fastpg.create_pool(t.env.silent, { connect_timeout = 60, max_size = 2 })
   local task = t.fastpg.spawn(function() return pcall(db.item, db, "select 1") end)
   t:wait_for(function() return db:stats().size == 1 end, "it connects")
   local started = t.clock()
   db:close(0.1)
-  t:ok(t.clock() - started < 3)
+  t:ok(t.clock() - started < SOON)
   t:eq(0, db:stats().size)
   local ok, err = task:wait()
   t:eq({ false, "closed" }, { ok, ok or err.name })
-  local other = t:pool(2)
-  task = t.fastpg.spawn(function() return other:item "select 1 from pg_sleep(0.2)" end)
-  t:wait_until_busy()
+  local other, gate = t:pool(2), t:gate()
+  task = t.fastpg.spawn(function() return other:item("select 1 from " .. gate.sql) end)
+  gate.await(1)
   started = t.clock()
-  t:together(2, function() other:close(20) end)
-  t:ok(t.clock() - started < 5, "closing took", t.clock() - started)
+  t:together(3, function(i)
+    if i < 3 then return other:close(20) end
+    t.fastpg.sleep(0.05)
+    gate.open()
+  end)
+  t:ok(t.clock() - started < SOON, "closing took", t.clock() - started)
   t:eq(1, task:wait())
 end)
 
@@ -772,7 +812,7 @@ add("close wakes those who wait for a connection", function(t)
   local db = t:pool(1)
   local tx = db:begin()
   local task = t.fastpg.spawn(function() return db:item "select 1" end)
-  t.fastpg.sleep(0.05)
+  t:wait_for(function() return db:stats().waiting == 1 end, "it waits")
   db:close()
   t:fails("closed", task.wait, task)
   tx:rollback()
@@ -800,7 +840,7 @@ add("an age limit ends connections, and nobody notices", function(t)
     for _ = 1, 3 do t:eq(i, db:item("select $1::int from pg_sleep(0.03)", i)) end
   end)
   t:ok(db:stats().opened > 2, db:stats().opened)
-  t:ok(t:backends() <= 2)
+  t:at_most(2)
 end)
 
 -- ---- transactions ---------------------------------------------------------------------------
@@ -831,7 +871,7 @@ add("200 coroutines on 10 connections, each in its own transaction, half of them
   t:eq({ 300, 100 }, { db:item "select count(*) from b_tx", db:item "select count(distinct n) from b_tx" })
   t:eq(0, db:item "select count(*) from b_tx where n % 2 = 0")
   t:eq(100, db:item "select count(distinct (n, pid, xid)) from b_tx")
-  t:eq(0, t:backends "idle in transaction")
+  t:at_most(0, "idle in transaction")
 end)
 
 add("savepoints nest, each in its own coroutine", function(t)
@@ -930,14 +970,15 @@ end)
 
 add("tx after its end is an error, in every coroutine", function(t)
   local db = t:pool(2)
-  local late, kept_tx
+  local late, kept_tx, over
   db:transaction(function(tx)
     kept_tx = tx
     late = t.fastpg.spawn(function()
-      t.fastpg.sleep(0.05)
+      t:wait_for(function() return over end, "the end")
       return tx:item "select 1"
     end)
   end)
+  over = true
   t:fails("closed", kept_tx.q, kept_tx, "select 1")
   t:fails("closed", late.wait, late)
 end)
@@ -950,7 +991,7 @@ add("gather on the one connection of a transaction is an error and no deadlock",
         function() return db:item "select 2" end)
       t:eq(3, db:item "select 3")
     end)
-    t:ok(t.clock() - started < 5)
+    t:ok(t.clock() - started < SOON)
     t:eq(4, db:item "select 4")
   end
 end)
@@ -981,7 +1022,7 @@ add("a transaction that ends while others use tx waits for their statements, and
     for i = 1, 4 do
       tasks[i] = t.fastpg.spawn(function()
         return pcall(function()
-          for _ = 1, 50 do
+          while true do
             local row = tx:first("insert into b_end select $1::int from pg_sleep(0.005) returning pg_backend_pid() as pid", i)
             if row.pid ~= pid then wrong = wrong + 1 end
           end
@@ -1002,16 +1043,16 @@ add("a transaction that ends while others use tx waits for their statements, and
   end
   t:eq(true, other:wait())
   t:eq(0, wrong)
-  t:eq(0, t:backends "idle in transaction")
+  t:at_most(0, "idle in transaction")
   local begun = t.clock()
   local slow
   pcall(db.transaction, db, function(tx) -- what fails does not wait for statements of others
     slow = t.fastpg.spawn(function() return pcall(tx.q, tx, "select pg_sleep(20)") end)
-    t.fastpg.sleep(0.05)
+    t:wait_until_busy()
     error "out"
   end)
   t:eq(false, (slow:wait()))
-  t:ok(t.clock() - begun < 4)
+  t:ok(t.clock() - begun < SOON)
   t:eq(1, db:item "select 1")
 end)
 
@@ -1164,19 +1205,24 @@ add("rows that are there leave others a turn", function(t)
   local asker = t.fastpg.spawn(function()
     while not done do answers = answers + db:item "select 1" end
   end)
-  local n = 0
-  for _ in db:each "select generate_series(1, 200000) as n" do n = n + 1 end
-  local of_each = answers
-  t:eq(100000, #db:arrays "select generate_series(1, 100000) as n")
-  local of_list = answers - of_each
-  t:eq(100000, db:copy_to("copy (select generate_series(1, 100000)) to stdout", function() end))
-  local of_copy = answers - of_each - of_list
+  local n = 0 -- it has more rows than can be read in the time a behaviour has
+  db:each("select generate_series(1, 1000000000) as n", function()
+    n = n + 1
+    return n < 100000 or turns < 20 or answers < 5
+  end)
+  local function others_go_on(what, fn) -- some of it: who asks is at the server's mercy
+    for _ = 1, 20 do
+      local before, asked = turns, answers
+      t:eq(100000, fn())
+      if turns - before > 2 and answers - asked > 2 then return end
+    end
+    error(what .. " holds the others up")
+  end
+  others_go_on("a list", function() return #db:arrays "select generate_series(1, 100000) as n" end)
+  others_go_on("a copy", function() return db:copy_to("copy (select generate_series(1, 100000)) to stdout", function() end) end)
   done = true
   sleeper:wait()
   asker:wait()
-  t:eq(200000, n)
-  t:ok(turns > 20, "turns", turns)
-  t:ok(of_each > 4 and of_list > 2 and of_copy > 2, "answers", of_each, of_list, of_copy)
 end)
 
 add("each is left early by close, false, an error, break", { blocking = true }, function(t)
@@ -1206,8 +1252,8 @@ add("each is left early by close, false, an error, break", { blocking = true }, 
     pcall(function() for _ in db:each(sql) do error "out" end end)
     t:eq(1, db:item "select 1")
   end
-  t:ok(t.clock() - started < 8, t.clock() - started)
-  t:eq(0, t:backends "active")
+  t:ok(t.clock() - started < SOON, t.clock() - started)
+  t:at_most(0, "active")
   t:eq(pid, db.pid)
 end)
 
@@ -1269,7 +1315,7 @@ add("a stream outside of a transaction: another statement takes another connecti
   local ok, err = pcall(single.q, single, "select 1")
   t:eq(false, ok)
   t:ok(tostring(err):find "transaction", tostring(err))
-  t:ok(t.clock() - started < 3)
+  t:ok(t.clock() - started < SOON)
   rows:close()
   t:eq(1, single:item "select 1")
 end)
@@ -1283,26 +1329,31 @@ add("streams that are forgotten give their connection back", { blocking = true }
 end)
 
 add("a slow stream leaves the timer alone", function(t)
-  local db = t:pool(1)
-  local ticker, n = t:tick(), 0
-  for _ in db:each "select n, pg_sleep(0.02) from generate_series(1, 10) n" do n = n + 1 end
-  ticker.stop()
+  local db, gate, n = t:pool(1), t:gate(), 0
+  gate.open_after_ticks(10)
+  for _ in db:each("select n, pg_sleep(0.002) from generate_series(1, 10) n, " .. gate.sql) do n = n + 1 end
   t:eq(10, n)
-  t:ok(ticker.count >= 5 and ticker.worst < 0.2, ticker.count, ticker.worst)
 end)
 
 -- ---- notifications --------------------------------------------------------------------------
 
 add("listen and notify", function(t)
   local db = t:pool(3)
-  local channel, got = "b" .. math.random(1e9), {}
+  local channel, got, last = "b" .. math.random(1e9), {}, 0
   local function note(n) got[#got + 1] = n.payload end
+  -- What was sent before has come when this has.
+  db:listen(channel .. "_last", function() last = last + 1 end)
+  local function sent()
+    local before = last
+    t.fastpg.spawn(function() db:notify(channel .. "_last") end):wait() -- outside of a transaction
+    t:wait_for(function() return last > before end, "the last one")
+  end
   db:listen(channel, note)
   db:notify(channel, "one")
   db:notify(channel)
   db:transaction(function()
     db:notify(channel, "three")
-    t.fastpg.sleep(0.03)
+    sent()
     t:eq(2, #got)
   end)
   t:wait_for(function() return #got == 3 end, "three notifications")
@@ -1313,7 +1364,7 @@ add("listen and notify", function(t)
   end)
   db:unlisten(channel, note)
   db:notify(channel, "unheard")
-  t.fastpg.sleep(0.05)
+  sent()
   t:eq(3, #got)
 end)
 
@@ -1366,14 +1417,16 @@ end)
 add("close ends a loop over notifications", function(t)
   local db = t:pool(3)
   local channel = "b" .. math.random(1e9)
+  local listens, n = false, 0
   local task = t.fastpg.spawn(function()
-    local n = 0
-    for _ in db:notifications(channel) do n = n + 1 end
+    local all = db:notifications(channel)
+    listens = true
+    for _ in all do n = n + 1 end
     return n
   end)
-  t.fastpg.sleep(0.1)
+  t:wait_for(function() return listens end, "it listens")
   db:notify(channel, "one")
-  t.fastpg.sleep(0.1)
+  t:wait_for(function() return n == 1 end, "it came")
   db:close()
   t:eq(1, task:wait())
 end)
@@ -1398,7 +1451,7 @@ end)
 add("notifications as a loop, which ends by its time", function(t)
   local db = t:pool(3)
   local channel, got = "b" .. math.random(1e9), {}
-  local loop = db:notifications(channel, 0.6)
+  local loop = db:notifications(channel, 1.5)
   local sender = t.fastpg.spawn(function()
     for i = 1, 3 do
       t.fastpg.sleep(0.02)
@@ -1414,7 +1467,7 @@ add("notifications as a loop, which ends by its time", function(t)
   ticker.stop()
   sender:wait()
   t:eq({ "1", "2", "3" }, got)
-  t:ok(ticker.count >= 10 and ticker.worst < 0.25, ticker.count, ticker.worst)
+  t:ok(ticker.count >= 10, ticker.count)
 end)
 
 add("two thousand notifications, none lost, in order", function(t)
@@ -1456,8 +1509,12 @@ add("tables: metamethods wait too", { blocking = true }, function(t)
   local db = t:pool(4)
   t:admin():execute [[drop table if exists b_cat cascade; create table b_cat (id serial primary key, name text not null, weight int);
     insert into b_cat (name, weight) select 'cat ' || g, g from generate_series(1, 20) g;
-    create or replace view b_slow as select id, name from b_cat, pg_sleep(0.1) limit 2]]
-  local ticker = t.host ~= "block" and t:tick()
+    create or replace view b_slow as select id, name from b_cat limit 2]]
+  if t.host ~= "block" then
+    local gate = t:gate()
+    t:admin():execute("create or replace view b_slow as select id, name from b_cat, " .. gate.sql .. " limit 2")
+    gate.open_after_ticks(5)
+  end
   local cats = db.t.b_cat
   t:eq("cat 1", cats[1].name)
   t:eq(20, #cats)
@@ -1465,9 +1522,7 @@ add("tables: metamethods wait too", { blocking = true }, function(t)
   t:eq(5, #cats("weight > ?", 15))
   t:fails("not_found", function() return cats[99] end)
   t:eq(2, #db.v.b_slow())
-  if ticker then
-    ticker.stop()
-    t:ok(ticker.count >= 5 and ticker.worst < 0.25, ticker.count, ticker.worst)
+  if t.host ~= "block" then
     local names = t:together(20, function(i) return cats[i].name .. "/" .. db.t.b_cat:get(i).weight end)
     for i = 1, 20 do t:eq(("cat %d/%d"):format(i, i), names[i]) end
   end
@@ -1548,7 +1603,7 @@ add("copy moves megabytes, and the timer goes on", { blocking = true }, function
   t:ok(bytes > 2400000, bytes)
   if ticker then
     ticker.stop()
-    t:ok(ticker.count >= 2 and ticker.worst < 0.5, ticker.count, ticker.worst)
+    t:ok(ticker.count >= 1, ticker.count)
   end
   local ok, err = pcall(db.copy_to, db, "copy b_copy to stdout", function() error({ "enough" }, 0) end)
   t:ok(not ok and err[1] == "enough", err)

@@ -126,7 +126,7 @@ function nginx.start(opts)
   local command = ("cd / && %s exec %s nginx -p %s -c %s/nginx.conf -e %s/error.log"):format(
     opts.environment or "", opts.runner or "", dir, dir, dir)
   self.pid = tonumber((output(("sh -c %s >%s/out 2>&1 </dev/null & echo $!"):format(quoted(command), dir))))
-  local seconds = opts.runner and 60 or 20
+  local seconds = 60
   if not self:wait_for("test -S " .. dir .. "/http.sock -o ! -d /proc/" .. self.pid, seconds)
     or not succeeds("test -d /proc/" .. self.pid) then
     local text = read_file(dir .. "/out") .. self:log()
@@ -138,11 +138,11 @@ end
 
 --- Runs a shell command again and again until it succeeds; false when it never did.
 function Server:wait_for(command, seconds) -- luacheck: no unused
-  return succeeds(("timeout %g sh -c %s"):format(seconds or 10, quoted("until " .. command .. "; do sleep 0.02; done")))
+  return succeeds(("timeout %g sh -c %s"):format(seconds or 30, quoted("until " .. command .. "; do sleep 0.02; done")))
 end
 
 local function curl(self, path, options)
-  return ("curl -s --max-time 30 %s --unix-socket %s/http.sock %s"):format(options or "", self.dir,
+  return ("curl -s --max-time 90 %s --unix-socket %s/http.sock %s"):format(options or "", self.dir,
     quoted("http://localhost" .. path))
 end
 
@@ -207,7 +207,7 @@ function Server:stop(how)
   if not self.pid then return "" end
   local workers = self:workers()
   self:signal(how or "QUIT")
-  if not self:wait_for(("! kill -0 %d 2>/dev/null"):format(self.pid), 10) then
+  if not self:wait_for(("! kill -0 %d 2>/dev/null"):format(self.pid)) then
     self:signal "KILL"
     os.execute("kill -KILL " .. workers .. " 2>/dev/null")
     self.killed = true

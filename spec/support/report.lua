@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- report.lua: what the run of a spec file prints: each failure where it happens.  The counts (passed, failed, not
--- run here) go to the file $FPG_TEST_COUNTS and why some were not run to $FPG_TEST_PENDING, for tools/test.sh.
+-- run here) go to the file $FPG_TEST_COUNTS, why some were not run to $FPG_TEST_PENDING, and the names of those that
+-- failed to $FPG_TEST_FAILED, for tools/test.sh.
 
 return function()
   local busted = require "busted"
@@ -19,7 +20,14 @@ return function()
     return message == nil and "" or tostring(message)
   end
 
+  local failed = os.getenv "FPG_TEST_FAILED"
+
   local function show(kind, item)
+    if failed then -- at once: the run may end early
+      local f = assert(io.open(failed, "a"))
+      f:write(("%s %s: %s\n"):format(name, place(item), ((item.name or "?"):gsub("%s+", " "))))
+      f:close()
+    end
     io.write(("%s: %s: %s\n"):format(kind, place(item), item.name or "?"))
     local lines = text(item.message)
     if item.trace and item.trace.traceback and item.isError then
