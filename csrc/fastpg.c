@@ -2,12 +2,12 @@
  *
  * fastpg.c: luaopen_fastpg_core, which opens every part of the core into one table.
  */
-#include "lx.h"
+#include "compat.h"
 
 /* Each is in the file that is named so.  It makes the metatables that the file needs, and adds to the core table, on
  * top of the stack, what it offers.  The order matters where one adds methods to another's object (fpg_add_methods). */
 #define PARTS(part)                                                                                \
-  part(lx) part(texts) part(surface)                                                               \
+  part(raise) part(buffer) part(number) part(printable) part(surface)                                                               \
   part(math) part(numeric) part(time) part(range)                                                  \
   part(json)                                                                                       \
   part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)                          \

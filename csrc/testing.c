@@ -6,12 +6,13 @@
  * SQL: each on a block of memory that ends where the bytes end, so that a sanitizer sees a step too
  * far; and the encoders.
  */
-#include "testing.h"
+#include "buffer.h"
+#include "compat.h"
+#include "lex.h"
+#include "number.h"
+#include "typemap.h"
 
 #ifdef FPG_TESTING
-
-#include "lex.h"
-#include "typemap.h"
 
 /* core.test_decode(oid, binary, bytes, timezone, typemap) -> the value; nil, "no decoder" where the
  * type has none for this form */

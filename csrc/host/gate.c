@@ -14,7 +14,8 @@
  *
  * Linux only; elsewhere core.gate raises.
  */
-#include "lx.h"
+#include "number.h"
+#include "raise.h"
 
 #ifdef __linux__
 

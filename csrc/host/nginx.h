@@ -11,7 +11,7 @@
 #ifndef FASTPG_NGINX_H
 #define FASTPG_NGINX_H
 
-#include "lx.h"
+#include "compat.h"
 
 typedef struct ngx_http_request_s ngx_http_request_t;
 

@@ -20,7 +20,10 @@
  * nginx is used only where its version and binary signature are those of the headers.  Its symbols
  * must not be undefined in the .so, so nothing here may use nginx's macros that log.
  */
+#include "clock.h"
 #include "nginx.h"
+#include "number.h"
+#include "raise.h"
 
 #ifndef FPG_NGINX
 

@@ -13,7 +13,8 @@
  * because libpq closes and replaces its socket when it likes.  Memory grows to the most that waited
  * at once; a wake-up allocates nothing.
  */
-#include "lx.h"
+#include "clock.h"
+#include "number.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -14,7 +14,9 @@
  * Between fork and exec the child makes async-signal-safe calls only: all it needs is looked up
  * and laid out before.
  */
-#include "lx.h"
+#include "clock.h"
+#include "number.h"
+#include "raise.h"
 
 #include <errno.h>
 #include <fcntl.h>

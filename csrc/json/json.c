@@ -6,6 +6,7 @@
 #include "json.h"
 
 #include "json_lex.h"
+#include "raise.h"
 
 #define JSON_NULL_MT "fastpg.json_null"
 

@@ -13,7 +13,7 @@
 #ifndef FASTPG_JSON_H
 #define FASTPG_JSON_H
 
-#include "lx.h"
+#include "buffer.h"
 
 /* Pushes the value of the document s; `what` begins the message of an error ("json").  `blame`: the
  * error names the line of the Lua code that called the running C function. */

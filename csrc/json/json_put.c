@@ -8,6 +8,7 @@
  */
 #include <math.h>
 
+#include "buffer.h"
 #include "json.h"
 #include "json_lex.h"
 #include "shortest.h"

@@ -12,6 +12,7 @@
  * Past CHUNK of them (or when the Lua stack is long) the table is made early, takes the place of
  * its elements and gets the rest one by one: level.made.
  */
+#include "buffer.h"
 #include "json.h"
 #include "json_lex.h"
 #include "value.h"

@@ -16,8 +16,11 @@
  * Each node holds two slots of the Lua stack (ROW four): the table, [columns, index,] the key.
  * No metamethod is called.
  */
+#include "buffer.h"
 #include "json.h"
 #include "json_lex.h"
+#include "number.h"
+#include "raise.h"
 #include "value.h"
 
 enum { PLAIN, SEQ, INDEX, OBJECT, ROW, REST };

@@ -16,10 +16,13 @@
 #include <sys/random.h> /* getentropy, on macOS */
 #include <unistd.h>
 
+#include "clock.h"
 #include "datestyle.h"
 #include "error.h"
 #include "job.h"
 #include "nginx.h"
+#include "number.h"
+#include "raise.h"
 
 /* ---- which process ------------------------------------------------------------------------ */
 

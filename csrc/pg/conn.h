@@ -30,7 +30,7 @@
 #include <libpq-fe.h>
 #include <sys/types.h>
 
-#include "lx.h"
+#include "buffer.h"
 #include "prepared.h"
 
 #define FPG_CONN_MT "fastpg.connection"

@@ -6,8 +6,11 @@
  */
 #include <stdlib.h>
 
+#include "buffer.h"
 #include "conn.h"
 #include "error.h"
+#include "raise.h"
+#include "surface.h"
 
 extern char **environ;
 

@@ -26,9 +26,13 @@
 #include <sys/socket.h>
 
 #include "be.h"
+#include "buffer.h"
 #include "conn.h"
 #include "error.h"
 #include "fragment.h"
+#include "number.h"
+#include "raise.h"
+#include "surface.h"
 #include "value.h"
 
 #define WRITER_MT "fastpg.copywriter"

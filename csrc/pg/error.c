@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+#include "buffer.h"
+#include "raise.h"
+
 typedef struct {
   const char *code, *name;
 } sqlstate;

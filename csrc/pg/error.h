@@ -7,7 +7,7 @@
 
 #include <libpq-fe.h>
 
-#include "lx.h"
+#include "compat.h"
 
 /* Pushes the error object of a failed result: every diagnostic field of the protocol, `name` from
  * the SQLSTATE, "connection" where there is none (libpq made it) or the connection is lost. */

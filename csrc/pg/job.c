@@ -37,6 +37,7 @@
 #endif
 
 #include "conn.h"
+#include "raise.h"
 
 #define JOB_MT "fastpg.job"
 

@@ -7,8 +7,6 @@
 
 #include <libpq-fe.h>
 
-#include "lx.h"
-
 /* Sends the cancel request from a thread, and frees it; nobody waits for it.  NULL is no request. */
 void fpg_cancel_later(PGcancel *cancel);
 

@@ -10,6 +10,7 @@
  */
 #include "conn.h"
 #include "error.h"
+#include "surface.h"
 
 /* conn:listening(boolean): from here on notifications are kept until next_notification takes them */
 static int conn_listening(lua_State *L) {

@@ -13,7 +13,10 @@
  * Encoding may run Lua code (a codec of the user's, a finalizer), and that code another statement on
  * this connection: meanwhile the arenas are taken out of it, and made anew where they are missing.
  */
+#include "buffer.h"
 #include "conn.h"
+#include "number.h"
+#include "raise.h"
 
 #define KEEP_BYTES (1 << 20) /* an arena that grew beyond this is given back after its statement */
 #define COPY_BYTES (1 << 14) /* a string of a list is copied up to this size, else anchored */

@@ -6,6 +6,9 @@
 
 #include <stdio.h>
 
+#include "number.h"
+#include "raise.h"
+
 /* Adds the name on top of the stack, which it takes, to the list `duplicates` of the shape at idx. */
 static void note_duplicate(lua_State *L, int idx) {
   lua_getfield(L, idx, "duplicates");

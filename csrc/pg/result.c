@@ -15,6 +15,9 @@
 #include "conn.h"
 #include "error.h"
 #include "json.h"
+#include "number.h"
+#include "raise.h"
+#include "surface.h"
 
 #define HOLDER_MT "fastpg.result"
 

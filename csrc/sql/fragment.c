@@ -11,7 +11,9 @@
 #include <ctype.h>
 
 #include "lex.h"
+#include "raise.h"
 #include "sql_argument.h"
+#include "utf8.h"
 
 /* ---- fastpg.sql --------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 #ifndef FASTPG_FRAGMENT_H
 #define FASTPG_FRAGMENT_H
 
-#include "lx.h"
+#include <stddef.h>
 
 #define FPG_SQL_MT "fastpg.sql"
 

@@ -4,6 +4,7 @@
  *
  * PostgreSQL manual: "Special Values" of Date/Time Types.
  */
+#include "compat.h"
 #include "lex.h"
 #include "sql_argument.h"
 

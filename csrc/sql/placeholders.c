@@ -9,7 +9,10 @@
  */
 #include <limits.h>
 
+#include "buffer.h"
 #include "lex.h"
+#include "number.h"
+#include "raise.h"
 #include "sql_argument.h"
 
 typedef struct counts {

@@ -6,7 +6,9 @@
  */
 #include "quote.h"
 
+#include "raise.h"
 #include "sql_argument.h"
+#include "utf8.h"
 
 /* Appends s with every `quote`, and every backslash when asked, doubled. */
 static void put_doubled(lua_State *L, fpg_buf *b, const char *s, size_t len, char quote,

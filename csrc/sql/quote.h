@@ -5,7 +5,7 @@
 #ifndef FASTPG_QUOTE_H
 #define FASTPG_QUOTE_H
 
-#include "lx.h"
+#include "buffer.h"
 
 /* Appends s as an identifier, always in quotes.  Raises invalid_argument when it holds a NUL or is
  * not UTF-8.  Any length: the server judges (it truncates at 63 bytes). */

@@ -5,7 +5,7 @@
 #ifndef FASTPG_SQL_ARGUMENT_H
 #define FASTPG_SQL_ARGUMENT_H
 
-#include "lx.h"
+#include "raise.h"
 
 static inline const char *fpg_check_sql(lua_State *L, int idx, const char *who, size_t *len) {
   if (lua_type(L, idx) != LUA_TSTRING)

@@ -20,7 +20,10 @@
  * BEGIN ATOMIC and an END right behind a semicolon.  Texts that are no SQL give something; the
  * server refuses such a text whole, before it runs any of it.
  */
+#include "buffer.h"
 #include "lex.h"
+#include "number.h"
+#include "raise.h"
 #include "sql_argument.h"
 
 #define MAX_WORDS 12

@@ -4,6 +4,7 @@
  */
 #include "relation.h"
 
+#include "buffer.h"
 #include "quote.h"
 
 static int get_int(lua_State *L, int idx, const char *field) {

@@ -11,7 +11,7 @@
 #ifndef FASTPG_RELATION_H
 #define FASTPG_RELATION_H
 
-#include "lx.h"
+#include "compat.h"
 
 #define FPG_REL_MT "fastpg.relation"
 

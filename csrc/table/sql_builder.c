@@ -16,9 +16,12 @@
  */
 #include <stdlib.h>
 
+#include "buffer.h"
 #include "fragment.h"
+#include "number.h"
 #include "quote.h"
 #include "relation.h"
+#include "surface.h"
 #include "types.h"
 
 /* ---- the writer --------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 #ifndef FASTPG_CODEC_H
 #define FASTPG_CODEC_H
 
-#include "lx.h"
+#include "buffer.h"
 
 typedef struct fpg_type fpg_type;
 typedef struct fpg_typemap fpg_typemap;

@@ -10,8 +10,11 @@
  * every element type.
  */
 #include "be.h"
+#include "buffer.h"
 #include "codec_geo.h"
 #include "json.h"
+#include "number.h"
+#include "raise.h"
 #include "types.h"
 
 #define MAX_DIMENSIONS 6 /* MAXDIM of PostgreSQL's c.h */

@@ -11,6 +11,10 @@
  * `record` is { make = function }, which makes such a pair for each list of types: its rows print by them.
  */
 #include "be.h"
+#include "buffer.h"
+#include "escape.h"
+#include "number.h"
+#include "raise.h"
 #include "typemap.h"
 
 enum { RECORD = 2249 };
@@ -166,7 +170,7 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
   fpg_buf *word = fpg_buf_new(L);
   while (!empty) {
     if (n >= columns) stale(L, type);
-    int there = fpg_buf_unquote(L, word, &p, end, ",)");
+    int there = fpg_unquote(L, word, &p, end, ",)");
     if (p >= end) fpg_bad_text(L, type);
     if (there) {
       const fpg_type *field = anonymous ? &fpg_type_other : type->fields[n];

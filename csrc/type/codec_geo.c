@@ -17,6 +17,8 @@
 #include <math.h>
 
 #include "be.h"
+#include "buffer.h"
+#include "float_text.h"
 #include "value.h"
 
 enum { POINT, LINE, LSEG, BOX, CIRCLE, PATH, POLYGON };
@@ -84,7 +86,7 @@ typedef struct {
 static int take_number(source *s, double *v) {
   const char *start = s->p;
   while (s->p < s->end && !memchr(",)]}>", *s->p, 5)) s->p++;
-  return fpg_float_of_text(start, (size_t)(s->p - start), v);
+  return fpg_double_of_text(start, (size_t)(s->p - start), v);
 }
 
 static double read_number(source *s) {

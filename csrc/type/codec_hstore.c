@@ -13,6 +13,8 @@
 #include <stdlib.h>
 
 #include "be.h"
+#include "buffer.h"
+#include "number.h"
 #include "value.h"
 
 #define HSTORE_MT "fastpg.hstore"

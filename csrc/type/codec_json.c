@@ -6,7 +6,9 @@
  */
 #include "codec_json.h"
 
+#include "buffer.h"
 #include "json.h"
+#include "raise.h"
 
 void fpg_json_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                      size_t len) {

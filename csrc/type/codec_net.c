@@ -13,6 +13,8 @@
 #include <stdlib.h>
 
 #include "be.h"
+#include "buffer.h"
+#include "hex.h"
 
 enum { IPV4 = 2, IPV6 = 3 };
 enum { WORDS = 8 }; /* of an IPv6 address */

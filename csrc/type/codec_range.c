@@ -8,8 +8,11 @@
  * Text: [1,10), (,"a b"], empty; {[1,3),[5,6)}.
  */
 #include "be.h"
-#include "codec_range.h"
+#include "buffer.h"
+#include "escape.h"
+#include "number.h"
 #include "value.h"
+#include "codec_range.h"
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -92,7 +95,7 @@ void fpg_range_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type
   int flags = *p++ == '[' ? FPG_RANGE_LOWER_INC : 0, base = lua_gettop(L);
   fpg_buf *word = fpg_buf_new(L);
   for (int upper = 0; upper < 2; upper++) {
-    if (fpg_buf_unquote(L, word, &p, end, ",)]")) {
+    if (fpg_unquote(L, word, &p, end, ",)]")) {
       size_t size = word->len;
       fpg_buf_putc(L, word, 0);
       type->elem->decode_text(L, cx, type->elem, word->data, size);

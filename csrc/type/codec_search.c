@@ -15,11 +15,11 @@
  *
  * A query may be as deep as it is long: no recursion, the work to do is a stack in a buffer.
  */
+#include "be.h"
+#include "buffer.h"
 #include "codec_text.h"
 
 #include <stdio.h>
-
-#include "be.h"
 
 static void push_text(lua_State *L, const fpg_buf *text) {
   lua_pushlstring(L, text->data ? text->data : "", text->len);

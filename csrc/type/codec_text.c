@@ -16,6 +16,9 @@
 #include <stdio.h>
 
 #include "be.h"
+#include "buffer.h"
+#include "hex.h"
+#include "raise.h"
 
 /* Pushes the text of a buffer that is on top, in its place. */
 static void push_text(lua_State *L, fpg_buf *text) {

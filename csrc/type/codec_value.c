@@ -16,7 +16,9 @@
 #include "codec_value.h"
 
 #include "be.h"
+#include "buffer.h"
 #include "datestyle.h"
+#include "raise.h"
 #include "value.h"
 
 /* ---- numeric ------------------------------------------------------------------------------ */

@@ -8,9 +8,11 @@
  */
 #include "typemap.h"
 
+#include "buffer.h"
 #include "codec_hstore.h"
 #include "codec_range.h"
 #include "codec_text.h"
+#include "number.h"
 
 #define TYPEMAP_MT "fastpg.typemap"
 #define BUCKETS 64

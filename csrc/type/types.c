@@ -5,13 +5,6 @@
  *
  * Wire forms: the *send and *recv functions of PostgreSQL's src/backend/utils/adt.
  */
-#include "typemap.h"
-
-#include <limits.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "be.h"
 #include "codec_geo.h"
 #include "codec_hstore.h"
@@ -20,8 +13,19 @@
 #include "codec_range.h"
 #include "codec_text.h"
 #include "codec_value.h"
+#include "float_text.h"
+#include "hex.h"
 #include "json.h"
+#include "number.h"
+#include "raise.h"
+#include "typemap.h"
+#include "utf8.h"
 #include "value.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
@@ -261,77 +265,19 @@ static void float8_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
   lua_pushnumber(L, be_f64(p));
 }
 
-/* Rewrites a float's text without its point ("-1.5e+10" to "-15e9"), so that the locale has no say
- * in how the C library reads it.  False when it is none of the server's. */
-static int plain_float(const char *p, size_t len, char out[64]) {
-  const char *end = p + len;
-  char *o = out;
-  int places = 0, exponent = 0, point = 0, digits = 0, negative;
-  if (len == 0 || len >= 48) return 0;
-  if (*p == '-') *o++ = *p++;
-  for (; p < end && ((*p >= '0' && *p <= '9') || (*p == '.' && !point)); p++) {
-    if (*p == '.') {
-      point = 1;
-    } else {
-      *o++ = *p;
-      digits++;
-      places += point;
-    }
-  }
-  if (!digits) return 0;
-  if (p < end) {
-    if (*p++ != 'e') return 0;
-    negative = p < end && *p == '-';
-    if (p < end && (*p == '-' || *p == '+')) p++;
-    if (p == end || end - p > 4) return 0;
-    for (; p < end; p++) {
-      if (*p < '0' || *p > '9') return 0;
-      exponent = exponent * 10 + (*p - '0');
-    }
-    if (negative) exponent = -exponent;
-  }
-  snprintf(o, 12, "e%d", exponent - places);
-  return 1;
-}
-
-/* What is not finite in the server's words; false when it is something else. */
-static int special_float(const char *p, size_t len, double *out) {
-  if (len == 3 && memcmp(p, "NaN", 3) == 0)
-    *out = (double)NAN;
-  else if (len == 8 && memcmp(p, "Infinity", 8) == 0)
-    *out = (double)INFINITY;
-  else if (len == 9 && memcmp(p, "-Infinity", 9) == 0)
-    *out = (double)-INFINITY;
-  else
-    return 0;
-  return 1;
-}
-
 static void float4_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   (void)cx;
-  char plain[64];
   double d;
-  if (!special_float(p, len, &d)) {
-    if (!plain_float(p, len, plain)) fpg_bad_text(L, type);
-    d = (double)strtof(plain, NULL);
-  }
+  if (!fpg_single_of_text(p, len, &d)) fpg_bad_text(L, type);
   lua_pushnumber(L, (lua_Number)d);
-}
-
-int fpg_float_of_text(const char *p, size_t len, double *out) {
-  char plain[64];
-  if (special_float(p, len, out)) return 1;
-  if (!plain_float(p, len, plain)) return 0;
-  *out = strtod(plain, NULL);
-  return 1;
 }
 
 static void float8_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
                                const char *p, size_t len) {
   (void)cx;
   double d;
-  if (!fpg_float_of_text(p, len, &d)) fpg_bad_text(L, type);
+  if (!fpg_double_of_text(p, len, &d)) fpg_bad_text(L, type);
   lua_pushnumber(L, (lua_Number)d);
 }
 

@@ -33,9 +33,6 @@ const char *fpg_type_kind(const fpg_type *type);
 fpg_decode_fn fpg_bytes_decode;
 fpg_encode_fn fpg_any_encode;
 
-/* The double that a float8's text is; false when it is none of the server's. */
-int fpg_float_of_text(const char *p, size_t len, double *out);
-
 /* Whether a Lua table can be one value of the type: in an array it is an element then. */
 int fpg_type_takes_tables(const fpg_type *type);
 
@@ -70,22 +67,6 @@ int fpg_encode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int
 /* Of which values fpg_encode_binary is certain: "any", "values" (all but strings), "numbers" (Lua's
  * own), "none" (it depends on each), or NULL: the type is never written in binary. */
 const char *fpg_type_binary_values(const fpg_type *type);
-
-/* Of a digit 0-9 a-f A-F its value, else -1; of two digits the byte they are, else -1. */
-static inline int fpg_hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-static inline int fpg_hex_byte(const char *p) {
-  int hi = fpg_hex_digit(p[0]), lo = hi < 0 ? -1 : fpg_hex_digit(p[1]);
-  return lo < 0 ? -1 : hi << 4 | lo;
-}
-
-static inline int fpg_is_null(lua_State *L, int idx) {
-  int t = lua_type(L, idx);
-  return t <= LUA_TNIL || (t == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx));
-}
 
 /* A list of arguments holds, under the address of this, the list of the columns they are for: the builders
  * of statements (sql_builder.c) put it there, and only an error looks at it. */

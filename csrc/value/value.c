@@ -9,6 +9,8 @@
 
 #include <stdarg.h>
 
+#include "raise.h"
+
 static const char *const kinds[FPG_V_COUNT] = {
     NULL,           "fastpg.numeric",   "fastpg.date",        "fastpg.time",
     "fastpg.timetz", "fastpg.timestamp", "fastpg.timestamptz", "fastpg.interval",

@@ -9,9 +9,10 @@
 #ifndef FASTPG_VALUE_H
 #define FASTPG_VALUE_H
 
+#include "buffer.h"
 #include "datetime.h"
-#include "lx.h"
 #include "numeric.h"
+#include "surface.h"
 #include "tz.h"
 
 enum {

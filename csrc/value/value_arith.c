@@ -14,7 +14,9 @@
 #include <math.h>
 #include <time.h>
 
+#include "number.h"
 #include "numeric_math.h"
+#include "raise.h"
 #include "value.h"
 
 /* ---- errors ------------------------------------------------------------------------------- */

@@ -12,6 +12,8 @@
  */
 #include <math.h>
 
+#include "number.h"
+#include "raise.h"
 #include "value.h"
 
 /* ---- text --------------------------------------------------------------------------------- */

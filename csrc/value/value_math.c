@@ -5,7 +5,10 @@
  * GMP's integers live in one userdata of the Lua state, so that an error while the result is
  * allocated leaks nothing.  GMP's own allocator is left as it is: it is the process's, not ours.
  */
+#include "number.h"
 #include "numeric_math.h"
+#include "raise.h"
+#include "surface.h"
 #include "value.h"
 
 static const char math_key = 0;

@@ -5,6 +5,10 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "float_text.h"
+#include "number.h"
+#include "raise.h"
+#include "surface.h"
 #include "value.h"
 
 fpg_num *fpg_new_numeric(lua_State *L, size_t ndigits) {

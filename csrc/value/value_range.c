@@ -8,6 +8,12 @@
  *
  * PostgreSQL manual: "Range Types".
  */
+#include "buffer.h"
+#include "escape.h"
+#include "float_text.h"
+#include "number.h"
+#include "raise.h"
+#include "surface.h"
 #include "value.h"
 
 typedef struct {
@@ -131,7 +137,7 @@ static int read_range(lua_State *L, const char **at, const char *end, fpg_buf *w
   if (p >= end || (*p != '[' && *p != '(')) return -1;
   if (*p++ == '[') flags |= FPG_RANGE_LOWER_INC;
   for (int upper = 0; upper < 2; upper++) {
-    if (fpg_buf_unquote(L, word, &p, end, ",)]"))
+    if (fpg_unquote(L, word, &p, end, ",)]"))
       lua_pushlstring(L, word->data ? word->data : "", word->len);
     else {
       lua_pushnil(L);

@@ -5,6 +5,8 @@
  */
 #include <math.h>
 
+#include "number.h"
+#include "surface.h"
 #include "value.h"
 
 /* ---- pushing ------------------------------------------------------------------------------ */
