@@ -74,9 +74,7 @@ end
 --- opened, closed, acquired, waited, timeouts.
 ---@return table<string, integer>
 function methods.stats(self)
-  local pool = self.root.pool
-  if not pool then errors.raise("closed", "the database is not connected") end
-  return pool:stats()
+  return self:connected().root.pool:stats()
 end
 
 -- ---- running SQL ----------------------------------------------------------------------------
@@ -336,8 +334,7 @@ metatable.__index = function(self, key)
   local property = properties[key]
   if property then return property(self[ROUTE]) end
   if surface.is_name(key) then
-    errors.raise("invalid_argument", ('a database has no method "%s"%s (tables are db.t.%s)')
-      :format(key, suggest.phrase(key, known), key))
+    errors.argument("%s (tables are db.t.%s)", suggest.no_such("a database", "method", key, known), key)
   end
   return nil
 end

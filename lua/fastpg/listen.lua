@@ -304,7 +304,7 @@ local function listener_for(db, channel, what)
   if #channel > LONGEST_NAME then -- the server would listen to its beginning, and nothing ever come
     errors.argument("%s: the name of a channel has at most %d bytes, this one %d", what, LONGEST_NAME, #channel)
   end
-  if not root.pool or root.closed then errors.raise("closed", "the database is not connected") end
+  root:live_pool()
   local self = root.listener or start(root)
   if is_elsewhere(self) and wait.pick(root.config.loop) == self.host then self = move(self) end
   return self, not self.heard[channel]

@@ -172,6 +172,13 @@ function options.check_value(what, name, wanted, value)
   if not wanted.test(value) then raise_wrong(what, name, wanted, value) end
 end
 
+--- Raises for a name that is none of those that are known.
+---@param what string  who takes options
+---@param known table<string, any>
+function options.unknown(what, name, known)
+  errors.argument('%s: unknown option "%s"%s', what, tostring(name), suggest.phrase(tostring(name), known))
+end
+
 local function raise_unknown(what, name, types, columns)
   if type(name) ~= "string" then
     errors.argument("%s: options have names, got a %s key", what, type(name))
@@ -181,7 +188,7 @@ local function raise_unknown(what, name, types, columns)
   end
   local known = {}
   for option, wanted in pairs(types) do known[option] = not wanted.refused or nil end
-  errors.argument('%s: unknown option "%s"%s', what, name, suggest.phrase(name, known))
+  options.unknown(what, name, known)
 end
 
 --- Raises for a name that is not declared, and for a value that is not of its type.

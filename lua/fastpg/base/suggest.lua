@@ -213,4 +213,14 @@ function suggest.phrase(name, candidates)
   return " (did you mean " .. text .. "?)"
 end
 
+--- `cat has no column "nmae" (did you mean "name"?)`
+---@param what string  what has such names: "the row"
+---@param kind string  what is looked for: "column"; "" where that has no word of its own
+---@param name string
+---@param known table  as for near
+---@return string
+function suggest.no_such(what, kind, name, known)
+  return ('%s has no %s"%s"%s'):format(what, kind ~= "" and kind .. " " or "", name, suggest.phrase(name, known))
+end
+
 return suggest

@@ -85,7 +85,7 @@ end
 ---@param known table  the names there are
 ---@param hint string?  the end of the message
 function surface.unknown(what, name, known, hint)
-  errors.argument('%s has no "%s"%s%s', what, name, suggest.phrase(name, known), hint or "")
+  errors.argument("%s%s", suggest.no_such(what, "", name, known), hint or "")
 end
 
 --- Whether a key that was read is a name of the user's: none of Lua's own kind (__name), which tools ask for.

@@ -183,7 +183,7 @@ end
 local function check_field(info, key)
   if type(key) ~= "string" then errors.argument("%s{…}: fields have names, got a %s key", info.name, type(key)) end
   if not info.index[key] and not (look_again(info) and info.index[key]) then
-    errors.raise("undefined_column", ('%s has no field "%s"%s'):format(info.name, key, suggest.phrase(key, info.index)))
+    errors.raise("undefined_column", suggest.no_such(info.name, "field", key, info.index))
   end
 end
 
@@ -340,7 +340,7 @@ Table.extend({ class = class_method }, { class = 1 })
 --- The error for a name that is no field.
 function class.unknown_field(what, info, name)
   if type(name) ~= "string" then errors.argument("%s: columns have names, got a %s", what, type(name)) end
-  errors.argument('%s: %s has no field "%s"%s', what, info.name, name, suggest.phrase(name, info.index))
+  errors.argument("%s: %s", what, suggest.no_such(info.name, "field", name, info.index))
 end
 
 return class

@@ -46,17 +46,13 @@ local function finish(db, plan)
   return t
 end
 
-local function connected(db)
-  if not db.catalog then db:on_connection(function() end) end -- raises: not connected
-end
-
 --- db:create: the table of a class.
 ---@param cls table  fastpg.class
 ---@param opts table?  pk ("id"), foreign_keys, defaults, not_null, column_order, name, schema, if_not_exists,
 --- replace (drops what is there, with what depends on it), transform (alters what is there)
 ---@return userdata  the Table; its rows are instances of the class
 function ddl.create(db, cls, opts)
-  connected(db)
+  db:connected()
   local plan = tableplan.read(db, cls, opts)
   transaction.run(db, nil, function(tx)
     if opts and opts.transform and alter.transform(tx, plan) then return end
@@ -79,7 +75,7 @@ local function run_once(conn, sql) return conn:run_once(sql, fetch.status, nil, 
 ---@return userdata  the Table
 function ddl.create_from_schema(db, name, schema, opts)
   local what = "create_from_schema"
-  connected(db)
+  db:connected()
   opts = options.check(opts, SCHEMA_OPTIONS, what)
   if type(schema) ~= "string" then
     errors.argument("%s: SQL text (columns and constraints) expected, got %s", what, type(schema))

@@ -125,7 +125,7 @@ local function link_classes(db, module)
   if type(module) ~= "table" then
     errors.argument("link_classes: a map of classes expected (as create_mod's modules return), got %s", type(module))
   end
-  if not db.catalog then db:on_connection(function() end) end -- raises: not connected
+  db:connected()
   local by_table, by_name, elsewhere = {}, {}, {}
   for _, cls in pairs(module) do
     local info = class.info(cls)

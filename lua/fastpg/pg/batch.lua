@@ -12,16 +12,16 @@
 --
 -- PostgreSQL manual: "Pipeline Mode" of libpq; "Pipelining" in the protocol.
 
-local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local savepoint = require "fastpg.pg.savepoint"
+local transaction_control = require "fastpg.pg.transaction_control"
 
 local batch = {}
 
 local READ_EVERY = 64 -- statements between looks at what has come back
 
-local SAVEPOINT, RELEASE = "SAVEPOINT fastpg_batch", "RELEASE SAVEPOINT fastpg_batch"
-local UNDO = "ROLLBACK TO SAVEPOINT fastpg_batch; RELEASE SAVEPOINT fastpg_batch"
-local ABANDON = "ROLLBACK TO SAVEPOINT fastpg_batch_abandoned" -- there is none: it fails
+local NAME = savepoint.name "batch"
+local ABANDON = "ROLLBACK TO SAVEPOINT " .. savepoint.name "batch_abandoned" -- there is none: it fails
 
 -- A slot of the pipeline that is a command of ours: only its failure is of interest.
 local COMMAND = {}
@@ -165,17 +165,6 @@ local function send(state, st, list, n, tag)
   end
 end
 
--- Statements after which the savepoint may be gone.
-local CONTROLS = {
-  BEGIN = true, START = true, COMMIT = true, END = true, ROLLBACK = true, ABORT = true, PREPARE = true,
-  SAVEPOINT = true, RELEASE = true,
-}
-
-local function controls(conn, sql)
-  local first = core.statements(sql, conn.standard_strings)[1]
-  return first and CONTROLS[first.verb]
-end
-
 -- The statements, prepared or only described where the connection's cache is too small for all.
 local function preparer(state)
   local conn, by_text, used = state.conn, {}, 0
@@ -183,7 +172,7 @@ local function preparer(state)
     local st = by_text[sql]
     if st then return st end
     st = conn:statement_of_batch(sql, used)
-    if controls(conn, sql) then state.controls = true end
+    if transaction_control.is_control(conn, sql) then state.controls = true end -- the savepoint may be gone after it
     state.texts[st] = sql
     if st:info() == "" then state.unnamed[st] = sql else used = used + 1 end
     by_text[sql] = st
@@ -213,9 +202,9 @@ local function run(conn, prepare, produce, receive, in_transaction)
   local guarded = in_transaction and not state.controls
   conn.c:batch()
   local ok, problem = pcall(function()
-    if guarded then command(state, SAVEPOINT) end
+    if guarded then command(state, savepoint.make(NAME)) end
     produce(function(st, list, n, tag) send(state, st, list, n, tag) end, prepared)
-    if guarded then command(state, RELEASE) end
+    if guarded then command(state, savepoint.release(NAME)) end
   end)
   if ok or conn.c:usable() then
     if not ok then
@@ -247,7 +236,7 @@ function batch.run(conn, prepare, produce, receive, guarded)
   if not failure then return end
   if undone and conn.c:usable() and conn.c:transaction_status() ~= "idle" then
     conn:arm_recovery()
-    pcall(conn.simple, conn, UNDO) -- where it fails the transaction has failed, and what went wrong first says why
+    pcall(conn.simple, conn, savepoint.undo(NAME)) -- where it fails the transaction has failed, and what went wrong first says why
   end
   error(errors.annotate(failure), 0)
 end

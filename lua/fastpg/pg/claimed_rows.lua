@@ -10,6 +10,8 @@
 --
 -- PostgreSQL manual: SELECT, "The Locking Clause"; ROLLBACK TO SAVEPOINT.
 
+local savepoint = require "fastpg.pg.savepoint"
+
 local held = {}
 
 local function of(conn)
@@ -58,7 +60,7 @@ function held.is_outside(conn, name)
   local marks = of(conn).marks
   for i = #marks, 1, -1 do
     if marks[i][1] == name then return false end
-    if marks[i][1]:find("^fastpg_") then return find(marks, name) ~= nil end
+    if savepoint.is_ours(marks[i][1]) then return find(marks, name) ~= nil end
   end
   return false
 end

@@ -71,7 +71,7 @@ local function unknown(what, name, allowed)
   for _, set in ipairs(allowed) do
     for k in pairs(set) do known[k] = true end
   end
-  errors.argument('%s: unknown option "%s"%s', what, tostring(name), suggest.phrase(tostring(name), known))
+  options.unknown(what, name, known)
 end
 
 local function read_keyword(config, what, name, value)
@@ -121,8 +121,8 @@ local function explain(what, text)
       if connection_options[name] and name ~= "connect_timeout" or pool_options[name] then
         errors.argument("%s: %s is fastpg's own: give it in a table of options", what, name)
       end
-      local near = not libpq_keywords()[name] and suggest.phrase(name, libpq_keywords()) or ""
-      if near ~= "" then errors.argument('%s: unknown option "%s"%s', what, name, near) end
+      local near = not libpq_keywords()[name] and suggest.near(name, libpq_keywords())[1]
+      if near then options.unknown(what, name, libpq_keywords()) end
     end
   end
   errors.argument("%s: the connection string can't be parsed: write key=value pairs or postgresql://…", what)

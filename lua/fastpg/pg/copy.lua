@@ -11,6 +11,7 @@
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local lists = require "fastpg.base.lists"
+local savepoint = require "fastpg.pg.savepoint"
 
 local copy = {}
 
@@ -125,23 +126,22 @@ local function read_all(conn, take)
   end
 end
 
-local SAVEPOINT, RELEASE = "SAVEPOINT fastpg_copy", "RELEASE SAVEPOINT fastpg_copy"
-local UNDO = "ROLLBACK TO SAVEPOINT fastpg_copy; RELEASE SAVEPOINT fastpg_copy"
+local NAME = savepoint.name "copy"
 
 -- A copy that is ended early is canceled, which is an error to the transaction around it: a savepoint
 -- keeps that from failing.
 local function copy_out(conn, sql, take, may_end)
   local guarded = may_end and conn.c:transaction_status() == "intrans"
-  if guarded then conn:simple(SAVEPOINT) end
+  if guarded then conn:simple(savepoint.make(NAME)) end
   begin(conn, sql, "out", "copy_to")
   local ok, ended, count = pcall(read_all, conn, take)
   if ok and not ended then
     local n = result(conn, sql, "line")
-    if guarded then conn:simple(RELEASE) end
+    if guarded then conn:simple(savepoint.release(NAME)) end
     return n
   end
   abandon(conn)
-  if guarded and conn.c:usable() then conn:simple(UNDO) end
+  if guarded and conn.c:usable() then conn:simple(savepoint.undo(NAME)) end
   if not ok then error(ended, 0) end
   return count
 end

@@ -58,7 +58,8 @@ function fetch.one(conn, st, target)
   return row
 end
 
-rows.keyed[fetch.rows], rows.keyed[fetch.first], rows.keyed[fetch.one] = true, true, true
+--- The functions that fetch rows by the names of their columns: of two columns of one name they would lose one.
+fetch.keyed = { [fetch.rows] = true, [fetch.first] = true, [fetch.one] = true }
 
 -- ---- other than rows -------------------------------------------------------------------------
 

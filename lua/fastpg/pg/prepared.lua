@@ -12,6 +12,7 @@
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local rows = require "fastpg.value.rows"
 local within = require "fastpg.pg.transaction_control"
 
@@ -116,8 +117,8 @@ function methods.note_duplicates(self, st)
 end
 
 --- Raises before such a statement is run where its rows would be fetched by name.
-function methods.check_duplicates(self, st, fetch)
-  if not self.doubled[st] or not rows.keyed[fetch] then return end
+function methods.check_duplicates(self, st, how)
+  if not self.doubled[st] or not fetch.keyed[how] then return end
   if st == self.unnamed then
     self.unnamed = nil
     self:settle()

@@ -13,6 +13,7 @@
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local held = require "fastpg.pg.claimed_rows"
+local savepoint = require "fastpg.pg.savepoint"
 
 local within = {}
 
@@ -71,7 +72,7 @@ end
 -- Savepoints under our own names would be taken for ours; going back beyond one of ours would take that away.
 ---@param made table<string, boolean>  names of the savepoints that the text itself makes before
 local function check_savepoint(conn, one, made)
-  if one.name:sub(1, 7) == "fastpg_" then
+  if savepoint.is_ours(one.name) then
     errors.raise("invalid_argument", ("%s: names of savepoints that begin with fastpg_ are fastpg's own"):format(one.verb))
   end
   if one.what == "savepoint" then

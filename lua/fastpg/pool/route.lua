@@ -107,13 +107,17 @@ function Route:open(config)
   error(err, 0)
 end
 
+--- The route; raises where its database is not connected (one that was closed had been).
+function Route:connected()
+  if not self.root.pool then errors.raise("closed", "the database is not connected") end
+  return self
+end
+
 --- The pool; raises where there is none or it is closed.
 function Route:live_pool()
-  local root = self.root
-  local pool = root.pool
-  if not pool then errors.raise("closed", "the database is not connected") end
+  local root = self:connected().root
   if root.closed then errors.raise("closed", "the database is closed") end
-  return pool
+  return root.pool
 end
 
 -- ---- which connection -----------------------------------------------------------------------

@@ -15,6 +15,7 @@ local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local held = require "fastpg.pg.claimed_rows"
 local options = require "fastpg.base.options"
+local savepoint = require "fastpg.pg.savepoint"
 local settings = require "fastpg.pg.transaction_settings"
 local turn = require "fastpg.host.turn"
 
@@ -154,19 +155,19 @@ end
 local function nested(db, conn, fn, is_users)
   check_depth(conn)
   savepoints = savepoints + 1
-  local name = "fastpg_" .. savepoints
+  local name = savepoint.name(savepoints)
   local function run(command, note)
     return turn.run(conn, function()
       conn:arm()
-      conn:simple(command .. name)
+      conn:simple(command(name))
       note(conn, name)
     end)
   end
-  local function release() run("RELEASE SAVEPOINT ", held.release) end
+  local function release() run(savepoint.release, held.release) end
   local function undo_work()
     conn:arm_recovery()
     conn:settle()
-    conn:simple(("ROLLBACK TO SAVEPOINT %s; RELEASE SAVEPOINT %s"):format(name, name))
+    conn:simple(savepoint.undo(name))
     held.rolled_back(conn, name)
     held.release(conn, name)
   end
@@ -174,7 +175,7 @@ local function nested(db, conn, fn, is_users)
     if not conn.c:usable() then return end
     if not undo_by(conn, undo_work) then conn:close() end -- it can't be brought back to a known state
   end
-  run("SAVEPOINT ", held.savepoint)
+  run(savepoint.make, held.savepoint)
   conn.nested = conn.nested + 1
   return run_inside(db, conn, fn, is_users, release, undo)
 end

@@ -48,18 +48,6 @@ function user_sql.parse(sql, standard)
   return texts[standard]:keep(sql, { text = text, npos = npos, names = names, standard = standard })
 end
 
---- What the text's statements are, as core.statements says (csrc/sql/statements.c); looked at when first asked for.
----@param parsed table  what parse gave
----@return table
-function user_sql.list(parsed)
-  local list = parsed.statements
-  if not list then
-    list = core.statements(parsed.text, parsed.standard)
-    parsed.statements = list
-  end
-  return list
-end
-
 -- ---- arguments ------------------------------------------------------------------------------
 
 local Args = { __name = "fastpg.args" }

@@ -401,7 +401,7 @@ function catalog.unknown_column(rel, name, what)
     errors.argument("%s: columns have names, got a %s key", what or rel.name, type(name))
   end
   raise_doubtful(errors.new("undefined_column",
-    ('%s%s has no column "%s"%s'):format(what and what .. ": " or "", rel.ref, name, suggest.phrase(name, rel.index))))
+    (what and what .. ": " or "") .. suggest.no_such(rel.ref, "column", name, rel.index)))
 end
 
 --- { "artist_id", "name", artist_id = "integer", name = "character varying(120)" }

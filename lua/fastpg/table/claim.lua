@@ -21,6 +21,7 @@ local fetch = require "fastpg.pg.fetch"
 local handle = require "fastpg.table.table_state"
 local held = require "fastpg.pg.claimed_rows"
 local options = require "fastpg.base.options"
+local primary_key = require "fastpg.table.primary_key"
 local query = require "fastpg.table.query"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
@@ -163,8 +164,7 @@ function claim.claim_one(self, opts, fn)
     local row = claim_rows(st, sel, 1)
     if row == nil then return nil end
     local p = { row = row, db = tx:user(), failed = false, retry = false }
-    local key = {} -- now: the function may change p.row
-    for i, name in ipairs(handle.resolve(st).pks) do key[i] = rawget(row, name) end
+    local key = primary_key.of_row(handle.resolve(st), row) -- now: the function may change p.row
     local ended = work(tx, p, fn)
     if ended then error(ended, 0) end
     if not p.retry then mark(st, job, key, p.failed and job.failed or job.completed) end

@@ -78,9 +78,8 @@ end
 ---@param views boolean
 ---@param schema string?
 function names.list(db, views, schema)
-  if not db.catalog then errors.raise("closed", "the database is not connected") end
   local tables = {}
-  for i, name in ipairs(db.catalog:list(db, views, schema)) do tables[i] = handle_of(db, name, schema, views) end
+  for i, name in ipairs(db:connected().catalog:list(db, views, schema)) do tables[i] = handle_of(db, name, schema, views) end
   return tables
 end
 
@@ -130,11 +129,6 @@ end
 
 -- ---- methods of a database ------------------------------------------------------------------
 
-local function connected(db)
-  if not db.catalog then errors.raise("closed", "the database is not connected") end
-  return db.catalog
-end
-
 local function check_schema(what, schema)
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("%s: the name of a schema expected, got %s", what, type(schema))
@@ -154,7 +148,7 @@ end
 local function relation(db, what, t, schema)
   local st = check_place(what, t, schema)
   if st then return handle.resolve(st) end
-  return connected(db):relation(db, t, schema) or db.catalog:missing(db, t, schema)
+  return db:connected().catalog:relation(db, t, schema) or db.catalog:missing(db, t, schema)
 end
 
 --- Adds the methods and properties of this file to a database's.
@@ -178,7 +172,7 @@ function names.extend(methods, properties)
   for name, views in pairs{ table_names = false, view_names = true } do
     methods[name] = function(self, schema)
       check_schema(name, schema)
-      return connected(self):list(self, views, schema)
+      return self:connected().catalog:list(self, views, schema)
     end
   end
 
@@ -188,7 +182,7 @@ function names.extend(methods, properties)
     local st = check_place("has", what, schema)
     local name = what
     if st then name, schema = st.name, st.schema end
-    return connected(self):relation(self, name, schema) ~= nil
+    return self:connected().catalog:relation(self, name, schema) ~= nil
   end
 
   --- { "artist_id", "name", artist_id = "integer", … }
@@ -203,7 +197,7 @@ function names.extend(methods, properties)
 
   --- Forgets what is known of tables; it is read again when needed.
   function methods.refresh(self)
-    connected(self):stale()
+    self:connected().catalog:stale()
     return self:user()
   end
 end

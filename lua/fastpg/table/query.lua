@@ -68,7 +68,7 @@ local function fetch_pairs(conn, st, target)
   return setmetatable(list, nil)
 end
 
-rows.keyed[fetch_pairs] = true
+fetch.keyed[fetch_pairs] = true
 
 --- All rows of a selection.
 function query.fetch_all(st, sel)

@@ -15,9 +15,8 @@ local filters = require "fastpg.table.filters"
 local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
-local pretty = require "fastpg.value.pretty"
+local primary_key = require "fastpg.table.primary_key"
 local query = require "fastpg.table.query"
-local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
@@ -26,9 +25,6 @@ local wait = require "fastpg.host.wait"
 local state_of = core.table_state
 
 local Table = {}
--- Where a list of arguments has the names of their columns.
-local COLUMNS = core.columns_key
-
 local methods = {}
 local properties = {}
 Table.methods, Table.properties = methods, properties
@@ -58,62 +54,6 @@ Table.check_self = check_self
 
 -- ---- rows by key ----------------------------------------------------------------------------
 
--- A key as a table has nothing in it but the key: values in its order, or all by name (a row has more).
-local function check_key(rel, key)
-  if key[1] ~= nil then
-    lists.length(rel.ref .. ": the key", key)
-  elseif not rows.shape(key) then
-    for name in next, key do
-      local column = type(name) == "string" and rel.index[name]
-      if not column or column.pk == 0 then
-        errors.argument("%s: the key is %s, got %s in it", rel.ref, table.concat(rel.pks, ", "),
-          type(name) == "string" and core.quote_ident(name) or "a key of type " .. type(name))
-      end
-    end
-  end
-end
-
---- The values of a primary key as a list in key order.
----@param key any  a scalar, a list in key order, or a table by column names
-function Table.key_values(st, rel, key)
-  local pks = rel.pks
-  if #pks == 0 then catalog.misfit("%s has no primary key: use where", rel.ref) end
-  if type(key) ~= "table" then
-    if #pks > 1 then
-      catalog.misfit("%s has a key of %d columns: write %s[{ %s }]", rel.ref, #pks, rel.name, table.concat(pks, ", "))
-    end
-    if key == nil or key == core.null then errors.argument("%s: the key is %s", rel.ref, key == nil and "nil" or "NULL") end
-    return { key, [COLUMNS] = { pks[1] } }
-  end
-  check_key(rel, key)
-  local values, names = {}, {}
-  for i, name in ipairs(pks) do
-    local value = key[i]
-    if value == nil and key[1] == nil then value = rawget(key, name) end
-    if value == nil and st.filters then value = st.filters[name] end
-    if value == nil or value == core.null then
-      catalog.misfit("%s: the key has no value for %s", rel.ref, core.quote_ident(name))
-    end
-    values[i], names[i] = value, name
-  end
-  values[COLUMNS] = names
-  if key[#pks + 1] ~= nil then errors.argument("%s: the key has %d columns, got more", rel.ref, #pks) end
-  return values
-end
-
---- `cat[1]`, `publication['Alma', 2019]`: the name of a row in messages.
-function Table.row_name(rel, values)
-  local parts = {}
-  for i, value in ipairs(values) do
-    parts[i] = pretty.value(value, type(value) == "string" and rel.index[rel.pks[i]].oid or nil)
-  end
-  return ("%s[%s]"):format(rel.name, table.concat(parts, ", "))
-end
-
-function Table.raise_missing(rel, values)
-  errors.raise("not_found", Table.row_name(rel, values), { table_name = rel.name })
-end
-
 -- `select * from t where key and filters`: the same text each time.
 local function key_sql(st, rel)
   local sql = handle.known_sql(st, "get")
@@ -123,18 +63,12 @@ local function key_sql(st, rel)
   return handle.keep_sql(st, "get", rel.core:select(nil, where))
 end
 
--- A key that every type of its kind takes needs no list of arguments, which names the column in an error.
-local function is_plain(key)
-  local kind = type(key)
-  return kind == "string" or kind == "number" and key % 1 == 0 and key < 32768 and key >= -32768
-end
-
 local function read_by_key(st, key)
   local rel = handle.resolve(st)
-  if is_plain(key) and not st.filters and #rel.pks == 1 then
+  if primary_key.is_plain(key) and not st.filters and #rel.pks == 1 then
     return st.db:run(key_sql(st, rel), fetch.first, st.link, key)
   end
-  local values = Table.key_values(st, rel, key)
+  local values = primary_key.values(st, rel, key)
   local n = #values
   if st.filters then
     local _
@@ -152,8 +86,7 @@ local function get_or_raise(st, key)
   local row = get(st, key)
   if row == nil then
     local rel = handle.resolve(st)
-    local values = Table.key_values(st, rel, key)
-    Table.raise_missing(rel, values)
+    primary_key.raise_missing(rel, primary_key.values(st, rel, key))
   end
   return row
 end
@@ -165,25 +98,14 @@ function methods.get(self, key) return get(check_self(self, "get"), key) end
 --- Whether there is a row of that key.
 function methods.has(self, key) return get(check_self(self, "has"), key) ~= nil end
 
--- Text that can only be a key of such a column.
-local KEY_FORMS = {
-  int2 = "^%-?%d+$", int4 = "^%-?%d+$", int8 = "^%-?%d+$", oid = "^%d+$", numeric = "^%-?%d+%.?%d*$",
-  float4 = "^%-?%d+%.?%d*$", float8 = "^%-?%d+%.?%d*$",
-  uuid = "^%x%x%x%x%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%-?%x%x%x%x%x%x%x%x%x%x%x%x$",
-  date = "^%d%d%d%d+%-%d%d%-%d%d$", time = "^%d%d:%d%d", timetz = "^%d%d:%d%d",
-  timestamp = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d", timestamptz = "^%d%d%d%d+%-%d%d%-%d%d[ T]%d%d:%d%d",
-}
-
 local function by_text(st, key)
   local rel = handle.resolve(st)
-  local column = #rel.pks == 1 and rel.index[rel.pks[1]]
-  local form = column and KEY_FORMS[column.base_type]
-  if form and key:find(form) then return get_or_raise(st, key) end
+  if primary_key.looks_like(rel, key) then return get_or_raise(st, key) end
   local known = {}
   for k in pairs(methods) do known[k] = true end
   for k in pairs(properties) do known[k] = true end
-  errors.argument('%s has no method or property "%s"%s; columns are %s.c.%s, a text key is %s[{%q}]', rel.ref, key,
-    suggest.phrase(key, known), rel.name, key, rel.name, key)
+  errors.argument("%s; columns are %s.c.%s, a text key is %s[{%q}]",
+    suggest.no_such(rel.ref, "method or property", key, known), rel.name, key, rel.name, key)
 end
 
 metatable.__index = function(self, key)
@@ -210,7 +132,7 @@ function properties.pks(st)
   for i, name in ipairs(handle.resolve(st).pks) do copy[i] = name end
   return copy
 end
-function properties.cols(st) return require("fastpg.table.catalog").columns_of(handle.resolve(st)) end
+function properties.cols(st) return catalog.columns_of(handle.resolve(st)) end
 function properties.c(st) return handle.columns(st) end
 function properties.cls(st) return handle.class_of(st) end
 function properties.db(st) return st.db:user() end

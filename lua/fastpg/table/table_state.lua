@@ -159,9 +159,8 @@ end
 --- What the catalog knows of the table; looked up where that is not known or stale.
 function handle.resolve(st)
   local db = st.db
-  local cat = db.catalog
   if handle.is_fresh(st) then return st.rel end
-  if not cat then db:on_connection(function() end) end -- raises: not connected
+  local cat = db:connected().catalog
   local stamp, space = cat.stamp, cat.many and db:names_key(st.name) or ""
   local rel = cat:relation(db, st.name, st.schema)
   if not rel then

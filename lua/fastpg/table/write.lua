@@ -14,6 +14,7 @@ local fetch = require "fastpg.pg.fetch"
 local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
+local primary_key = require "fastpg.table.primary_key"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
@@ -68,22 +69,6 @@ end
 
 -- ---- update ---------------------------------------------------------------------------------
 
--- The key a record names: a row that filters hide is not found, whatever else has that key.
-local function record_key(st, rel, what, record, overrides)
-  if #rel.pks == 0 then catalog.misfit("%s: %s has no primary key: use where(…):update{…}", what, rel.ref) end
-  local key = {}
-  for i, name in ipairs(rel.pks) do
-    local value = overrides and rawget(overrides, name)
-    if value == nil then value = rawget(record, name) end
-    if value == nil and st.filters then value = st.filters[name] end
-    if value == nil or value == core.null then
-      catalog.misfit('%s: the record has no value for the key column "%s"', what, name)
-    end
-    key[i] = value
-  end
-  return key
-end
-
 -- `update(rec, { name = "x" })` means overrides, which are the third argument.
 local function check_key_argument(rel, key)
   if type(key) ~= "table" or key[1] ~= nil or rows.shape(key) then return end
@@ -102,7 +87,7 @@ local function build_update(st, args, record, key, overrides)
   local rel = handle.resolve(st)
   local given = key ~= nil
   check_key_argument(rel, key)
-  key = given and Table.key_values(st, rel, key) or record_key(st, rel, "update", record, overrides)
+  key = given and primary_key.values(st, rel, key) or primary_key.of_record(st, rel, "update", record, overrides)
   local sql, n = handle.writing(st, "update", args, record, overrides, key, not given)
   return sql, n, key
 end
@@ -116,7 +101,7 @@ function methods.update(self, record, key, overrides)
   local args = {}
   local sql, n, values = build_update(st, args, record, key, overrides)
   local row = st.db:run_list(sql, fetch.first, st.link, args, n)
-  if row == nil then Table.raise_missing(handle.resolve(st), values) end
+  if row == nil then primary_key.raise_missing(handle.resolve(st), values) end
   return row
 end
 
@@ -147,14 +132,8 @@ end
 -- The row that is in the way belongs to somebody else (or a rule swallowed it).
 local function raise_hidden(st, record, overrides, conflict)
   local rel = handle.resolve(st)
-  local values = {}
-  for i, name in ipairs(conflict) do
-    local value = st.filters and st.filters[name] or nil
-    if value == nil and overrides then value = rawget(overrides, name) end
-    if value == nil then value = rawget(record, name) end
-    values[i] = value
-  end
-  if conflict == rel.pks and #values == #rel.pks then Table.raise_missing(rel, values) end
+  local values = primary_key.of_columns(st, conflict, record, overrides)
+  if conflict == rel.pks and #values == #rel.pks then primary_key.raise_missing(rel, values) end
   errors.raise("not_found", rel.name .. ": the row in the way is not visible here", { table_name = rel.name })
 end
 
@@ -176,7 +155,7 @@ end
 function methods.delete(self, key)
   local st = check_self(self, "delete")
   local rel = handle.resolve(st)
-  local args = Table.key_values(st, rel, key)
+  local args = primary_key.values(st, rel, key)
   local n = #args
   local where = rel.core:key_conditions(0)
   if st.filters then
@@ -185,7 +164,7 @@ function methods.delete(self, key)
     where = where .. " AND " .. more
   end
   local row = st.db:run_list(rel.core:delete(where), fetch.first, st.link, args, n)
-  if row == nil then Table.raise_missing(rel, Table.key_values(st, rel, key)) end
+  if row == nil then primary_key.raise_missing(rel, primary_key.values(st, rel, key)) end
   return row
 end
 
@@ -288,7 +267,7 @@ function methods.updates(self, list, overrides)
   return bulk(self, "updates", list, function(st, item, record)
     local key
     item.sql, item.n, key = build_update(st, item.args, record, nil, overrides)
-    item.missing = function() Table.raise_missing(handle.resolve(st), key) end
+    item.missing = function() primary_key.raise_missing(handle.resolve(st), key) end
   end)
 end
 

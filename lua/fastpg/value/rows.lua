@@ -24,7 +24,7 @@ local surface = require "fastpg.base.surface"
 local rows = {}
 
 local function unknown_column(shape, key)
-  errors.raise("undefined_column", ('the row has no column "%s"%s'):format(key, suggest.phrase(key, shape.index)))
+  errors.raise("undefined_column", suggest.no_such("the row", "column", key, shape.index))
 end
 
 -- __pairs in column order; keys that the user added come after.
@@ -147,10 +147,6 @@ function rows.of(shape, origin, class, class_name)
   return by_class.kept[class]
     or by_class:keep(class, rows.metatable(shape, { origin = origin, class = class, class_name = class_name }))
 end
-
---- The functions that fetch rows by the names of their columns (fastpg.pg.fetch): of two columns of one name they
---- would lose one.
-rows.keyed = {}
 
 --- Raises: a result that is fetched so has two columns of one name.
 ---@param shape table
