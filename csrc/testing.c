@@ -14,6 +14,11 @@
 
 #ifdef FPG_TESTING
 
+static const char *push_zone(lua_State *L, const void *name) {
+  lua_pushstring(L, name);
+  return name;
+}
+
 /* core.test_decode(oid, binary, bytes, timezone, typemap) -> the value; nil, "no decoder" where the
  * type has none for this form */
 static int test_decode(lua_State *L) {
@@ -21,8 +26,8 @@ static int test_decode(lua_State *L) {
   size_t len;
   fpg_to_int64(L, 1, &oid);
   const char *bytes = luaL_checklstring(L, 3, &len);
-  int no_zone = 0;
-  fpg_ctx cx = {.no_zone = &no_zone, .timezone = luaL_checkstring(L, 4), .types = fpg_check_typemap(L, 5)};
+  fpg_zone_memo zone = {push_zone, luaL_checkstring(L, 4), NULL, 0};
+  fpg_ctx cx = {.zone = &zone, .types = fpg_check_typemap(L, 5)};
   const fpg_type *type = fpg_typemap_find(cx.types, (uint32_t)oid);
   int binary = lua_toboolean(L, 2);
   fpg_decode_fn *decode = !type ? NULL : binary ? type->decode_binary : type->decode_text;
@@ -44,8 +49,8 @@ static int test_decode(lua_State *L) {
 static int test_encode(lua_State *L) {
   int64_t oid = 0;
   fpg_to_int64(L, 1, &oid);
-  int no_zone = 0;
-  fpg_ctx cx = {.no_zone = &no_zone, .timezone = luaL_checkstring(L, 3), .types = fpg_check_typemap(L, 4)};
+  fpg_zone_memo zone = {push_zone, luaL_checkstring(L, 3), NULL, 0};
+  fpg_ctx cx = {.zone = &zone, .types = fpg_check_typemap(L, 4)};
   const fpg_type *type = fpg_typemap_find(cx.types, (uint32_t)oid);
   if (!type) return luaL_error(L, "no such type");
   const char *direct = NULL;

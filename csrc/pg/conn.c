@@ -23,6 +23,7 @@
 #include "nginx.h"
 #include "number.h"
 #include "raise.h"
+#include "udata.h"
 
 /* ---- which process ------------------------------------------------------------------------ */
 
@@ -142,8 +143,13 @@ static void make_list(lua_State *L) {
 
 /* ---- using one ---------------------------------------------------------------------------- */
 
+static fpg_conn *any_conn(lua_State *L, int idx) {
+  fpg_conn *c = fpg_known_udata(L, idx, FPG_CONN_UPVALUE);
+  return c ? c : luaL_checkudata(L, idx, FPG_CONN_MT);
+}
+
 static fpg_conn *get_conn(lua_State *L, int idx) {
-  fpg_conn *c = luaL_checkudata(L, idx, FPG_CONN_MT);
+  fpg_conn *c = any_conn(L, idx);
   if (!c->pg) fpg_raise(L, "closed", "the connection is closed");
   return c;
 }
@@ -153,6 +159,20 @@ fpg_conn *fpg_check_conn(lua_State *L, int idx) {
   if (c->owner != fpg_process_id())
     fpg_raise(L, "connection", "the connection belongs to another process (it was open at fork)");
   return c;
+}
+
+fpg_stmt *fpg_check_stmt_of_conn(lua_State *L, int idx) {
+  fpg_stmt *st = fpg_known_udata(L, idx, FPG_STMT_UPVALUE);
+  return st ? st : luaL_checkudata(L, idx, FPG_STMT_MT);
+}
+
+void fpg_add_conn_methods(lua_State *L, const luaL_Reg *list) {
+  luaL_getmetatable(L, FPG_CONN_MT);
+  lua_getfield(L, -1, "__index");
+  lua_pushvalue(L, -2);
+  luaL_getmetatable(L, FPG_STMT_MT);
+  luaL_setfuncs(L, list, FPG_CONN_UPVALUES);
+  lua_pop(L, 2);
 }
 
 /* After a LISTEN of the user's libpq would keep them all. */
@@ -177,13 +197,10 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
 
 /* ---- stepping ----------------------------------------------------------------------------- */
 
-static int want(lua_State *L, int writing) {
-  if (writing)
-    lua_pushliteral(L, "rw");
-  else
-    lua_pushliteral(L, "r");
-  return 1;
-}
+/* Where a step ends. */
+typedef enum { WANT_READ, WANT_BOTH, AT_RESULT, AT_SYNC } stop;
+
+static stop want(int writing) { return writing ? WANT_BOTH : WANT_READ; }
 
 /* What a command tag says about the session: tags are in the manual under CommandComplete. */
 static void note_events(fpg_conn *c, const PGresult *res) {
@@ -204,12 +221,15 @@ static void note_events(fpg_conn *c, const PGresult *res) {
     if (strncmp(tag, tags[i].tag, strlen(tags[i].tag)) == 0) c->events |= tags[i].event;
 }
 
-/* What the server reports of the settings that a plan was made with (fastpg.pg.session), as one number. */
+/* What the server reports of the settings that a plan was made with (fastpg.pg.session), as one number.  A statement pays
+ * for this: the search_path is no more looked for where no server reports it, and the encoding has a call of its own. */
 static uint64_t hash_reports(const PGconn *pg) {
-  static const char *const names[] = {"DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings",
-                                      "client_encoding", "session_authorization", "is_superuser", "search_path"};
-  uint64_t h = UINT64_C(14695981039346656037);
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+  static const char *const names[] = {"TimeZone", "standard_conforming_strings", "session_authorization", "is_superuser",
+                                      "IntervalStyle", "DateStyle", "search_path"};
+  size_t n = sizeof names / sizeof names[0];
+  if (PQserverVersion(pg) < 180000) n--;
+  uint64_t h = UINT64_C(14695981039346656037) ^ (unsigned)PQclientEncoding(pg);
+  for (size_t i = 0; i < n; i++) {
     const char *p = PQparameterStatus(pg, names[i]);
     for (; p && *p; p++) h = (h ^ (unsigned char)*p) * UINT64_C(1099511628211);
     h = (h ^ 256) * UINT64_C(1099511628211);
@@ -274,46 +294,38 @@ static PGresult *last_result(PGconn *pg) {
 }
 
 /* Nothing more will come: the socket is gone. */
-static int lost(lua_State *L, fpg_conn *c) {
+static stop lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
     forget_result(c);
     c->res = last_result(c->pg);
-    if (!c->res) return luaL_error(L, "not enough memory");
+    if (!c->res) luaL_error(L, "not enough memory");
   }
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-static int done(lua_State *L) {
-  lua_pushboolean(L, 1);
-  return 1;
+  return AT_RESULT;
 }
 
 /* A statement without an answer: another one was given it. */
-static int out_of_step(lua_State *L, fpg_conn *c) {
+static stop out_of_step(lua_State *L, fpg_conn *c) {
   c->doubtful = 1;
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
-  return fpg_raise(L, "connection", OUT_OF_STEP);
+  fpg_raise(L, "connection", OUT_OF_STEP);
+  return AT_RESULT;
 }
 
-/* conn:step() -> "r", "w" or "rw" to wait for the socket; true when a result is ready or nothing
- * is outstanding any more; "sync" where a pipeline reached a Sync */
-static int conn_step(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
+static stop step(lua_State *L, fpg_conn *c) {
   while (c->slots || c->syncs) {
     int unsent = PQflush(c->pg);
-    if (c->draining && !drain_copy(c)) return want(L, unsent > 0);
+    if (c->draining && !drain_copy(c)) return want(unsent > 0);
     if (PQisBusy(c->pg)) {
       if (c->fresh) { /* just sent: no answer can be there, spare the system call */
         c->fresh = 0;
-        return want(L, unsent > 0);
+        return want(unsent > 0);
       }
       if (c->copy == FPG_COPY_ASKED) fpg_look_for_end(c);
       if (!PQconsumeInput(c->pg) && PQstatus(c->pg) == CONNECTION_BAD) return lost(L, c);
-      if (PQisBusy(c->pg)) return want(L, unsent > 0);
+      if (PQisBusy(c->pg)) return want(unsent > 0);
     }
     PGresult *res = PQgetResult(c->pg);
     if (!res) {
@@ -322,10 +334,10 @@ static int conn_step(lua_State *L) {
         if (!c->answered) return out_of_step(L, c);
         c->slots--;
         c->answered = c->streaming = 0;
-        if (c->each && c->res) return done(L);
+        if (c->each && c->res) return AT_RESULT;
       } else if (c->answered) { /* the Sync itself failed, by a deferred constraint: its own answer follows */
         c->answered = 0;
-        if (c->each) return done(L);
+        if (c->each) return AT_RESULT;
       } else {
         return lost(L, c); /* a Sync is owed and libpq knows of none: the two are out of step */
       }
@@ -336,10 +348,7 @@ static int conn_step(lua_State *L) {
       case PGRES_PIPELINE_SYNC:
         PQclear(res);
         if (--c->syncs == 0 && c->slots == 0) PQexitPipelineMode(c->pg);
-        if (c->each) {
-          lua_pushliteral(L, "sync");
-          return 1;
-        }
+        if (c->each) return AT_SYNC;
         break;
       case PGRES_COPY_IN:
       case PGRES_COPY_OUT:
@@ -347,7 +356,7 @@ static int conn_step(lua_State *L) {
         PQclear(res);
         if (c->copy == FPG_COPY_ASKED && status != PGRES_COPY_BOTH) {
           c->copy = status == PGRES_COPY_IN ? FPG_COPY_IN : FPG_COPY_OUT;
-          return done(L);
+          return AT_RESULT;
         }
         c->copy = FPG_COPY_NONE;
         refuse_copy(c, status);
@@ -355,11 +364,56 @@ static int conn_step(lua_State *L) {
       case PGRES_SINGLE_TUPLE:
         forget_result(c);
         c->res = res;
-        return done(L);
+        return AT_RESULT;
       default: keep_result(c, res);
     }
   }
-  return done(L);
+  c->heard = fpg_clock();
+  return AT_RESULT;
+}
+
+static int push_stop(lua_State *L, stop at) {
+  switch (at) {
+    case WANT_READ: lua_pushliteral(L, "r"); break;
+    case WANT_BOTH: lua_pushliteral(L, "rw"); break;
+    case AT_SYNC: lua_pushliteral(L, "sync"); break;
+    default: lua_pushboolean(L, 1);
+  }
+  return 1;
+}
+
+/* conn:step() -> "r" or "rw" to wait for the socket; true when a result is ready or nothing
+ * is outstanding any more; "sync" where a pipeline reached a Sync */
+static int conn_step(lua_State *L) {
+  return push_stop(L, step(L, fpg_check_conn(L, 1)));
+}
+
+/* Waits for the socket, where nobody else could run meanwhile; 0 where a signal came, which is Lua's to look at. */
+static int may_wait(const fpg_conn *c, stop at) {
+  if (!c->may_block || at > WANT_BOTH) return 0;
+  struct pollfd p = {PQsocket(c->pg), (short)(at == WANT_BOTH ? POLLIN | POLLOUT : POLLIN), 0};
+  return poll(&p, 1, -1) > 0;
+}
+
+/* The steps of a single statement.  Pushes nothing where its answer is there, a good one, of the form that it was
+ * described with, and there is nothing to tell of the session besides: most answers.  Else what conn:step pushes, where
+ * true is for conn:outcome to explain.  (st is NULL for a command by the simple protocol.) */
+static int answer(lua_State *L, fpg_conn *c, const fpg_stmt *st) {
+  stop at = step(L, c);
+  while (may_wait(c, at)) at = step(L, c);
+  if (at == AT_RESULT && c->res && !c->refused) {
+    ExecStatusType status = PQresultStatus(c->res);
+    fpg_conn_note_reports(c);
+    if ((status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && !c->events && !(st && fpg_result_differs(c, st)))
+      return 0;
+  }
+  return push_stop(L, at);
+}
+
+/* conn:answer([stmt]): further steps of what conn:ask and conn:command have begun; results as theirs */
+static int conn_answer(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  return answer(L, c, lua_isnoneornil(L, 2) ? NULL : fpg_check_stmt_of_conn(L, 2));
 }
 
 /* ---- sending ------------------------------------------------------------------------------ */
@@ -589,7 +643,7 @@ static void close_single(lua_State *L, fpg_conn *c) {
 /* conn:send_query(stmt, ...): runs a prepared statement with these arguments */
 static int conn_send_query(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_stmt *st = fpg_check_stmt(L, 2);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   fpg_conn_begin(L, c);
   c->each = 0;
   send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
@@ -597,10 +651,47 @@ static int conn_send_query(lua_State *L) {
   return 0;
 }
 
+/* conn:ask(stmt, ...): sends it with these arguments and takes the first steps: nothing, or what there is still to do, as
+ * `answer` says; false where the statement is none of the plain ones, and then nothing was sent */
+static int conn_ask(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  if (!st->plain) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  begin_new(L, c);
+  c->each = 0;
+  send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
+  return answer(L, c, st);
+}
+
+/* conn:ask_list(stmt, list, n): the same with the arguments in a list */
+static int conn_ask_list(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  if (!st->plain) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  luaL_checktype(L, 3, LUA_TTABLE);
+  int n = check_count_arg(L, 4);
+  begin_new(L, c);
+  c->each = 0;
+  send_args(L, c, st, 3, 0, n);
+  return answer(L, c, st);
+}
+
+/* conn:command(sql): the same with a command by the simple protocol */
+static int conn_command(lua_State *L) {
+  conn_send_simple(L);
+  return answer(L, any_conn(L, 1), NULL);
+}
+
 /* conn:send_list(stmt, list, n): the same with the arguments in a list */
 static int conn_send_list(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_stmt *st = fpg_check_stmt(L, 2);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   int n = check_count_arg(L, 4);
   fpg_conn_begin(L, c);
@@ -623,7 +714,7 @@ static int conn_batch(lua_State *L) {
 /* conn:send_batch(stmt, list, n): one more statement of the pipeline */
 static int conn_send_batch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_stmt *st = fpg_check_stmt(L, 2);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   send_args(L, c, st, 3, 0, check_count_arg(L, 4));
   return 0;
@@ -632,7 +723,7 @@ static int conn_send_batch(lua_State *L) {
 /* conn:touch(stmt): counts as used now, so that it is not the next to be evicted */
 static int conn_touch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_check_stmt(L, 2)->used = ++c->clock;
+  fpg_check_stmt_of_conn(L, 2)->used = ++c->clock;
   return 0;
 }
 
@@ -689,34 +780,54 @@ static int is_usable(const fpg_conn *c) {
 
 /* conn:usable() -> false when closed, lost, out of step or inherited from another process */
 static int conn_usable(lua_State *L) {
-  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  fpg_conn *c = any_conn(L, 1);
   lua_pushboolean(L, is_usable(c));
   return 1;
 }
 
-/* conn:alive() -> false when the server closed the idle connection, or said that it is about to (its last
- * words come before the end of the stream); asks the socket, not the server: one system call */
-static int conn_alive(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
+/* Whether the server has not closed the idle connection, nor said that it is about to (its last words come before the
+ * end of the stream); asks the socket, not the server: one system call. */
+static int is_alive(fpg_conn *c) {
   struct pollfd p = {PQsocket(c->pg), POLLIN, 0};
   for (int i = 0; i < 100 && PQstatus(c->pg) == CONNECTION_OK; i++) {
     if (PQisBusy(c->pg) || c->dying || poll(&p, 1, 0) <= 0) break; /* (PQisBusy reads what is there) */
     PQconsumeInput(c->pg);
   }
-  lua_pushboolean(L, PQstatus(c->pg) == CONNECTION_OK && !c->dying);
+  return PQstatus(c->pg) == CONNECTION_OK && !c->dying;
+}
+
+/* A server that was heard of so many seconds ago is not asked again: a program that runs one statement after the other
+ * would pay for a system call each time. */
+#define JUST_HEARD 0.0005
+
+/* conn:ready(idle) -> whether the idle connection can be used for a statement: not when it is closed, lost or out of
+ * step, nor when the server has closed it, and nil when nothing was heard of it for `idle` seconds: who knows what is
+ * left of it on the way */
+static int conn_ready(lua_State *L) {
+  fpg_conn *c = any_conn(L, 1);
+  double quiet = fpg_clock() - c->heard;
+  int usable = is_usable(c) && (quiet < JUST_HEARD || is_alive(c));
+  if (usable && quiet >= luaL_checknumber(L, 2)) return 0;
+  lua_pushboolean(L, usable);
   return 1;
+}
+
+/* conn:rest(): it is idle from here on */
+static int conn_rest(lua_State *L) {
+  any_conn(L, 1)->heard = fpg_clock();
+  return 0;
 }
 
 /* conn:busy() -> true while results are outstanding */
 static int conn_busy(lua_State *L) {
-  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  fpg_conn *c = any_conn(L, 1);
   lua_pushboolean(L, c->pg && (c->slots || c->syncs || c->open_pipeline));
   return 1;
 }
 
 /* conn:idle() -> whether it is usable, nothing is under way and no transaction is open */
 static int conn_idle(lua_State *L) {
-  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  fpg_conn *c = any_conn(L, 1);
   lua_pushboolean(L, is_usable(c) && !c->slots && !c->syncs && !c->open_pipeline &&
                          PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF &&
                          PQtransactionStatus(c->pg) == PQTRANS_IDLE);
@@ -798,7 +909,7 @@ static int conn_make_statement(lua_State *L) {
 }
 
 static int conn_close(lua_State *L) {
-  fpg_conn *c = luaL_checkudata(L, 1, FPG_CONN_MT);
+  fpg_conn *c = any_conn(L, 1);
   conn_finish(c);
   return 0;
 }
@@ -849,6 +960,10 @@ static const luaL_Reg conn_methods[] = {
     {"send_prepare", conn_send_prepare},
     {"can_close", conn_can_close},
     {"send_closes", conn_send_closes},
+    {"ask", conn_ask},
+    {"ask_list", conn_ask_list},
+    {"command", conn_command},
+    {"answer", conn_answer},
     {"send_query", conn_send_query},
     {"send_list", conn_send_list},
     {"batch", conn_batch},
@@ -868,7 +983,8 @@ static const luaL_Reg conn_methods[] = {
     {"fd", conn_fd},
     {"transaction_status", conn_transaction_status},
     {"usable", conn_usable},
-    {"alive", conn_alive},
+    {"ready", conn_ready},
+    {"rest", conn_rest},
     {"busy", conn_busy},
     {"set_blocking", conn_set_blocking},
     {"idle", conn_idle},
@@ -895,8 +1011,8 @@ void fpg_open_conn(lua_State *L) {
   lua_pushcfunction(L, conn_close);
   lua_setfield(L, -2, "__gc");
   lua_newtable(L);
-  luaL_setfuncs(L, conn_methods, 0);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
+  fpg_add_conn_methods(L, conn_methods);
   luaL_setfuncs(L, core_functions, 0);
 }

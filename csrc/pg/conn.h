@@ -73,6 +73,7 @@ typedef struct fpg_conn {
   int fresh;         /* a single statement was sent and the socket not looked at since */
   int canceled;      /* the server was asked to stop what is under way */
   int events;        /* FPG_EVENT_* */
+  double heard;      /* when the server was last heard of: its answer was over, or it had nothing to say */
   int copy;          /* FPG_COPY_* */
   int copy_ended;    /* the server has ended it, which libpq does not tell (copy.c) */
   int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */
@@ -92,8 +93,20 @@ typedef struct fpg_conn {
  * state is being closed and nobody would close it any more. */
 void fpg_conn_enlist(lua_State *L, fpg_conn *c);
 
+/* The methods of a connection have its metatable and that of statements as upvalues. */
+enum { FPG_CONN_UPVALUE = 1, FPG_STMT_UPVALUE, FPG_CONN_UPVALUES = FPG_STMT_UPVALUE };
+
 /* The connection at idx; raises "closed" when it is closed or belongs to another process. */
 fpg_conn *fpg_check_conn(lua_State *L, int idx);
+
+/* The statement at idx, for methods of a connection. */
+fpg_stmt *fpg_check_stmt_of_conn(lua_State *L, int idx);
+
+/* Adds methods to those of connections. */
+void fpg_add_conn_methods(lua_State *L, const luaL_Reg *list);
+
+/* Whether the finished result is other than the statement's description. */
+int fpg_result_differs(const fpg_conn *c, const fpg_stmt *st);
 
 /* Clears what the last operation left; raises when it is still under way. */
 void fpg_conn_begin(lua_State *L, fpg_conn *c);
@@ -113,11 +126,11 @@ typedef struct {
 } fpg_args;
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
 
-/* Pushes what the codecs of a value may know of the session; no_zone lives as long as that. */
-fpg_ctx fpg_context(lua_State *L, const fpg_conn *c, const fpg_typemap *types, int *no_zone);
+/* What the codecs of a value may know of the session; `zone` lives as long as that. */
+fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *zone);
 
 /* Pushes the session's TimeZone, "UTC" where it is not known. */
-const char *fpg_push_timezone(lua_State *L, const fpg_conn *c);
+const char *fpg_push_timezone(lua_State *L, const void *c);
 
 /* getpid, without a system call. */
 pid_t fpg_process_id(void);

@@ -168,15 +168,15 @@ static int conn_copy_row(lua_State *L) {
   fpg_getuservalue(L, 2);
   lua_getfield(L, 4, "filters");
   int filters = lua_istable(L, 5) ? 5 : 0;
-  int no_zone;
-  fpg_ctx cx = fpg_context(L, c, w->st->types, &no_zone);
+  fpg_zone_memo zone;
+  fpg_ctx cx = fpg_context(c, w->st->types, &zone);
   int n = w->st->nparams;
   if (w->binary) be_put16(fpg_buf_grow(L, w->buf, 2), (uint16_t)n);
   for (int i = 0; i < n; i++) {
     w->column = i + 1;
     push_value(L, 3, 4, filters, i + 1);
-    (w->binary ? put_binary_field : put_text_field)(L, &cx, w, w->st->params[i], 7);
-    lua_settop(L, 6);
+    (w->binary ? put_binary_field : put_text_field)(L, &cx, w, w->st->params[i], 6);
+    lua_settop(L, 5);
   }
   w->column = 0;
   if (!w->binary) fpg_buf_putc(L, w->buf, '\n');
@@ -375,5 +375,5 @@ void fpg_open_copy(lua_State *L) {
   luaL_setfuncs(L, writer_methods, 0);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
-  fpg_add_methods(L, FPG_CONN_MT, conn_methods);
+  fpg_add_conn_methods(L, conn_methods);
 }

@@ -62,5 +62,5 @@ void fpg_open_notify(lua_State *L) {
   lua_pushcfunction(L, notify_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
-  fpg_add_methods(L, FPG_CONN_MT, methods);
+  fpg_add_conn_methods(L, methods);
 }

@@ -59,16 +59,16 @@ static void put_back(lua_State *L, fpg_buf **held, fpg_buf *b, int anchors, int 
 }
 
 /* Pushes the session's TimeZone: libpq's own text of it is gone after a SET. */
-const char *fpg_push_timezone(lua_State *L, const fpg_conn *c) {
+const char *fpg_push_timezone(lua_State *L, const void *session) {
+  const fpg_conn *c = session;
   const char *zone = PQparameterStatus(c->pg, "TimeZone");
   lua_pushstring(L, zone ? zone : "UTC");
   return lua_tostring(L, -1);
 }
 
-fpg_ctx fpg_context(lua_State *L, const fpg_conn *c, const fpg_typemap *types, int *no_zone) {
-  *no_zone = 0;
-  return (fpg_ctx){.timezone = fpg_push_timezone(L, c),
-                   .no_zone = no_zone,
+fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *zone) {
+  *zone = (fpg_zone_memo){fpg_push_timezone, c, NULL, 0};
+  return (fpg_ctx){.zone = zone,
                    .server = PQserverVersion(c->pg),
                    .date_order = c->date_order,
                    .zone_changed = c->zone_changed,
@@ -89,6 +89,7 @@ static void keep_string(lua_State *L, int table) {
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first,
                          int n) {
   check_count(L, st, n);
+  if (n == 0) return (fpg_args){NULL, NULL, NULL, 0};
   int top = lua_gettop(L), anchors = top + 1;
   luaL_checkstack(L, 16, "arguments");
   fpg_getuservalue(L, 1);
@@ -96,8 +97,8 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
   fpg_buf_grow(L, argv, (size_t)n * (sizeof(char *) + 2 * sizeof(int)) + 1);
   const char **values = (const char **)(void *)argv->data;
   int *lengths = (int *)(void *)(values + n), *formats = lengths + n;
-  int no_zone;
-  fpg_ctx cx = fpg_context(L, c, st->types, &no_zone);
+  fpg_zone_memo zone;
+  fpg_ctx cx = fpg_context(c, st->types, &zone);
   cx.args = list;
   lua_pushnil(L);
   int kept = lua_gettop(L);

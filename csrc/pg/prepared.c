@@ -8,6 +8,7 @@
 
 #include "number.h"
 #include "raise.h"
+#include "udata.h"
 
 /* Adds the name on top of the stack, which it takes, to the list `duplicates` of the shape at idx. */
 static void note_duplicate(lua_State *L, int idx) {
@@ -171,7 +172,10 @@ static int stmt_bind(lua_State *L) {
   return 1;
 }
 
-fpg_stmt *fpg_check_stmt(lua_State *L, int idx) { return luaL_checkudata(L, idx, FPG_STMT_MT); }
+fpg_stmt *fpg_check_stmt(lua_State *L, int idx) {
+  fpg_stmt *st = fpg_known_udata(L, idx, 1); /* (of their own methods) */
+  return st ? st : luaL_checkudata(L, idx, FPG_STMT_MT);
+}
 
 enum { RECORD = 2249 };
 
@@ -244,6 +248,12 @@ static int stmt_text_needs(lua_State *L) {
   return 1;
 }
 
+/* stmt:set_plain(): from here on it is sent without further looks at it */
+static int stmt_set_plain(lua_State *L) {
+  fpg_check_stmt(L, 1)->plain = 1;
+  return 0;
+}
+
 /* stmt:shape() -> the table described in prepared.h */
 static int stmt_shape(lua_State *L) {
   fpg_check_stmt(L, 1);
@@ -284,6 +294,7 @@ static const luaL_Reg stmt_methods[] = {
     {"names_types", stmt_names_types},
     {"composites", stmt_composites},
     {"text_needs", stmt_text_needs},
+    {"set_plain", stmt_set_plain},
     {"shape", stmt_shape},
     {"info", stmt_info},
     {"param_type", stmt_param_type},
@@ -296,7 +307,8 @@ void fpg_open_prepared(lua_State *L) {
   lua_pushliteral(L, FPG_STMT_MT);
   lua_setfield(L, -2, "__name");
   lua_createtable(L, 0, 3);
-  luaL_setfuncs(L, stmt_methods, 0);
+  lua_pushvalue(L, -2);
+  luaL_setfuncs(L, stmt_methods, 1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
 }

@@ -26,6 +26,7 @@ typedef struct fpg_stmt {
   int format;       /* FPG_BINARY, or FPG_TEXT when a column has no binary reader */
   int given;        /* made from a result that is there: its format is what it is */
   int duplicates;   /* two columns have the same name */
+  int plain;        /* nothing is to be looked at before it is sent and when it is answered (fastpg.pg.prepared) */
   double used;      /* the connection's clock at the last use, for eviction */
   fpg_column *cols;      /* behind params, in the same block; */
   uint32_t *oids;        /* of the parameters, then of the columns: behind cols */

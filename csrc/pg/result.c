@@ -94,7 +94,7 @@ static int push_cell(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const 
 
 /* Pushes the names of all columns: the first is at the returned index. */
 static int push_names(lua_State *L, int stmt, int ncols) {
-  luaL_checkstack(L, ncols + 8, "too many columns");
+  luaL_checkstack(L, ncols + 16, "too many columns");
   fpg_getuservalue(L, stmt);
   lua_getfield(L, -1, "columns");
   int columns = lua_gettop(L);
@@ -131,7 +131,7 @@ typedef struct {
 /* The connection is at index 1 and the statement at 2, of `nargs` arguments; pushes the holder. */
 static fetch begin_fetch(lua_State *L, int nargs) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  const fpg_stmt *st = fpg_check_stmt(L, 2);
+  const fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   lua_settop(L, nargs);
   struct fpg_holder *h = take_result(L, c);
   check_shape(L, st, h->res);
@@ -160,8 +160,8 @@ static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, cons
  * rest is what is left, or nil; without row_metatable the rows are positional. */
 static int fill_list(lua_State *L, fetch f, int list, int holder) {
   int named = lua_toboolean(L, 3), most = lua_toboolean(L, 4) ? (int)lua_tointeger(L, 4) : f.nrows;
-  int no_zone;
-  fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
+  fpg_zone_memo zone;
+  fpg_ctx cx = fpg_context(f.c, f.st->types, &zone);
   int names = named ? push_names(L, 2, f.st->ncols) : 0;
   for (; f.h->next < f.nrows && most > 0; most--) {
     if (named)
@@ -189,7 +189,7 @@ static int conn_fetch_rows(lua_State *L) {
 
 static int conn_fetch_more(lua_State *L) {
   const fpg_conn *c = fpg_check_conn(L, 1); /* conn, stmt, row metatable, most, list, holder */
-  const fpg_stmt *st = fpg_check_stmt(L, 2);
+  const fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   luaL_checktype(L, 5, LUA_TTABLE);
   struct fpg_holder *h = luaL_checkudata(L, 6, HOLDER_MT);
   lua_settop(L, 6);
@@ -203,8 +203,8 @@ static int conn_fetch_row(lua_State *L) {
   if (f.nrows == 0) {
     lua_pushnil(L);
   } else {
-    int no_zone;
-    fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
+    fpg_zone_memo zone;
+    fpg_ctx cx = fpg_context(f.c, f.st->types, &zone);
     push_row(L, &cx, f.st, f.h->res, 0, push_names(L, 2, f.st->ncols), 3);
   }
   lua_pushinteger(L, f.nrows);
@@ -215,8 +215,8 @@ static int conn_fetch_row(lua_State *L) {
 /* conn:fetch_item(stmt) -> the first field of the first row (nil for NULL), rows, columns */
 static int conn_fetch_item(lua_State *L) {
   fetch f = begin_fetch(L, 2);
-  int no_zone;
-  fpg_ctx cx = fpg_context(L, f.c, f.st->types, &no_zone);
+  fpg_zone_memo zone;
+  fpg_ctx cx = fpg_context(f.c, f.st->types, &zone);
   if (!f.nrows || !f.st->ncols || !push_cell(L, &cx, f.st, f.h->res, 0, 0)) lua_pushnil(L);
   lua_pushinteger(L, f.nrows);
   lua_pushinteger(L, f.st->ncols);
@@ -243,10 +243,10 @@ static int conn_fetch_status(lua_State *L) {
 
 /* Whether what came is not what the statement was described with: FETCH, EXECUTE and their like give what their cursor
  * or statement gives by now. */
-static int differs(lua_State *L, const fpg_conn *c, ExecStatusType status) {
-  if (lua_isnoneornil(L, 2)) return 0;
+int fpg_result_differs(const fpg_conn *c, const fpg_stmt *st) {
+  ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_FATAL_ERROR;
   int has_rows = status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE || status == PGRES_COMMAND_OK;
-  return c->res && has_rows && !fpg_stmt_describes(fpg_check_stmt(L, 2), c->res);
+  return has_rows && !fpg_stmt_describes(st, c->res);
 }
 
 /* conn:outcome([stmt]) -> the error object of the finished operation or nil, what happened to the session (FPG_EVENT_*
@@ -256,7 +256,7 @@ static int conn_outcome(lua_State *L) {
   ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_COMMAND_OK;
   fpg_conn_note_reports(c);
   int failed = status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE || c->refused;
-  int other = differs(L, c, status);
+  int other = !lua_isnoneornil(L, 2) && fpg_result_differs(c, fpg_check_stmt_of_conn(L, 2));
   if (!failed && !c->events && !other) return 0;
   if (c->refused && PQstatus(c->pg) == CONNECTION_OK)
     fpg_push_error(L, "feature_not_supported",
@@ -311,5 +311,5 @@ void fpg_open_result(lua_State *L) {
   lua_pushcfunction(L, holder_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
-  fpg_add_methods(L, FPG_CONN_MT, methods);
+  fpg_add_conn_methods(L, methods);
 }

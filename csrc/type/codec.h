@@ -16,10 +16,17 @@
 typedef struct fpg_type fpg_type;
 typedef struct fpg_typemap fpg_typemap;
 
+/* The session's time zone, looked for when the first value needs it: those of most statements don't. */
+typedef struct fpg_zone_memo {
+  const char *(*push_name)(lua_State *L, const void *session); /* pushes its name, which is never NULL */
+  const void *session;
+  const struct fpg_tz *zone; /* NULL where it can't be loaded: */
+  int looked;                /* it is not looked for again meanwhile */
+} fpg_zone_memo;
+
 /* What a codec may know of its surroundings. */
 typedef struct fpg_ctx {
-  const char *timezone; /* the session's TimeZone, never NULL */
-  int *no_zone;         /* set where it can't be loaded: it is not looked for again meanwhile */
+  fpg_zone_memo *zone;  /* of the session */
   int server;           /* its version, as 150004 */
   int date_order;       /* FPG_ORDER_* of the server's text (datestyle.h) */
   int zone_changed;     /* its text may be of another TimeZone */

@@ -81,10 +81,13 @@ static const struct {
 
 /* The session's zone, NULL where it can't be loaded. */
 static const fpg_tz *session_zone(lua_State *L, const fpg_ctx *cx) {
-  if (cx->no_zone && *cx->no_zone) return NULL;
-  const fpg_tz *zone = fpg_zone(L, cx->timezone);
-  if (!zone && cx->no_zone) *cx->no_zone = 1;
-  return zone;
+  fpg_zone_memo *memo = cx->zone;
+  if (!memo->looked) {
+    memo->zone = fpg_zone(L, memo->push_name(L, memo->session));
+    memo->looked = 1;
+    lua_pop(L, 1);
+  }
+  return memo->zone;
 }
 
 /* The first server to which an interval with all of its fields at their ends is infinite. */

@@ -138,6 +138,7 @@ end
 -- ---- circles --------------------------------------------------------------------------------
 
 local MAIN = {} -- stands for the main thread on every Lua
+task.main = MAIN
 
 --- Who runs: the task, or the coroutine that is none.
 function task.me()

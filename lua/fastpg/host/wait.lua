@@ -116,6 +116,18 @@ function wait.group(loop)
   return host and host.group and host.group()
 end
 
+local running, NGINX = coroutine.running, in_nginx()
+
+--- Whether this is the main thread of a plain script: nothing else can run while a call waits, and no task of
+--- fastpg's, no scope of another coroutine has anything to do with it.
+---@param loop string|table|nil  a `loop =` option
+function wait.is_plain(loop)
+  local co, is_main = running()
+  if co ~= nil and not is_main or NGINX then return false end
+  loop = loop or default
+  return loop == "auto" or loop == "block"
+end
+
 --- The host that a call waits with.
 ---@param loop string|table|nil  a `loop =` option; nil means the default of this Lua state
 ---@return table

@@ -215,19 +215,41 @@ end
 
 -- ---- one statement --------------------------------------------------------------------------
 
+-- Waits for the answer of what the core has begun: nil where it is there and holds nothing to look at, else true.
+local function follow(self, st, want)
+  local c = self.c
+  while want and want ~= true do
+    self:await(want)
+    want = c:answer(st)
+  end
+  if self.canceling then self:end_cancel() end
+  return want or self.overdue and true or nil
+end
+
 --- Runs one statement with these arguments and fetches its result.
 ---@param fetch fun(conn: table, st: userdata, target: any): ...
 function Connection:run(sql, fetch, target, ...)
-  local st = self:statement(sql)
+  local st, more = self.statements[sql], false
+  if st then more = self.c:ask(st, ...) end
+  if more then more = follow(self, st, more) end
+  if more == nil then return fetch(self, st, target) end
+  if more then return self:finish(st, self.run, sql, fetch, target, ...) end
+  st = self:statement(sql)
   if self.doubled then self:check_duplicates(st, fetch) end
   if self.textual and self.textual[st] then
     return run_textual(self, sql, st, fetch, target, { ... }, select("#", ...))
   end
   self:send("send_query", st, ...)
   self:drive()
+  return self:finish(st, self.run, sql, fetch, target, ...)
+end
+
+--- What becomes of a statement that is answered: its rows, once more, or an error.
+---@param method function  run or run_list, with its arguments behind it
+function Connection:finish(st, method, sql, fetch, target, ...)
   local err, reader = self:outcome(st, sql)
   if not err then return self:fetch(reader, fetch, target) end
-  if self:may_retry(err, st) then return retry(self, self.run, sql, fetch, target, ...) end
+  if self:may_retry(err, st) then return retry(self, method, sql, fetch, target, ...) end
   error(errors.annotate(err, sql), 0)
 end
 
@@ -260,16 +282,18 @@ end
 
 --- The same with the arguments in a list.
 function Connection:run_list(sql, fetch, target, list, n)
+  local st, more = self.statements[sql], false
+  if st then more = self.c:ask_list(st, list, n) end
+  if more then more = follow(self, st, more) end
+  if more == nil then return fetch(self, st, target) end
+  if more then return self:finish(st, self.run_list, sql, fetch, target, list, n) end
   if n > Connection.most_described then return run_undescribed(self, sql, fetch, target, list, n) end
-  local st = self:statement(sql)
+  st = self:statement(sql)
   if self.doubled then self:check_duplicates(st, fetch) end
   if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
   self:send("send_list", st, list, n)
   self:drive()
-  local err, reader = self:outcome(st, sql)
-  if not err then return self:fetch(reader, fetch, target) end
-  if self:may_retry(err, st) then return retry(self, self.run_list, sql, fetch, target, list, n) end
-  error(errors.annotate(err, sql), 0)
+  return self:finish(st, self.run_list, sql, fetch, target, list, n)
 end
 
 --- Runs a statement that will not come again: unnamed, outside the cache.

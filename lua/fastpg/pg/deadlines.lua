@@ -11,6 +11,7 @@
 -- A request to cancel goes over a connection of its own, by a thread.  It may reach the server late, and
 -- would hit the next statement: nobody sends one before it is through (`end_cancel`).
 
+local block_wait = require("fastpg.host.wait.block").wait
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 
@@ -29,6 +30,23 @@ Connection.GRACE = 2
 Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
   deadlines.none, deadlines.none, deadlines.none
 
+--- When the statement must be over.  Where there is no such time and nothing else can run, the core waits by itself.
+---@param deadline number?
+function Connection:limit(deadline)
+  self.deadline, self.overdue = deadline, nil
+  local blocks = not deadline and self.wait == block_wait
+  if blocks ~= self.blocks then
+    self.blocks = blocks
+    self.c:set_blocking(blocks)
+  end
+end
+
+--- As in a plain script, without a limit.
+function Connection:unlimited()
+  self.wait, self.spend, self.wake = block_wait, nil, nil
+  self:limit(nil)
+end
+
 --- The time that a statement has from here on, and the host that it waits with.
 function Connection:arm()
   local host = self.pick()
@@ -36,19 +54,14 @@ function Connection:arm()
   if self.canceling then self:end_cancel() end
   self:tell_later()
   self.check_canceled()
-  self.deadline, self.overdue = self.deadline_of(), nil
-  local blocks = host.name == "block" and not self.deadline
-  if blocks ~= self.blocks then
-    self.blocks = blocks
-    self.c:set_blocking(blocks)
-  end
+  self:limit(self.deadline_of())
 end
 
 --- Time to clean up after a failure, whatever the statement's own was.
 function Connection:arm_recovery()
   local host = self.pick()
   self.wait, self.wake = host.wait, host.wake
-  self.deadline, self.overdue = core.clock() + self.GRACE, nil
+  self:limit(core.clock() + self.GRACE)
   if self.canceling then pcall(self.end_cancel, self) end
 end
 

@@ -11,6 +11,8 @@ local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local user_sql = require "fastpg.sql.user_sql"
 
+local parse, is_args = user_sql.parse, user_sql.is_args
+
 local fetch = {}
 
 -- ---- rows -----------------------------------------------------------------------------------
@@ -105,16 +107,13 @@ end
 
 -- ---- running --------------------------------------------------------------------------------
 
--- From here on arguments go by the list, where the connection looks at their number.
-local MANY = 1000
-
 --- Runs the user's SQL on a connection.
 ---@param conn table
 ---@param how function  one of those above
 ---@param target any  what that needs to know
 function fetch.run(conn, how, target, sql, ...)
-  local parsed = user_sql.parse(sql, conn.standard_strings)
-  if parsed.names or user_sql.is_args((...)) or parsed.npos > MANY then
+  local parsed, first = parse(sql, conn.standard_strings), ...
+  if parsed.is_long or first ~= nil and is_args(first) then
     return conn:run_list(parsed.text, how, target, user_sql.collect(parsed, ...))
   end
   return conn:run(parsed.text, how, target, ...)

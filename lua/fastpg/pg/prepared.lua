@@ -182,6 +182,18 @@ local function is_full(self)
   return #self.dead >= MOST_OPEN and not self.c:can_close()
 end
 
+-- What may have to be looked at when a statement is run.
+local NOTES = { "doubled", "textual", "composites", "records", "path_setters" }
+
+-- Whether there is nothing of that: such a one is sent without further ado (Connection:run).
+local function is_plain(self, st)
+  for _, name in ipairs(NOTES) do
+    local notes = self[name]
+    if notes and notes[st] then return false end
+  end
+  return true
+end
+
 --- The prepared statement of this text, made on the server (one round trip) when it is new.
 --- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one; of COMMIT and its like
 --- too, at which fastpg.pg.transaction_control looks each time.
@@ -202,6 +214,7 @@ function methods.statement(self, sql)
   evict(self)
   self.serial = self.serial + 1
   st = prepare_now(self, self.prefix .. self.serial, sql)
+  if is_plain(self, st) then st:set_plain() end
   self.statements[sql] = st
   self.count = self.count + 1
   return st

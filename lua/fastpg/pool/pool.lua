@@ -24,6 +24,7 @@ Pool.__index = Pool
 Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
   task.take_cancel, task.put_cancel_back, task.check
 
+local MAIN = task.main
 local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
 local PING_TIMEOUT = 5
 local LAST_WORDS = 1.0 -- how long those who are woken by `close` may take to see that it is over
@@ -35,6 +36,7 @@ local LAST_WORDS = 1.0 -- how long those who are woken by `close` may take to se
 function Pool.new(config, on_open, on_ddl)
   local self = setmetatable({
     config = config,
+    is_plain = not (config.command_timeout or config.max_lifetime or config.max_inactive_connection_lifetime or config.reset),
     on_open = on_open,
     on_ddl = on_ddl,
     min_size = config.min_size or 0,
@@ -139,14 +141,12 @@ local function close_aged(self)
 end
 
 local function healthy(self, conn, deadline)
-  local c = conn.c
-  if not c:usable() then return false end
   local now = core.clock()
   if too_old(self, conn, now) then return false end
-  if not c:alive() then return false end
-  if now - conn.used < IDLE_PING then return true end
-  conn.deadline = now + PING_TIMEOUT
-  if deadline and deadline < conn.deadline then conn.deadline = deadline end
+  local ready = conn.c:ready(IDLE_PING)
+  if ready ~= nil then return ready end
+  local limit = now + PING_TIMEOUT
+  conn:limit(deadline and deadline < limit and deadline or limit)
   local ok = pcall(conn.simple, conn, "")
   conn.deadline = nil
   return ok
@@ -212,6 +212,34 @@ function Pool:checkout(deadline)
   end
 end
 
+--- The straight way, for the main thread of a plain script (wait.is_plain), where the pool has an idle connection in
+--- good health and nothing of its config has a say (`is_plain`); nil where the other way is to be taken.
+---@return table?
+function Pool:take()
+  local idle = self.idle
+  local n = #idle
+  local conn = idle[n]
+  if not conn or not conn.c:ready(IDLE_PING) or #self.queue.entries > 0 then return nil end
+  if not conn.blocks then conn:unlimited() end
+  idle[n] = nil
+  self.lent[conn], self.holders[conn] = true, MAIN
+  self.counts.acquired = self.counts.acquired + 1
+  return conn
+end
+
+--- And back, after what went well; false where the other way is to be taken.
+function Pool:put(conn)
+  if self.closed or not conn.c:idle() or conn.in_transaction or conn.canceling or conn.abandoned or conn.interrupted
+    or conn.path ~= "" or conn.standard_strings ~= conn.strings_at_start or not conn.blocks or #self.queue.entries > 0 then
+    return false
+  end
+  conn.lease = conn.lease + 1
+  self.lent[conn], self.holders[conn] = nil, nil
+  local idle = self.idle
+  idle[#idle + 1] = conn
+  return true
+end
+
 --- Takes a connection back.  Nothing is under way on it then and no transaction open, or it is
 --- closed: nobody ever reads what belongs to somebody else.
 ---@return boolean  whether a transaction was open that fastpg did not begin
@@ -234,6 +262,7 @@ function Pool:checkin(conn)
   forgotten.let_go(conn)
   conn.lease = conn.lease + 1
   conn.used = core.clock()
+  conn.c:rest()
   self.lent[conn], self.holders[conn] = nil, nil
   if self.closed then
     self:discard(conn)

@@ -23,6 +23,8 @@ local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 local within = require "fastpg.pg.transaction_control"
 
+local is_plain = wait.is_plain
+
 local Route = { __name = "fastpg.route" }
 Route.__index = Route
 
@@ -193,7 +195,7 @@ function Route:checkout()
   local deadline = deadline_of(root)
   local ok, conn = pcall(pool.checkout, pool, deadline)
   if ok then
-    conn.deadline = deadline
+    conn:limit(deadline)
     return conn
   end
   if errors.is(conn, "deadlock") then conn.acquiring = true end
@@ -226,8 +228,23 @@ local function lent(root, conn, fn, ...)
   return release(root, conn, pcall(fn, conn, ...))
 end
 
+-- An idle connection of a plain script, where nothing is ambient; else nil.
+local function take(self)
+  local pool = self.pool
+  if self.bound_conn or not pool or not pool.is_plain or self.ambient.open > 0 or not is_plain(pool.config.loop) then return nil end
+  return pool:take()
+end
+
+local function put(root, conn, ok, ...)
+  if not ok or not conn.pool:put(conn) then return release(root, conn, ok, ...) end
+  if root.listener then root.listener:pump() end
+  return ...
+end
+
 --- Runs fn(conn, ...) on the connection that it belongs on.
 function Route:on_connection(fn, ...)
+  local idle = take(self)
+  if idle then return put(self, idle, pcall(fn, idle, ...)) end
   local conn, bound = self:bound_connection()
   if conn then return turn.run(conn, in_turn, bound, fn, ...) end
   conn = self:checkout()

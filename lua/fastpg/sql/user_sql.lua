@@ -14,6 +14,9 @@ local user_sql = {}
 
 -- ---- texts ----------------------------------------------------------------------------------
 
+-- From so many arguments on they go by the list, where the connection looks at their number.
+local MANY = 1000
+
 -- Converted texts, for standard_conforming_strings on and off.
 local MOST_TEXTS = 2000
 local texts = { [true] = bounded.new(MOST_TEXTS), [false] = bounded.new(MOST_TEXTS) }
@@ -36,7 +39,8 @@ function user_sql.refuse_copy(sql, standard)
     or "COPY TO STDOUT can't run as a plain statement: db:copy_to(sql, sink) takes the rows", { sqlstate = "0A000", query = sql })
 end
 
---- The converted text: { text =, npos = number of positional arguments, names = list or nil, standard = }.
+--- The converted text: { text =, npos = number of positional arguments, names = list or nil, standard =,
+--- is_long = its arguments go as a list }.
 ---@param sql string
 ---@param standard boolean  standard_conforming_strings
 function user_sql.parse(sql, standard)
@@ -45,7 +49,9 @@ function user_sql.parse(sql, standard)
   check_text(sql)
   local text, npos, names = core.convert(sql, 0, standard)
   user_sql.refuse_copy(text, standard)
-  return texts[standard]:keep(sql, { text = text, npos = npos, names = names, standard = standard })
+  return texts[standard]:keep(sql, {
+    text = text, npos = npos, names = names, standard = standard, is_long = names ~= nil or npos > MANY,
+  })
 end
 
 -- ---- arguments ------------------------------------------------------------------------------
