@@ -441,11 +441,136 @@ describe("prepared statements and the session", function()
   end)
 
   it("do not freeze the time", function()
-    for _, sql in ipairs{ "select timestamp 'now'", "select 'NOW'::timestamptz", "select $$now$$::timestamp", "select E'now'::timestamp" } do
+    for _, sql in ipairs{
+      "select timestamp 'now'", "select 'NOW'::timestamptz", "select $$now$$::timestamp", "select E'now'::timestamp",
+      "select timestamp 'no'\n'w'", "select timestamp 'n' -- it's\n 'ow'", "select timestamp E'\\x6eow'", "select timestamp E'\\156ow'",
+      "select timestamp E'n\\ow'", "select timestamp E'\\u006eow'", "select timestamp U&'\\006eow'", "select timestamp U&'!006eow' uescape '!'",
+      "select ('{n\\ow}'::timestamp[])[1]", "select upper('[2000-01-01,n\"o\"w)'::tsrange)", "select timestamp $a$ now$a$",
+      "select ('{" .. ("2001-02-03 04:05:06,"):rep(30) .. "now}'::timestamp[])[31]", "select timestamp 'now" .. (" "):rep(300) .. "'",
+    } do
       local first = db:item(sql)
       db:item "select pg_sleep(0.002)"
       assert.is_true(first < db:item(sql), sql)
     end
+  end)
+end)
+
+-- What is read when a statement is prepared, or calculated when it is planned, by settings that the server doesn't report.
+local UNREPORTED = {
+  { "array_nulls = off", "select '{null}'::text[]::text" },
+  { "transform_null_equals = on", "select (null = null) is null" },
+  { "bytea_output = escape", "select 'a'::bytea::text" },
+  { "extra_float_digits = -5", "select (1::float8/3)::text" },
+  { "timezone_abbreviations = 'Australia'", "select (timestamptz '2020-01-01 10:00 EST' at time zone 'UTC')::text" },
+  { "quote_all_identifiers = on", "select quote_ident('abc')" },
+  { '"bytea_output" = escape', "select 'a'::bytea::text" },
+  { 'U&"bytea\\005foutput" = escape', "select 'a'::bytea::text" },
+  { "DateStyle = 'ISO, DMY'", "select date '01/02/2003'::text" }, -- this one is reported, at the end of a batch
+}
+
+describe("settings that the server does not report", function()
+  local db, plain = pg.db(), pg.db{ statement_cache_size = 0 }
+
+  -- Sets it in some way and says what the text gives then; first with nothing kept.
+  local WAYS = {
+    set = function(d, set, sql)
+      d:execute("set " .. set)
+      local first = d:item(sql)
+      d:execute "reset all"
+      return { first, d:item(sql) }
+    end,
+    ["set in a text of several"] = function(d, set, sql)
+      d:execute("select 1; set session " .. set .. "; select 2")
+      return d:item(sql)
+    end,
+    ["in a transaction"] = function(d, set, sql)
+      return d:transaction(function(tx)
+        tx:execute("set " .. set)
+        return tx:item(sql)
+      end)
+    end,
+    ["in a transaction that is rolled back"] = function(d, set, sql)
+      pcall(d.transaction, d, function(tx)
+        tx:execute("set " .. set)
+        tx:item(sql)
+        error "back"
+      end)
+      return d:item(sql)
+    end,
+    ["in a transaction only"] = function(d, set, sql)
+      local first = d:transaction(function(tx)
+        tx:execute("set local " .. set)
+        return tx:item(sql)
+      end)
+      return { first, d:item(sql) }
+    end,
+    ["in a savepoint"] = function(d, set, sql)
+      return d:transaction(function(tx)
+        pcall(tx.transaction, tx, function()
+          tx:execute("set " .. set)
+          tx:item(sql)
+          error "back"
+        end)
+        return tx:item(sql)
+      end)
+    end,
+    ["in a text that fails behind it"] = function(d, set, sql)
+      pcall(d.execute, d, "set " .. set .. "; select 1/0")
+      local first = d:item(sql)
+      d:execute("set " .. set)
+      return { first, d:item(sql) }
+    end,
+    ["in a text that takes it back"] = function(d, set, sql)
+      d:execute("begin; set " .. set .. "; rollback")
+      local first = d:item(sql)
+      d:execute("set " .. set)
+      return { first, d:item(sql) }
+    end,
+    ["in a batch"] = function(d, set, sql)
+      local r = d:pipeline(function(p)
+        p:item(sql)
+        p:execute("set " .. set)
+        p:item(sql)
+        p:execute "reset all"
+        p:item(sql)
+      end)
+      return { r[1], r[3], r[5], d:item(sql) }
+    end,
+    ["in a batch that fails"] = function(d, set, sql)
+      pcall(d.pipeline, d, function(p)
+        p:execute("set " .. set)
+        p:execute "select 1/0"
+      end)
+      local first = d:item(sql)
+      d:execute("set " .. set)
+      return { first, d:item(sql) }
+    end,
+  }
+
+  for way, run in pairs(WAYS) do
+    it("count for kept statements: " .. way, function()
+      for _, case in ipairs(UNREPORTED) do
+        local set, sql = case[1], case[2]
+        local values = {}
+        for i, d in ipairs{ db, plain } do
+          d:item(sql)
+          values[i] = run(d, set, sql)
+          d:execute "reset all"
+        end
+        assert.same(values[2], values[1], set)
+      end
+    end)
+  end
+
+  it("count where a transaction is given them, and their statements are found again", function()
+    local settings = { bytea_output = "escape", extra_float_digits = -3 }
+    local sql = "select 'a'::bytea::text || (1::float8/3)::text"
+    for _ = 1, 2 do
+      assert.equal("\\x610.3333333333333333", db:item(sql))
+      assert.equal("a0.333333333333", db:transaction({ settings = settings }, function(tx) return tx:item(sql) end))
+    end
+    local kept = db:item "select count(*) from pg_prepared_statements where statement like 'select ''a''::bytea::text || (1%'"
+    assert.equal(2, kept)
   end)
 end)
 
@@ -460,10 +585,19 @@ describe("client_encoding", function()
     end
     error_of(db.q, db, "select set_config('client_encoding', 'latin1', false), chr(233)")
     assert.equal("é", db:item "select chr(233)")
-    error_of(db.pipeline, db, function(p)
-      p:execute "set client_encoding = latin1"
-      p:item "select chr(233)"
-    end)
+    db:execute "create temp table written (v text)"
+    for _, set in ipairs{ "set client_encoding = latin1", "set local names 'latin1'", "set session client_encoding to latin1" } do
+      for _ = 1, 2 do
+        local err = error_of(db.pipeline, db, function(p)
+          p:execute(set)
+          p:execute("insert into written values ($1)", "é")
+          p:execute "set client_encoding = utf8"
+        end)
+        assert.truthy(err.message:find "client_encoding is UTF8")
+      end
+      pcall(db.execute, db, set)
+    end
+    assert.equal(0, db:item "select count(*) from written")
     assert.equal("é", db:item "select chr(233)")
     error_of(db.transaction, db, function(tx) tx:execute "set local client_encoding = latin1" end)
     assert.equal("é", db:item "select chr(233)")

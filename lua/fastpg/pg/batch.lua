@@ -165,17 +165,19 @@ local function send(state, st, list, n, tag)
   end
 end
 
--- The statements, prepared or only described where the connection's cache is too small for all.
+-- The statements, prepared or only described where the connection's cache is too small for all; so are those behind one
+-- that sets something, since literals mean what they mean in their place.
 local function preparer(state)
-  local conn, by_text, used = state.conn, {}, 0
+  local conn, by_text, used, is_changed = state.conn, {}, 0, false
   return function(sql)
     local st = by_text[sql]
     if st then return st end
-    st = conn:statement_of_batch(sql, used)
+    st = conn:statement_of_batch(sql, is_changed and math.huge or used)
     if transaction_control.is_control(conn, sql) then state.controls = true end -- the savepoint may be gone after it
     state.texts[st] = sql
     if st:info() == "" then state.unnamed[st] = sql else used = used + 1 end
     by_text[sql] = st
+    if conn:sets_something(sql) then by_text, is_changed = {}, true end
     return st
   end
 end

@@ -16,6 +16,7 @@ local opening = require "fastpg.pg.opening"
 local paths = require "fastpg.pg.search_path"
 local prepared = require "fastpg.pg.prepared"
 local session = require "fastpg.pg.session"
+local unreported = require "fastpg.pg.unreported"
 
 local pack, unpack = compat.pack, compat.unpack
 
@@ -26,6 +27,7 @@ prepared.extend(Connection)
 described.extend(Connection)
 session.extend(Connection)
 paths.extend(Connection)
+unreported.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/pg/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
@@ -49,6 +51,8 @@ function Connection.open(config, wait, deadline, place)
     session = "", -- what it is
     path = "", -- what names mean to it (fastpg.pg.search_path)
     path_known = true,
+    unreported = "", -- what else texts mean to it (fastpg.pg.unreported)
+    unreported_set = {},
     count = 0, -- how many statements
     prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.pg.prepared)
     serial = 0, -- for the rest of their names
@@ -101,7 +105,7 @@ function Connection:settle()
 end
 
 -- What a statement did to the session: the error that this is, or nil.
-local function note_events(self, events, sql)
+local function note_events(self, events, sql, err)
   local wrong = nil
   if events % 2 >= EVENT_DDL then
     if sql then self:note_temporary(sql) end
@@ -112,10 +116,12 @@ local function note_events(self, events, sql)
     if self.ddl_in_transaction then self:note_ddl() end
     if self.role_outside ~= nil then self:doubt_role() end -- a savepoint may have taken it back
     self:note_path_undone()
+    self:note_unreported_undone()
   end
   if events % 16 >= EVENT_SET and sql then
     self:note_role(sql)
     self:note_path(sql)
+    self:note_unreported(sql, err ~= nil)
   end
   if events % 128 >= EVENT_REPORT then wrong = self:note_reports() end
   if events >= EVENT_RIGHTS then self:note_rights() end
@@ -126,6 +132,7 @@ local function note_events(self, events, sql)
     if self.temps and self.ddl_in_transaction then self:note_ddl() end -- ON COMMIT DROP
     self.ddl_in_transaction = nil
     self:end_path()
+    self:end_unreported()
     if self.role_outside ~= nil then self:end_role(events % 8 >= EVENT_ROLLBACK) end
   end
   return wrong
@@ -139,7 +146,7 @@ function Connection:outcome(st, sql)
   local err, events, differs = self.c:outcome(st)
   if self.path_setters and st and self.path_setters[st] then self:note_path(sql or "search_path") end
   if events then
-    local wrong = note_events(self, events, sql)
+    local wrong = note_events(self, events, sql, err)
     err = err or wrong
   end
   if err then self:explain(err) end

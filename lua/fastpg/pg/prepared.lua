@@ -100,9 +100,17 @@ end
 -- what holds 'now' or 'today', which would stay what it was when the statement was prepared.
 local UNSTEADY = { FETCH = true, EXECUTE = true }
 
+-- (is never kept, so that a batch always looks)
+local function sets_encoding(one)
+  local words = one.words
+  if one.verb ~= "SET" then return false end
+  local name = (words[(words[2] == "LOCAL" or words[2] == "SESSION") and 3 or 2] or ""):lower()
+  return name == "client_encoding" or name == "names"
+end
+
 local function is_unsteady(self, sql)
   local first = core.statements(sql, self.standard_strings)[1]
-  return first and UNSTEADY[first.verb] or core.names_moment(sql, self.standard_strings)
+  return first and (UNSTEADY[first.verb] or sets_encoding(first)) or core.names_moment(sql, self.standard_strings)
 end
 
 -- ---- methods of a connection -----------------------------------------------------------------
@@ -231,10 +239,21 @@ function methods.describe(self, sql)
   return st
 end
 
+-- What comes behind it would be read, and written, in another encoding, before anybody is told.
+local function refuse_encoding(self, sql)
+  local first = core.statements(sql, self.standard_strings)[1]
+  if first and sets_encoding(first) then
+    errors.raise("feature_not_supported", ("client_encoding is %s on every connection: a batch can't set it"):format(self.encoding))
+  end
+end
+
 --- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
 --- only its description, where the cache has no room.
 function methods.statement_of_batch(self, sql, used)
-  if not self.statements[sql] then within.check_batch(self, sql) end
+  if not self.statements[sql] then
+    within.check_batch(self, sql)
+    refuse_encoding(self, sql)
+  end
   if used < self.cache_size and not is_unsteady(self, sql) then
     local st = self:describe(sql)
     self.c:touch(st)

@@ -44,7 +44,7 @@ function methods.set_session(self)
   if c:parameter "client_encoding" ~= self.encoding then
     commands[#commands + 1] = "SET client_encoding = " .. self.encoding
   end
-  self:simple(table.concat(commands, "; "))
+  self:simple_own(table.concat(commands, "; "))
   self:note_settings()
   self:restart_path()
 end
@@ -70,6 +70,7 @@ local function switch(self)
   for i, name in ipairs(SETTINGS) do values[i] = self.c:parameter(name) or "" end
   values[#values + 1] = self.role or ""
   values[#values + 1] = self.path
+  values[#values + 1] = self.unreported
   local key = table.concat(values, "\0")
   if key == self.session then return end
   if next(self.statements) == nil then self.caches[self.session] = nil end
@@ -164,14 +165,14 @@ end
 function methods.begin_digits(self)
   local digits = show_digits(self)
   if (tonumber(digits) or 0) >= 1 then return nil end
-  self:simple((self.c:transaction_status() == "idle" and "SET" or "SET LOCAL") .. " extra_float_digits = 1")
+  self:simple_own((self.c:transaction_status() == "idle" and "SET" or "SET LOCAL") .. " extra_float_digits = 1")
   return digits
 end
 
 function methods.end_digits(self, digits)
   local status = self.c:transaction_status()
   if digits and (status == "idle" or status == "intrans") then
-    self:simple((status == "idle" and "SET" or "SET LOCAL") .. " extra_float_digits = " .. digits)
+    self:simple_own((status == "idle" and "SET" or "SET LOCAL") .. " extra_float_digits = " .. digits)
   end
 end
 
