@@ -320,7 +320,8 @@ local function main()
   local names = words(os.getenv "WAYS")
   if #names == 0 then names = ways.names end
   local pg = fastpg.cluster{ settings = { max_connections = 60, max_prepared_transactions = 4, wal_level = "minimal",
-    max_wal_senders = 0, autovacuum = "off", timezone = "PST8PDT" } }
+    max_wal_senders = 0, autovacuum = "off", timezone = "PST8PDT",
+    cursor_tuple_fraction = "1" } } -- a cursor's plan is that of the plain statement
   local server = regress.server(pg, os.getenv "PSQL" or "psql")
   local setup = files_of(words(os.getenv "SETUP"))
   if #setup > 0 then

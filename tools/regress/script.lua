@@ -4,6 +4,7 @@
 --
 --   { line =, sql =, ending = ";" }            a statement; ending: what sent it, ";" "g" "gset" "gexec"
 --   { line =, sql =, copies = "in", data = }   COPY … FROM STDIN with the lines that follow it, or "out"
+--   { line =, sql =, several = true }          statements joined by `\;`; `streams`: one of them is such a COPY
 --   { line =, command = "set", rest = text }   a command of psql's own
 --
 -- Where a statement ends the core's lexer says.  psql's variables are still in the text: psql puts in
@@ -78,6 +79,14 @@ local function copy_direction(sql, standard)
   return low:find "%f[%w]from%s+std%a+%f[%W]" and "in" or low:find "%f[%w]to%s+std%a+%f[%W]" and "out" or nil
 end
 
+-- Whether a COPY between server and client is among the statements.
+local function streams(sql, standard)
+  for _, one in ipairs(core.statements(sql, standard)) do
+    if copy_direction(sql:sub(one.first, one.last), standard) then return true end
+  end
+  return false
+end
+
 -- How strings are read behind this statement; `now` where it says nothing of that.
 local function standard_after(sql, now)
   local value = sql:lower():match "^%s*set%s+standard_conforming_strings%s*[=t]o?%s*'?(%w+)"
@@ -100,7 +109,7 @@ function script.read(text)
     local several = #pieces > 1
     pieces = {}
     if verb(whole, standard) == nil then return end
-    local unit = { line = begun, sql = whole, ending = ending, several = several }
+    local unit = { line = begun, sql = whole, ending = ending, several = several, streams = several and streams(whole, standard) }
     for k, v in pairs(extra or {}) do unit[k] = v end
     units[#units + 1] = unit
     standard = standard_after(whole, standard)
