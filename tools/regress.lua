@@ -104,6 +104,7 @@ local function run_units(self, c, i)
     local unit = self.units[i]
     if unit.command then
       if self:command(unit) then return i + 1 end
+      if self.over then return #self.units + 1 end
     elseif self.active then
       self:statement(c, unit, i)
       if self.lost then
@@ -140,7 +141,7 @@ function Session:command(unit)
     self.user = words[2] ~= "-" and words[2] or self.user
     return true
   elseif name == "quit" or name == "q" then
-    self.active, self.chosen = false, true
+    self.over = true
   end
   return false
 end

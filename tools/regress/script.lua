@@ -26,6 +26,12 @@ local function verb(sql, standard)
 end
 script.verb = verb
 
+--- Whether a statement reads the views of what its session has prepared or declared, where fastpg's own show.
+function script.shows_the_session(sql)
+  local low = sql:lower()
+  return low:find("pg_prepared_statements", 1, true) ~= nil or low:find("pg_cursors", 1, true) ~= nil
+end
+
 local function line_counter(text)
   local at, line = 1, 1
   return function(position)
@@ -168,6 +174,23 @@ function script.expand(text, variables)
   return (text:gsub("(:?):([%a_][%w_]*)", put("plain", function(value) return value end)))
 end
 
+local ESCAPES = { n = "\n", t = "\t", b = "\b", r = "\r", f = "\f" }
+
+-- What stands between quotes at `at`, where a quote is doubled or escaped, and where it goes on; nil where there is none.
+local function quoted_at(rest, at)
+  if rest:sub(at, at) ~= "'" then return nil end
+  local out = {}
+  at = at + 1
+  while at <= #rest do
+    local c, following = rest:sub(at, at), rest:sub(at + 1, at + 1)
+    if c == "'" and following ~= "'" then break end
+    local pair = c == "'" or c == "\\"
+    out[#out + 1] = c == "\\" and (ESCAPES[following] or following) or c
+    at = at + (pair and 2 or 1)
+  end
+  return table.concat(out), at + 1
+end
+
 --- The arguments of a command, as psql reads them: variables put in, quotes taken off.
 ---@return string[]
 function script.arguments(rest, variables)
@@ -177,7 +200,7 @@ function script.arguments(rest, variables)
     if not at then return out end
     local word = {}
     while at <= #rest and not rest:find("^%s", at) do
-      local quoted, behind = rest:match("^'([^']*)'()", at)
+      local quoted, behind = quoted_at(rest, at)
       local name, past = rest:match("^:([%a_][%w_]*)()", at)
       if quoted then
         word[#word + 1], at = quoted, behind

@@ -93,7 +93,7 @@ function list.arrays(c, sql) return of_list(c:arrays(sql), of_array) end
 --- `item` where psql got one field, else `first`.
 function list.first(c, sql, expected)
   local rows = expected and expected.rows
-  if rows and #rows == 1 and #expected.columns == 1 then
+  if rows and #rows == 1 and #expected.columns == 1 and not script.shows_the_session(sql) then
     local value = c:item(sql)
     local shape = seen.shape
     return { rows = { { text_of(value, shape, 1), values = { value } } }, columns = shape.columns, types = shape.types }
@@ -198,6 +198,9 @@ function ways.run(c, unit, way, expected, variables)
   local standard = ways.parameter "standard_conforming_strings" ~= "off"
   local sql = script.expand(unit.sql, variables)
   if unit.several then return list.execute(c, sql) end
+  if sql ~= unit.sql and #core.statements(sql, standard) > 1 then -- a variable held them
+    return { tag = list.execute(c, sql).tag, several = true }
+  end
   if unit.copies then return copy(c, sql, unit) end
   if unit.ending == "gset" or unit.ending == "gexec" then way = "q" end
   local plain = without_marks(sql, standard)
