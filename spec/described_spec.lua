@@ -364,3 +364,142 @@ describe("a composite type that another session altered", function()
     one:close()
   end)
 end)
+
+-- ---- anonymous records -------------------------------------------------------------------------
+
+describe("an anonymous record", function()
+  local QUERY = [[select row(i, '12.5'::money * i, row('pg_class'::regclass, array['2'::money], null::money),
+    (i, '3')::record_cost, 4::record_fee, 'x'::record_mood) as r from generate_series(1, 3) i order by i]]
+
+  setup(function()
+    db:execute "set lc_monetary = 'C'"
+    db:execute "create type record_cost as (n int, m money); create domain record_fee as money; create type record_mood as enum ('x')"
+  end)
+
+  -- What the server makes of the rows, in text.
+  local function expected()
+    local list = {}
+    for i, row in ipairs(db:q("select r::text from (" .. QUERY .. ") t")) do list[i] = "<Record r=" .. row.r .. ">" end
+    return list
+  end
+
+  local function texts(rows)
+    local list = {}
+    for i, row in ipairs(rows) do list[i] = tostring(row) end
+    return list
+  end
+
+  -- A connection that knows none of the types.
+  local function each_on_a_new_one(fn)
+    for _, how in ipairs{ "alone", "transaction" } do
+      local one = pg.db()
+      one:execute "set lc_monetary = 'C'"
+      if how == "alone" then fn(one, how) else one:transaction(function(tx) fn(tx, how) end) end
+      one:close()
+    end
+  end
+
+  it("holds types that are read as text, and types that were never seen", function()
+    each_on_a_new_one(function(on, how)
+      assert.same(expected(), texts(on:q(QUERY)), how)
+      local value = on:q(QUERY)[2].r
+      assert.equal(2, value.f1)
+      assert.equal("$25.00", value.f2)
+      assert.equal("pg_class", value.f3.f1)
+      assert.same({ "$2.00" }, { value.f3.f2[1] })
+      assert.is_nil(value.f3.f3)
+      assert.equal("$3.00", value.f4.m)
+      assert.equal("$4.00", value.f5)
+      assert.equal(1, on:item "select 1")
+    end)
+  end)
+
+  it("is read by every way", function()
+    for _, name in ipairs{ "q", "first", "qone", "prepare", "each", "pipeline" } do
+      each_on_a_new_one(function(on, how)
+        local sql = QUERY .. " limit 1"
+        for _ = 1, 2 do assert.equal(expected()[1], ways[name](on, sql), name .. " " .. how) end
+        assert.equal("$12.50", on:item(sql).f2)
+        assert.equal("$12.50", on:arrays(sql)[1][1].f2)
+      end)
+    end
+  end)
+
+  it("in a stream: the rows behind it come too, other statements go on, and an error at the end is raised", function()
+    each_on_a_new_one(function(on, how)
+      local list = {}
+      on:each(QUERY, function(row) list[#list + 1] = tostring(row) end)
+      assert.same(expected(), list, how)
+      list = {}
+      on:each("select row('1'::money, i, 6 / (3 - i)) as r from generate_series(1, 2) i", function(row) list[#list + 1] = tostring(row) end)
+      assert.same({ "<Record r=($1.00,1,3)>", "<Record r=($1.00,2,6)>" }, list)
+      on:each(QUERY, function(row)
+        list[1] = tostring(row)
+        return false
+      end)
+      assert.equal(expected()[1], list[1])
+      assert.equal(7, on:item "select 7")
+    end)
+    local one, list = pg.db(), {}
+    fails("division_by_zero", one.each, one, "select row('1'::money, 6 / (3 - i)) as r from generate_series(1, 3) i", function(row)
+      list[#list + 1] = row.r.f2
+    end)
+    assert.same({ 3, 6 }, list)
+    assert.equal(7, one:item "select 7")
+    one:close()
+  end)
+
+  it("in a pipeline: each result is where it belongs", function()
+    each_on_a_new_one(function(on, how)
+      local results = on:pipeline(function(p)
+        p:item "select 5"
+        p:q(QUERY)
+        p:first "select 'x'::record_mood as m"
+        p:item "select row('pg_type'::regclass)"
+        p:execute "create temp table record_t as select 1 as a"
+        p:item "select 6"
+      end)
+      assert.equal(5, results[1])
+      assert.same(expected(), texts(results[2]), how)
+      assert.equal("<Record m='x'>", tostring(results[3]))
+      assert.equal("pg_type", results[4].f1)
+      assert.equal("SELECT 1", results[5])
+      assert.equal(6, results[6])
+    end)
+    local one = pg.db()
+    fails("division_by_zero", one.pipeline, one, function(p)
+      p:q(QUERY)
+      p:q "select 1 / 0"
+    end)
+    assert.equal(7, one:item "select 7")
+    one:close()
+  end)
+
+  it("of many values asks once for five hundred, each that is there twice once", function()
+    local methods = debug.getregistry()["fastpg.connection"].__index
+    local send, sent = methods.send_printing, {}
+    methods.send_printing = function(c, values)
+      sent[#sent + 1] = #values
+      return send(c, values)
+    end
+    local ok, err = pcall(function()
+      local rows = db:q "select row((i % 400)::text::money) as r from generate_series(1, 800) i order by i"
+      assert.equal("<Record r=($399.00)>", tostring(rows[799]))
+      assert.same({ 400 }, sent)
+      rows = db:q "select row(i::text::money, 'pg_class'::regclass) as r from generate_series(1, 1100) i order by i"
+      assert.equal("<Record r=(\"$1,100.00\",pg_class)>", tostring(rows[1100]))
+      assert.same({ 400, 500, 500, 101 }, sent)
+    end)
+    methods.send_printing = send
+    assert(ok, err)
+  end)
+
+  it("of a type that the server only gives is an error that says so, and the transaction goes on", function()
+    db:transaction(function(tx)
+      tx:execute "create table record_d (a int default 7)"
+      local err = fails("feature_not_supported", tx.q, tx, "select row(adbin) from pg_attrdef where adrelid = 'record_d'::regclass")
+      assert.truthy(err.message:find("cast it to text", 1, true), err.message)
+      assert.equal(1, tx:item "select 1")
+    end)
+  end)
+end)

@@ -123,7 +123,8 @@ function Session:command(unit)
   if not reference.passes(unit) then return false end
   local words = script.arguments(rest, self.variables)
   if name == "if" then
-    self.active = self.active and (words[1] == "t" or words[1] == "true" or words[1] == "on" or words[1] == "1")
+    local word = (words[1] or ""):lower()
+    self.active = self.active and (word == "t" or word == "true" or word == "on" or word == "1")
     self.chosen = self.active
   elseif name == "else" or name == "elif" then
     self.active = not self.chosen

@@ -16,6 +16,7 @@
 #include <sys/random.h> /* getentropy, on macOS */
 #include <unistd.h>
 
+#include "be.h"
 #include "clock.h"
 #include "datestyle.h"
 #include "error.h"
@@ -191,7 +192,7 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
                         : "another statement is under way on this connection");
   if (c->doubtful) fpg_raise(L, "connection", OUT_OF_STEP);
   forget_result(c);
-  c->refused = c->copy = c->canceled = c->simple = c->answered = 0;
+  c->refused = c->copy = c->canceled = c->simple = c->answered = c->has_texts = 0;
   if (!c->listening) drop_notifications(c);
 }
 
@@ -886,6 +887,63 @@ static int conn_text(lua_State *L) {
   return 1;
 }
 
+/* conn:send_printing(values): asks the server for the texts of values in their binary forms, each a string: four bytes of
+ * its type's oid, and the value. */
+static int conn_send_printing(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  size_t n = lua_rawlen(L, 2);
+  begin_new(L, c);
+  c->each = 0;
+  Oid *types = fpg_newuserdata(L, n * sizeof *types);
+  const char **values = fpg_newuserdata(L, n * sizeof *values);
+  int *lengths = fpg_newuserdata(L, n * sizeof *lengths), *formats = fpg_newuserdata(L, n * sizeof *formats);
+  fpg_buf *sql = fpg_buf_new(L);
+  fpg_buf_put(L, sql, "SELECT ", 7);
+  for (size_t i = 0; i < n; i++) {
+    size_t len;
+    char parameter[24];
+    lua_rawgeti(L, 2, (int)i + 1);
+    values[i] = luaL_checklstring(L, -1, &len); /* the list holds it */
+    lua_pop(L, 1);
+    luaL_argcheck(L, len >= 4, 2, "a type and a value expected");
+    types[i] = be_u32(values[i]);
+    values[i] += 4;
+    lengths[i] = (int)(len - 4);
+    formats[i] = FPG_BINARY;
+    fpg_buf_put(L, sql, parameter, (size_t)snprintf(parameter, sizeof parameter, i ? ",$%zu" : "$%zu", i + 1));
+  }
+  fpg_buf_putc(L, sql, 0);
+  check_sent(L, c, PQsendQueryParams(c->pg, sql->data, (int)n, types, values, lengths, formats, FPG_TEXT));
+  c->slots++;
+  c->fresh = 1;
+  return 0;
+}
+
+/* conn:texts() -> the fields of the one row of the finished result as the texts they came as */
+static int conn_texts(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (!c->res || PQresultStatus(c->res) != PGRES_TUPLES_OK || PQntuples(c->res) != 1)
+    return fpg_raise(L, "protocol_violation", "one row expected");
+  lua_createtable(L, PQnfields(c->res), 0);
+  for (int i = 0; i < PQnfields(c->res); i++) {
+    lua_pushstring(L, PQgetvalue(c->res, 0, i));
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* conn:set_texts(table or nil): the texts of what comes in binary and is read as text only, by the four bytes of its oid
+ * and the value: for the result that is read now, until the next statement (codec_composite.c). */
+static int conn_set_texts(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  lua_settop(L, 2);
+  c->has_texts = lua_istable(L, 2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &c->has_texts);
+  return 0;
+}
+
 /* conn:keep(): puts the finished result aside, which conn:unhold() makes the finished one again */
 static int conn_keep(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -977,6 +1035,9 @@ static const luaL_Reg conn_methods[] = {
     {"text_style", conn_text_style},
     {"text", conn_text},
     {"keep", conn_keep},
+    {"send_printing", conn_send_printing},
+    {"texts", conn_texts},
+    {"set_texts", conn_set_texts},
     {"make_statement", conn_make_statement},
     {"send_undescribed", conn_send_undescribed},
     {"result_statement", conn_result_statement},

@@ -54,7 +54,7 @@ enum { FPG_COPY_NONE, FPG_COPY_ASKED, FPG_COPY_IN, FPG_COPY_OUT };
 typedef struct fpg_conn {
   PGconn *pg;
   PGresult *res;
-  PGresult *held; /* put aside while something else runs (conn:hold) */
+  PGresult *held; /* put aside while something else runs (conn:keep) */
   pid_t owner;
   int begun, connected; /* the first step of connecting was taken, the last */
   int slots, syncs;
@@ -78,6 +78,7 @@ typedef struct fpg_conn {
   int copy_ended;    /* the server has ended it, which libpq does not tell (copy.c) */
   int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */
   uint64_t reports;  /* a hash of the settings that the server reports */
+  int has_texts;     /* there are texts for what the result has in binary only (conn:set_texts) */
   int may_block;     /* the caller may be held up while a long message is sent */
   int roomy;         /* the socket's buffer was enlarged for one */
   int listening;     /* somebody will ask for notifications */

@@ -72,7 +72,8 @@ fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *
                    .server = PQserverVersion(c->pg),
                    .date_order = c->date_order,
                    .zone_changed = c->zone_changed,
-                   .types = types};
+                   .types = types,
+                   .texts = c->has_texts ? &c->has_texts : NULL};
 }
 
 /* Keeps the string on top until the arguments are sent; `table` is the index of the table for that, nil

@@ -274,18 +274,36 @@ static int conn_outcome(lua_State *L) {
   return 3;
 }
 
-/* conn:hold(): puts the finished result aside, or the one whose decoding has just failed; conn:unhold(): makes it the
- * finished result again.  Between the two another statement can run. */
-static int conn_hold(lua_State *L) {
+/* conn:take() -> the finished result, or the one whose decoding has just failed: an object of its own, beside which
+ * other statements can run; conn:put(result[, copy]): makes it, or a copy of it, the finished result again. */
+static int conn_take(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
+  struct fpg_holder *h = fpg_newuserdata(L, sizeof *h);
+  h->res = NULL;
+  h->next = 0;
+  luaL_setmetatable(L, HOLDER_MT);
   PGresult **from = c->res ? &c->res : c->holder ? &c->holder->res : NULL;
-  if (!from || !*from) return fpg_raise(L, "connection_busy", "there is no result to hold");
-  PQclear(c->held);
-  c->held = *from;
+  if (!from || !*from) return fpg_raise(L, "connection_busy", "there is no result to take");
+  h->res = *from;
   *from = NULL;
+  return 1;
+}
+
+static int conn_put(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  struct fpg_holder *h = luaL_checkudata(L, 2, HOLDER_MT);
+  if (!h->res) return fpg_raise(L, "connection_busy", "there is no result to put back");
+  PGresult *res = h->res;
+  if (!lua_toboolean(L, 3))
+    h->res = NULL;
+  else if (!(res = PQcopyResult(h->res, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES)))
+    return luaL_error(L, "not enough memory");
+  PQclear(c->res);
+  c->res = res;
   return 0;
 }
 
+/* conn:unhold(): makes what was put aside by conn:keep() the finished result again */
 static int conn_unhold(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   PQclear(c->res);
@@ -295,7 +313,8 @@ static int conn_unhold(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {
-    {"hold", conn_hold},
+    {"take", conn_take},
+    {"put", conn_put},
     {"unhold", conn_unhold},
     {"fetch_rows", conn_fetch_rows},
     {"fetch_row", conn_fetch_row},

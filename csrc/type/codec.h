@@ -36,6 +36,7 @@ typedef struct fpg_ctx {
   int depth;            /* how many */
   int nesting;          /* of a value being decoded: how many composites it is inside of */
   const fpg_typemap *types; /* the database's own types, or NULL */
+  const void *texts;        /* where the registry has the texts of what is read as text only; or NULL */
 } fpg_ctx;
 
 enum { FPG_TEXT = 0, FPG_BINARY = 1 };

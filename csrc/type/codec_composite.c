@@ -102,18 +102,52 @@ static int count_columns(const char *p, const char *end) {
   return n;
 }
 
+/* Of a column that is read as text only there is the binary form.  The server may have been asked for its text
+ * (conn:set_texts): pushes the value and gives 1.  Or what it is to be asked for is being collected: there the table has
+ * a number at 0, the list from 1 on, and no text yet; nil is pushed. */
+static int push_by_text(lua_State *L, const fpg_ctx *cx, const fpg_type *field, uint32_t oid, const char *p, int size) {
+  if (!cx->texts) return 0;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, cx->texts);
+  int texts = lua_gettop(L);
+  if (!lua_istable(L, texts)) return 0;
+  fpg_buf *key = fpg_buf_new(L);
+  be_put32(fpg_buf_grow(L, key, 4), oid);
+  fpg_buf_put(L, key, p, (size_t)size);
+  lua_pushlstring(L, key->data, key->len);
+  fpg_buf_free(L, key);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, texts);
+  lua_rawgeti(L, texts, 0);
+  int collects = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    size_t len;
+    const char *text = lua_tolstring(L, -1, &len);
+    field->decode_text(L, cx, field, text, len);
+    return 1;
+  }
+  if (!collects) return 0;
+  if (lua_isnil(L, -1)) { /* new */
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, texts, (int)lua_rawlen(L, texts) + 1);
+    lua_pushboolean(L, 0);
+    lua_rawset(L, texts);
+  }
+  lua_pushnil(L);
+  return 1;
+}
+
 /* An anonymous record may hold types that were never looked up: the error carries the oid, so that
- * the Lua side can look it up and read the result once more. */
+ * the Lua side can look it up and read the result once more; or types that are read as text only: `text_only`. */
 static void cannot_read(lua_State *L, const fpg_type *type, const fpg_type *field, uint32_t oid,
                         int column) {
   fpg_push_error(L, "feature_not_supported",
                  "%s: column %d has a type without a binary form (%s): select it by itself, or cast "
                  "it to text",
                  type->name, column, field ? field->name : "unknown");
-  if (!field) {
-    fpg_push_int64(L, oid);
-    lua_setfield(L, -2, "unknown_type");
-  }
+  fpg_push_int64(L, oid);
+  lua_setfield(L, -2, field ? "text_only" : "unknown_type");
   lua_error(L);
 }
 
@@ -147,9 +181,16 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
     if (!anonymous && oid != type->fields[i]->oid) stale(L, type);
     if (size < 0) continue;
     const fpg_type *field = anonymous ? fpg_typemap_find(cx->types, oid) : type->fields[i];
-    if (!field || !fpg_type_reads_binary(field)) cannot_read(L, type, field, oid, i + 1);
     push_name(L, row, i);
-    field->decode_binary(L, &inner, field, p, (size_t)size);
+    int name = lua_gettop(L);
+    if (field && fpg_type_reads_binary(field)) {
+      field->decode_binary(L, &inner, field, p, (size_t)size);
+    } else if (field && push_by_text(L, &inner, field, oid, p, size)) {
+      lua_replace(L, name + 1);
+      lua_settop(L, name + 1);
+    } else {
+      cannot_read(L, type, field, oid, i + 1);
+    }
     lua_rawset(L, row);
     p += size;
   }

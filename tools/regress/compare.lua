@@ -97,8 +97,16 @@ local function first_difference(session, got, wanted, result)
   end
 end
 
+-- The rows of a rule's SELECT: by the extended protocol such a statement is described without columns, and the server
+-- sends none.
+local WRITES = { insert = true, update = true, delete = true }
+local function selects_by_rule(unit, result)
+  return #result.rows == 0 and WRITES[script.verb(unit.sql, true)] and not unit.sql:lower():find "%f[%w]returning%f[%W]"
+end
+
 local function compare_rows(session, unit, expected, result)
   local report, wanted, got = session.report, expected.rows, result.rows
+  if selects_by_rule(unit, result) then return end
   if result.columns and #expected.columns > 0 then
     for c, name in ipairs(expected.columns) do
       if result.columns[c] ~= name then

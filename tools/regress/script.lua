@@ -158,7 +158,11 @@ end
 
 -- ---- variables ------------------------------------------------------------------------------
 
---- Puts in the variables that there are: :name, :'name', :"name".
+local function is_there(variables)
+  return function(name) return variables[name] ~= nil and "TRUE" or "FALSE" end
+end
+
+--- Puts in the variables that there are: :name, :'name', :"name"; and of :{?name} whether there is one.
 ---@param text string
 ---@param variables table<string, string>
 ---@return string
@@ -169,6 +173,7 @@ function script.expand(text, variables)
       return quote(variables[name], form)
     end
   end
+  text = text:gsub(":{%?([%w_]+)}", is_there(variables))
   text = text:gsub("(:?):'([%w_]+)'", put("literal", core.quote_literal))
   text = text:gsub('(:?):"([%w_]+)"', put("ident", core.quote_ident))
   return (text:gsub("(:?):([%a_][%w_]*)", put("plain", function(value) return value end)))
@@ -195,6 +200,7 @@ end
 ---@return string[]
 function script.arguments(rest, variables)
   local out, at = {}, 1
+  rest = rest:gsub(":{%?([%w_]+)}", is_there(variables))
   while true do
     at = rest:find("%S", at)
     if not at then return out end

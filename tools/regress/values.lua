@@ -111,7 +111,23 @@ local function printings(helper, name, value, text)
   return ok and again, taken and sent
 end
 
+local RECORD = 2249
+local DOCUMENT_OIDS = { [114] = true, [199] = true, [3802] = true, [3807] = true }
+
+-- Whether an anonymous record has a document for a column, whose layout is not kept.
+local function has_document(record)
+  local mt = type(record) == "table" and getmetatable(record)
+  local shape = type(mt) == "table" and mt.shape
+  for _, oid in ipairs(shape and shape.types or {}) do
+    if DOCUMENT_OIDS[oid] then return true end
+  end
+  return false
+end
+
 local function alike(session, oid, value, got, wanted)
+  if oid == RECORD and has_document(value) then
+    return without_zeros((got:gsub("%s+", ""))) == without_zeros((wanted:gsub("%s+", "")))
+  end
   local name = type_of(session, oid)
   if not name then return false end
   if DOCUMENTS[name] and without_zeros(got) == without_zeros(wanted) then return true end
@@ -139,9 +155,13 @@ function values.alike(session, oid, value, got, wanted)
   return ok and same
 end
 
+-- Types whose values are names of what there is.
+local NAMES = { [24] = true, [2202] = true, [2203] = true, [2204] = true, [2205] = true, [2206] = true, [3734] = true,
+  [3769] = true, [4089] = true, [4096] = true, [4191] = true }
+
 -- What a transaction has not committed the helper's session does not see.
 local function is_visible(oid)
-  return oid < 16384 or ways.status() == "idle"
+  return oid < 16384 and not NAMES[oid] or ways.status() == "idle"
 end
 
 local MOST_ROWS = 300 -- of one result that are sent back

@@ -64,9 +64,26 @@ local function receive_text(state, item)
   state.receive(state.conn, item.reader, item.tag)
 end
 
+-- A result whose types have to be looked up before it is read, and those behind it.
+local function put_off(state, reader, tag)
+  local late = state.late or {}
+  late[#late + 1], state.late = { result = state.conn.c:take(), reader = reader, tag = tag }, late
+end
+
+-- They are read when no other result is to come.
+local function receive_late(state)
+  for _, one in ipairs(state.late) do
+    state.conn.c:put(one.result)
+    state.conn:fetch(one.reader, state.receive, one.tag)
+  end
+end
+
 -- One result is ready: note the first error, or hand it to the one it belongs to.
 local function deliver(state, item, reader, tag)
-  if not item then return state.receive(state.conn, reader, tag) end
+  if not item then
+    if state.late then return put_off(state, reader, tag) end
+    return state.receive(state.conn, reader, tag)
+  end
   if item.st then
     item.reader = reader
     return state.conn.c:keep()
@@ -88,7 +105,11 @@ local function collect(state)
     state.undone = true
   elseif not state.failure and st ~= COMMAND then
     local ok, problem = pcall(deliver, state, item, reader, tag)
-    if not ok then state.failure = problem end
+    if not ok and not item and state.conn:is_readable_later(problem) then
+      put_off(state, reader, tag)
+    elseif not ok then
+      state.failure = problem
+    end
   end
 end
 
@@ -192,6 +213,10 @@ local function finish(state)
   until reached == "sync" or not conn.c:busy()
   local err = conn:outcome() -- what the server reports of settings comes last
   if err and not state.failure then state.failure = err end
+  if state.late and not state.failure then
+    local ok, problem = pcall(receive_late, state)
+    if not ok then state.failure = problem end
+  end
   conn:tell_later()
 end
 

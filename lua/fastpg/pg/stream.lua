@@ -37,7 +37,51 @@ local function wait_for_row(conn, want)
   end
 end
 
+-- A row may be of types that have to be looked up, which only an idle connection can: the rows that are still to come
+-- are put aside before.
+local function gather(self)
+  local conn, c = self.conn, self.conn.c
+  local rest = { c:take() }
+  self.rest, self.position = rest, 0
+  while c:busy() do
+    wait_for_row(conn, c:step())
+    local err = conn:outcome()
+    if err then
+      self.failure = err
+      return
+    end
+    rest[#rest + 1] = c:take()
+  end
+end
+
+local function fetch_row(conn, st, target)
+  return (conn.c:fetch_row(st, fetch.row_metatable(conn, st, target)))
+end
+
+local function gathered_row(self)
+  local at = self.position + 1
+  local result = self.rest[at]
+  if not result then
+    if self.failure then error(errors.annotate(self.failure, self.sql), 0) end
+    return nil
+  end
+  self.rest[at], self.position = false, at
+  self.conn.c:put(result)
+  return self.conn:fetch(self.st, fetch_row, self.target)
+end
+
+local function read_row(self)
+  local conn = self.conn
+  if not conn:names_types(self.st) then return (conn.c:fetch_row(self.st, self.metatable)) end
+  local ok, row = pcall(conn.c.fetch_row, conn.c, self.st, self.metatable)
+  if ok then return row end
+  if not conn:is_readable_later(row) then error(row, 0) end
+  gather(self)
+  return gathered_row(self)
+end
+
 function Single:next_row()
+  if self.rest then return gathered_row(self) end
   local conn, c = self.conn, self.conn.c
   if self.ready then -- the first one was waited for at the start
     self.ready = false
@@ -51,7 +95,7 @@ function Single:next_row()
     local err = conn:outcome()
     if err then error(errors.annotate(err, self.sql), 0) end
   end
-  local row = c:fetch_row(self.st, self.metatable)
+  local row = read_row(self)
   local spend = conn.spend
   if spend then spend(1) end
   return row
@@ -97,7 +141,7 @@ local function open_single(conn, target, sql, list, n)
   end
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
-    conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0,
+    conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0, target = target,
     metatable = fetch.row_metatable(conn, st, target),
   }, Single)
 end
