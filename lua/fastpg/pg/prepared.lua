@@ -274,9 +274,16 @@ end
 local POOLER_HINT = "The statement was prepared on another connection of the server: a pooler in transaction mode may do that. "
   .. "Connect with statement_cache_size = 0, which needs no named statements."
 
---- Where the server does not know a name that was made here, or knows it already, somebody stands between.
+-- The functions of the server that find that a type inside of another value has no binary form.
+local WRITERS = { getTypeBinaryOutputInfo = true, array_send = true, get_range_io_data = true }
+
+--- Where the server does not know a name that was made here, or knows it already, somebody stands between.  What a record
+--- holds shows only when it is there, too late to ask for its text.
 function methods.explain(self, err)
   local code = err.sqlstate
+  if code == "42883" and WRITERS[err.source_function] and not err.hint then
+    err.hint = "The values of an anonymous record are asked for in binary, which the type has no form for: cast it to text."
+  end
   if (code == "26000" or code == "42P05") and not err.hint and tostring(err.message):find(self.prefix, 1, true) then
     err.hint = POOLER_HINT
   end
