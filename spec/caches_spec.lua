@@ -21,7 +21,7 @@ local CACHES = {
   ["table_state.lua"] = { "states of a handle, by meaning: 64" },
 }
 
--- Bounds of those that are not made by fastpg.bounded.
+-- Bounds of those that are not made by fastpg.base.bounded.
 local BOUNDS = {
   ["lua/fastpg/pg/prepared.lua"] = { "MOST_DEAD = 10", "MOST_OPEN = 1000" }, -- and statement_cache_size
   ["lua/fastpg/pg/type_lookup.lua"] = { "MOST_RECORDS = 500", "MOST_TYPES = 2000" },

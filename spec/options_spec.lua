@@ -2,7 +2,7 @@
 --
 -- Every options table of the library: an unknown name, and a value of another type, is an error at the
 -- caller's line, before anything happens.  What there is, is not listed here but declared by the library
--- (fastpg.options): one that this file can't call yet fails below.
+-- (fastpg.base.options): one that this file can't call yet fails below.
 
 local fastpg = require "fastpg"
 local options = require "fastpg.base.options"

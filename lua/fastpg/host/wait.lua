@@ -46,7 +46,7 @@ local function load_host(name)
   local host = loaded[name]
   if not host then
     host = share_turns(require("fastpg.host.wait." .. name))
-    host.on_error = function(...) return step.on_error(...) end -- which fastpg.task sets
+    host.on_error = function(...) return step.on_error(...) end -- which fastpg.host.task sets
     loaded[name] = host
   end
   return host

@@ -25,7 +25,7 @@ function deadlines.none() return nil end
 -- before it is closed.
 Connection.GRACE = 2
 
--- What a connection has to know of tasks (fastpg.task sets them): take_cancel gives the error of one that
+-- What a connection has to know of tasks (fastpg.host.task sets them): take_cancel gives the error of one that
 -- was canceled, once; put_cancel_back lets it be raised later; check_canceled raises it.
 Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
   deadlines.none, deadlines.none, deadlines.none

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- running SQL: each call of a database, the arguments it takes, the statements behind it, and the
+-- database: each call that runs SQL, the arguments it takes, the statements behind it, and the
 -- state errors leave.
 
 local fastpg = require "fastpg"

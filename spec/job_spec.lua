@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- helper threads: what they do, what is left when nobody waits for them, and when there are many.
+-- jobs of helper threads (csrc/pg/job.c): what they do, what is left when nobody waits for them, and when there are many.
 
 local core = require "fastpg.core"
 local fastpg = require "fastpg"

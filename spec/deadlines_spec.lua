@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- cancel: a time that is over stops the server, and nothing but the statement it is meant for.
+-- deadlines: a time that is over stops the server, and nothing but the statement it is meant for.
 
 local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"

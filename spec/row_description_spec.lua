@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- described: a result is read by its own description, and composite types as they are now, whatever was remembered.
+-- row_description: a result is read by its own description, and composite types as they are now, whatever was remembered.
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
