@@ -5,12 +5,12 @@
 --   local pg <close> = fastpg.cluster()      -- initdb and start, about a second
 --   local db = pg:connect()
 --
--- Everything lives in one temporary directory (mode 0700): data/, log, and the unix socket, which
--- is the only way in unless `listen_addresses` says otherwise: who can enter the directory is the server's
--- own user, so there it asks for nothing; by TCP, where any user of the machine may come, it wants the password
--- that was made for this cluster (scram-sha-256). A shell script, started by csrc/host/supervisor.c in a session of its own, makes
--- the directory, starts the server and waits for orders; when this process closes the cluster or
--- ends in whatever way, the script reads end-of-file, stops the server and removes the directory.
+-- Everything lives in one temporary directory (mode 0700): data/, log, and the unix socket, which is the only way in
+-- unless `listen_addresses` says otherwise: who can enter the directory is the server's own user, so there it asks for
+-- nothing; by TCP, where any user of the machine may come, it wants the password that was made for this cluster
+-- (scram-sha-256).  A shell script (fastpg.cluster_script), started by csrc/host/supervisor.c in a session of its own,
+-- makes the directory, starts the server and waits for orders; when this process closes the cluster or ends in whatever
+-- way, the script reads end-of-file, stops the server and removes the directory.
 --
 -- The script's answers are lines: text of a failure, then one line that begins with "+" (done, with
 -- a value) or "-" (failed). A server of root's runs as `postgres`, else `nobody`.
@@ -19,6 +19,7 @@ local core = require "fastpg.core"
 local Database = require "fastpg.database"
 local errors = require "fastpg.base.errors"
 local options = require "fastpg.base.options"
+local SCRIPT = require "fastpg.cluster_script"
 local surface = require "fastpg.base.surface"
 
 local cluster = {}
@@ -26,155 +27,6 @@ local cluster = {}
 local PORT = 5432 -- names the socket
 local PASSWORD_BYTES = 24
 local START_SECONDS = 120
-
--- bindir, superuser, password, tmpdir and conf are set before.
-local SCRIPT = [==[
-unset FASTPG_SCRIPT
-export LC_ALL=C PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/bin:/bin"
-umask 077
-dir= pid=
-
-say() { printf '%s\n' "$*"; }
-
-# Sets bin to the directory of the server's programs.
-find_server() {
-  newest= highest=-1
-  for d in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin; do
-    v=${d%/bin} v=${v##*[!0-9]}
-    if [ -x "$d/initdb" ] && [ "${v:-0}" -gt "$highest" ]; then newest=$d highest=${v:-0}; fi
-  done
-  named=$bindir
-  [ -n "$named" ] || named=$(pg_config --bindir 2>/dev/null)
-  onpath=$(command -v initdb 2>/dev/null)
-  for bin in "$named" "$newest" /usr/local/pgsql/bin "${onpath%/initdb}"; do
-    if [ -n "$bin" ] && [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ]; then return 0; fi
-    [ -z "$bindir" ] || break
-  done
-  if [ -n "$bindir" ]; then
-    say "no PostgreSQL server programs (initdb, postgres) in $bindir"
-  else
-    say "no PostgreSQL server programs (initdb, postgres) found: install them" \
-      "(Debian, Ubuntu: the package postgresql; Fedora: postgresql-server) or give bindir ="
-  fi
-  return 1
-}
-
-# A socket's path has at most 107 bytes (103 on macOS), so a long TMPDIR is passed over.
-make_directory() {
-  for d in "$tmpdir" /tmp /var/tmp; do
-    if [ -n "$d" ] && [ ${#d} -le 70 ] && dir=$(mktemp -d "$d/fastpg-XXXXXXXX" 2>/dev/null); then
-      return 0
-    fi
-  done
-  dir=
-  say "cannot make a directory in ${tmpdir:-/tmp} nor in /tmp as user $(id -un)"
-  return 1
-}
-
-report() {
-  say "$1"
-  tail -n 20 "$dir/log"
-}
-
-init() {
-  printf '%s\n' "$password" >"$dir/password"
-  for locale in --locale=C.UTF-8 --no-locale; do
-    rm -rf "$dir/data"
-    "$bin/initdb" -D "$dir/data" -U "$superuser" --auth-local=trust --auth-host=scram-sha-256 \
-      --pwfile="$dir/password" -E UTF8 -N $locale </dev/null >"$dir/log" 2>&1 && break
-  done
-  rm -f "$dir/password"
-  if [ -f "$dir/data/PG_VERSION" ] && printf '%s' "$conf" >>"$dir/data/postgresql.conf" &&
-    printf "unix_socket_directories = '%s'\n" "$(printf '%s' "$dir" | sed "s/['\\\\]/&&/g")" \
-      >>"$dir/data/postgresql.conf"; then
-    return 0
-  fi
-  report "initdb failed:"
-  return 1
-}
-
-# The server writes "ready" as the last line of this file when it takes connections.
-is_ready() {
-  [ -f "$dir/data/postmaster.pid" ] || return 1
-  first= last=
-  while read -r line; do
-    [ -n "$first" ] || first=$line
-    last=$line
-  done <"$dir/data/postmaster.pid"
-  [ "$first" = "$pid" ] && [ "$last" = ready ]
-}
-
-# A foreground child (sleep) makes the shell reap a dead server, so that kill -0 can tell.
-alive() { [ -n "$pid" ] && sleep 0 && kill -0 "$pid" 2>/dev/null; }
-
-start() {
-  : >"$dir/log"
-  (trap - PIPE; exec "$bin/postgres" -D "$dir/data") </dev/null >>"$dir/log" 2>&1 &
-  pid=$!
-  tries=0
-  until is_ready; do
-    sleep 0.02
-    tries=$((tries + 1))
-    if ! alive || [ $tries -gt 3000 ]; then
-      stop QUIT
-      return 1
-    fi
-  done
-}
-
-# The backends of a server that was killed leave the shared memory a moment after it.
-start_again() {
-  alive && return 0
-  stop QUIT
-  for again in 1 2 3 4 5 6 7 8 9 10; do
-    start && return 0
-    grep -q 'shared memory block' "$dir/log" || break
-    sleep 0.3
-  done
-  return 1
-}
-
-stop() {
-  [ -n "$pid" ] || return 0
-  kill -s "$1" "$pid" 2>/dev/null
-  kill -s CONT "$pid" 2>/dev/null # one that somebody stopped hears nothing
-  wait "$pid" 2>/dev/null
-  pid=
-}
-
-finish() {
-  trap '' TERM INT HUP
-  stop QUIT
-  tries=0
-  # backends of a killed server may write for a moment longer
-  while [ -n "$dir" ] && ! rm -rf "$dir" 2>/dev/null && [ $tries -lt 50 ]; do
-    sleep 0.1
-    tries=$((tries + 1))
-  done
-  exit 0
-}
-
-trap '' PIPE
-trap finish TERM INT HUP
-first_start() { start || { report "the server did not start:"; return 1; }; }
-
-if find_server && make_directory && init && first_start; then
-  say "+$dir"
-  say "+$pid"
-else
-  say -
-  finish
-fi
-while read -r order; do
-  case $order in
-    start)
-      if start_again; then say "+$pid"; else report "the server did not start:"; say -; fi
-      ;;
-    *) stop "$order" && say + ;;
-  esac
-done
-finish
-]==]
 
 -- fsync and full pages guard against a crash of the machine, which this data does not outlive.
 local FAST = { fsync = "off", full_page_writes = "off", synchronous_commit = "off" }

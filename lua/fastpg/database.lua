@@ -6,14 +6,12 @@
 -- (fastpg.pool.route), which finds the connection.  The functions below are given routes; `Database.methods`, at the end, are
 -- those that the user calls.
 
-local batch = require "fastpg.pg.batch"
 local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
-local lists = require "fastpg.base.lists"
 local listen = require "fastpg.listen"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
@@ -98,46 +96,7 @@ function methods.execute(self, sql, ...)
   return self:simple(without_arguments(sql, self:strings()))
 end
 
--- One set of executemany's arguments as a list of as many as the statement takes.
-local function arguments_of(parsed, args, position)
-  if type(args) ~= "table" then
-    errors.argument("executemany: item %d: a table of arguments expected, got %s", position, type(args))
-  end
-  if parsed.names then return user_sql.collect(parsed, args) end
-  if user_sql.is_args(args) then return args.list, args.n end
-  local n = lists.length("executemany: item " .. position, args)
-  if n ~= parsed.npos then
-    errors.argument("executemany: item %d: too %s arguments: the statement takes %d, got %d%s", position,
-      n < parsed.npos and "few" or "many", parsed.npos, n, n < parsed.npos and " (fastpg.null is NULL)" or "")
-  end
-  return args, n
-end
-
-local function run_many(conn, sql, list)
-  local parsed = user_sql.parse(sql, conn.standard_strings)
-  local count
-  batch.run(conn, function(prepare)
-      count = 0
-      return prepare(parsed.text)
-    end,
-    function(add, st)
-      for i, args in ipairs(list) do
-        local given, n = arguments_of(parsed, args, i)
-        add(st, given, n, i)
-      end
-    end,
-    function(c) count = count + fetch.count(c) end)
-  return count
-end
-
---- Runs the statement once for each item of the list, pipelined, all or nothing: the number of rows.
-function methods.executemany(self, sql, list)
-  if type(list) ~= "table" then errors.argument("executemany: a list of arguments expected, got %s", type(list)) end
-  lists.length("executemany", list)
-  return self:on_connection(run_many, sql, list)
-end
-
--- ---- streams and pipelines ------------------------------------------------------------------
+-- ---- streams and prepared statements --------------------------------------------------------
 
 local function split_callback(...)
   local n = select("#", ...)
@@ -159,54 +118,12 @@ function methods.each(self, sql, ...)
   return self:iterate(fn, self.row_target, parsed.text, list, n)
 end
 
-local Pipeline = {}
-local queue = {}
-for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "status" } do
-  queue[name] = function(self, sql, ...)
-    if rawget(self, "over") then errors.raise("closed", "the pipeline is over: it queues statements within its function only") end
-    local parsed = user_sql.parse(sql, self.standard)
-    local list, n = user_sql.collect(parsed, ...)
-    self[#self + 1] = { text = parsed.text, how = fetch[how], list = list, n = n }
-  end
-end
-
-local ANY = surface.ANY
-
-surface.methods(queue, { q = ANY, first = ANY, item = ANY, execute = ANY }, Pipeline, "a pipeline", "p")
-Pipeline.__index = surface.names(queue, "a pipeline")
-
-local function run_pipeline(conn, target, p)
-  local results = {}
-  batch.run(conn, function(prepare)
-    for _, item in ipairs(p) do
-      item.st = prepare(item.text)
-      if conn.doubled then conn:check_duplicates(item.st, item.how) end
-    end
-  end, function(add)
-    for i, item in ipairs(p) do
-      item.position = i
-      add(item.st, item.list, item.n, item)
-    end
-  end, function(c, st, item)
-    results[item.position] = item.how(c, st, target)
-  end)
-  results.n = #p
-  return results
-end
-
---- Queues the statements that fn(p) names and sends them in one round trip: the list of results.
-function methods.pipeline(self, fn)
-  if type(fn) ~= "function" then errors.argument("pipeline: a function expected, got %s", type(fn)) end
-  local p = setmetatable({ standard = self:strings() }, Pipeline)
-  fn(p)
-  p.over = true
-  return self:on_connection(run_pipeline, self.row_target, p)
-end
-
 -- The forms of a query: what each fetches.
 local FETCHES = {
   q = fetch.rows, first = fetch.first, qone = fetch.one, item = fetch.item, fetchval = fetch.value, arrays = fetch.arrays,
 }
+
+local ANY = surface.ANY
 
 local Prepared = { __name = "fastpg.prepared" }
 local prepared = {}
@@ -320,6 +237,7 @@ require("fastpg.class.link_classes").extend(methods)
 require("fastpg.class.ddl").extend(methods)
 require("fastpg.class.codegen").extend(methods)
 require("fastpg.pg.copy").extend(methods)
+require("fastpg.pg.pipeline").extend(methods)
 listen.extend(methods)
 
 -- ---- what the user holds --------------------------------------------------------------------

@@ -20,6 +20,7 @@ local Connection = require "fastpg.pg.connection"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local options = require "fastpg.base.options"
+local parking = require "fastpg.host.parking"
 local surface = require "fastpg.base.surface"
 local task = require "fastpg.host.task"
 local wait = require "fastpg.host.wait"
@@ -74,7 +75,7 @@ local function hand_out(self, n)
     if subscription.channel == n.channel then
       subscription.last = subscription.last + 1
       subscription[subscription.last] = n
-      if subscription.entry then task.signal(subscription.entry) end
+      if subscription.entry then parking.signal(subscription.entry) end
     end
   end
   local list = {}
@@ -174,7 +175,7 @@ local function run_commands(self)
     conn.deadline = nil
     self.command = nil
     if not ok then command.error = err end
-    task.signal(command.entry)
+    parking.signal(command.entry)
     if not ok and not conn.c:usable() then error(err, 0) end
   end
 end
@@ -198,11 +199,11 @@ local function stop(self, err)
   self.stopped = true
   if self.db.listener == self then self.db.listener = false end
   for subscription in pairs(self.subscriptions) do
-    if subscription.entry then task.signal(subscription.entry) end
+    if subscription.entry then parking.signal(subscription.entry) end
   end
   for _, command in ipairs(self.commands) do
     command.error = err or errors.new("closed", "the database is closed")
-    task.signal(command.entry)
+    parking.signal(command.entry)
   end
   self.commands = {}
   if self.reader then self.host.wake(self.reader) elseif not self.spawned then drop(self) end
@@ -250,10 +251,10 @@ local function run(self, sql)
     return
   end
   if coroutine.running() == self.reader then return self.conn:simple(sql) end
-  local command = { sql = sql, entry = task.entry(self.host, "listen") }
+  local command = { sql = sql, entry = parking.entry(self.host, "listen") }
   self.commands[#self.commands + 1] = command
   if self.reader then self.host.wake(self.reader) end
-  if not task.park(command.entry, COMMAND_TIMEOUT) then errors.raise("timeout", "the server did not answer LISTEN in time") end
+  if not parking.park(command.entry, COMMAND_TIMEOUT) then errors.raise("timeout", "the server did not answer LISTEN in time") end
   if command.error then error(command.error, 0) end
 end
 
@@ -490,8 +491,8 @@ end
 local function await(self, subscription, deadline)
   local left = deadline and math.max(deadline - core.clock(), 0) or nil
   if self.spawned then
-    subscription.entry = task.entry(wait.pick(self.db.config.loop), "notifications")
-    task.park(subscription.entry, left)
+    subscription.entry = parking.entry(wait.pick(self.db.config.loop), "notifications")
+    parking.park(subscription.entry, left)
     subscription.entry = nil
   else
     look(self, left or 3600)

@@ -14,8 +14,8 @@
 -- scope along when it is collected.
 
 local compat = require "fastpg.base.compat"
+local current_task = require "fastpg.host.current_task"
 local errors = require "fastpg.base.errors"
-local task = require "fastpg.host.task"
 local wait = require "fastpg.host.wait"
 
 local ambient = {}
@@ -59,7 +59,7 @@ end
 -- can tell which of them runs inside which.
 local function inherited(self)
   local scope, main_scope
-  local inside, several = task.enclosing()
+  local inside, several = current_task.enclosing()
   for thread, candidate in pairs(self.scopes) do
     if (several or candidate.task == inside) and is_around(thread) then
       if several and candidate.task ~= inside then raise_ambiguous() end
@@ -105,7 +105,7 @@ function Ambient:current()
   if self.open > 0 then
     local scope = own(self, thread)
     if scope then return scope end
-    if task.of(thread) then return nil end
+    if current_task.of(thread) then return nil end
     if wait.is_exact(self.loop) then return inherited(self) end
     check_stranger(self, thread)
     self.known[thread] = true
@@ -122,7 +122,7 @@ function Ambient:push(scope)
   local thread = running() or MAIN
   scope.parent = parent
   scope.below = self.scopes[thread]
-  scope.task = task.enclosing()
+  scope.task = current_task.enclosing()
   scope.group = wait.group(self.loop)
   if parent then
     scope.bound = scope.bound or parent.bound

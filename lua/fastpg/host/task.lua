@@ -6,17 +6,15 @@
 --                │ ▲
 --                └─┘ cancel: the wait it is in raises "canceled", once
 --
--- Waiting is parking: an entry { host, co, ready } that somebody signals.  The same entries serve
--- those who wait for a connection (pool) or for their turn on one (turn).
---
--- A coroutine that waits says for whom (`waits_for`), so that a circle of waits is an error at once
--- and never a silence.
+-- Which of them is running is in fastpg.host.current_task, how they wait in fastpg.host.parking.
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
+local current_task = require "fastpg.host.current_task"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local options = require "fastpg.base.options"
+local parking = require "fastpg.host.parking"
 local step = require "fastpg.host.wait.step"
 local stepper = require "fastpg.host.stepper"
 local surface = require "fastpg.base.surface"
@@ -24,205 +22,7 @@ local wait = require "fastpg.host.wait"
 
 local task = {}
 
--- A coroutine keeps its task, and the task the coroutine: were either value strong, LuaJIT would never
--- collect them.
-local by_thread = setmetatable({}, { __mode = "kv" }) -- coroutine -> its task
-local waits_for = setmetatable({}, { __mode = "kv" }) -- who -> { others = fn, any = }: whom it waits for
-
 local pack, unpack = compat.pack, compat.unpack
-
--- ---- who is running -------------------------------------------------------------------------
-
---- The task whose coroutine this is, or nil.  nginx uses the coroutine of one that was killed again, for
---- another request.
-function task.of(co)
-  local t = co and by_thread[co]
-  if not t or t.group == wait.group() then return t end
-  by_thread[co] = nil
-  return nil
-end
-
---- The tasks that the running coroutine runs inside of (of a coroutine of the user's own inside a
---- task it is that task).
----@return table?  the task
----@return boolean several  it can't be told which: loops run inside loops
-function task.enclosing()
-  local co = compat.running()
-  if not co then return nil, false end
-  local own = task.of(co)
-  if own then return own, false end
-  local group, found, several = wait.group(), nil, nil
-  for thread, t in pairs(by_thread) do
-    -- of a coroutine whose request is over ngx_lua would read what it has freed
-    if t.group == group and not t.done and coroutine.status(thread) == "normal" then found, several = t, found ~= nil end
-  end
-  return found, several or false
-end
-
---- Raises when somebody canceled the task that this coroutine is.
-function task.check()
-  local t = task.of(coroutine.running())
-  if t and t.canceled then
-    t.canceled = false
-    t.cancels = t.cancels + 1
-    errors.raise("canceled", "the task was canceled")
-  end
-end
-
---- Like check, but tells: the error, or nil.
-function task.take_cancel()
-  local ok, err = pcall(task.check)
-  return not ok and err or nil
-end
-
---- Undoes take_cancel: the next call raises.
----@param co thread?  whose it was; of the running one
-function task.put_cancel_back(co)
-  local t
-  if co then t = by_thread[co] else t = task.of(coroutine.running()) end
-  if t then t.canceled, t.cancels = true, t.cancels - 1 end
-end
-
---- How many cancels the task has been told that the running coroutine is inside of: whoever compares knows whether
---- an error in between, whatever it became on its way, came of one.
----@return integer
-function task.cancels()
-  local t = task.enclosing()
-  return t and t.cancels or 0
-end
-
--- ---- parking --------------------------------------------------------------------------------
-
---- What the running coroutine can be woken by; raises where it can't wait.
----@param host table
----@param what string  what it would wait for, for the message
-function task.entry(host, what)
-  if not host.wake then
-    errors.raise("blocking_call", ("%s would have to wait for another coroutine, and here nothing else can run: "
-      .. "wait inside a task (fastpg.spawn) or a coroutine of the event loop"):format(what))
-  end
-  return { host = host, co = coroutine.running(), ready = false }
-end
-
---- Waits until the entry is signaled.
----@param seconds number?
----@return boolean  false: the time is over first
-function task.park(entry, seconds)
-  local deadline = seconds and core.clock() + seconds
-  while not entry.ready do
-    task.check()
-    local left = deadline and deadline - core.clock()
-    if left and left <= 0 then return false end
-    entry.parked = true
-    entry.host.wait(nil, nil, left)
-  end
-  return true
-end
-
---- Takes an entry out of a list of those who wait.
-function task.remove(list, entry)
-  for i, other in ipairs(list) do
-    if other == entry then
-      table.remove(list, i)
-      return
-    end
-  end
-end
-
---- Lets whoever waits with this entry go on.
-function task.signal(entry)
-  entry.ready = true
-  entry.host.wake(entry.co)
-end
-
--- ---- circles --------------------------------------------------------------------------------
-
-local MAIN = {} -- stands for the main thread on every Lua
-task.main = MAIN
-
---- Who runs: the task, or the coroutine that is none.
-function task.me()
-  local co = compat.running()
-  if not co then return MAIN end
-  return task.of(co) or co
-end
-
---- Whether that task or coroutine, as `me` gives it, waits for nobody.
-function task.goes_on(who)
-  return not waits_for[who] or type(who) == "table" and who.canceled
-end
-
--- Whom `who` waits for at this moment, and whether one of them is enough; nil: it can go on by itself.
-local function needs(who)
-  if task.goes_on(who) then return nil end
-  local waiting = waits_for[who]
-  return waiting.others(), waiting.any
-end
-
--- Adds to `graph` everybody that `others` wait for, directly or through others.
-local function explore(graph, others)
-  for _, who in ipairs(others) do
-    if graph[who] == nil then
-      local list, any = needs(who)
-      graph[who] = list and { list = list, any = any } or false
-      if list then explore(graph, list) end
-    end
-  end
-end
-
-local function is_stuck(graph, node)
-  for _, who in ipairs(node.list) do
-    local stuck = graph[who] ~= false
-    if stuck ~= node.any then return stuck end -- one is enough: to be stuck, or to go on
-  end
-  return node.any and #node.list > 0
-end
-
--- Whether `me`, once it waits for those, would wait for ever: everybody is taken to be stuck who is not
--- found to go on.
-local function is_circle(me, others, any)
-  local graph = { [me] = { list = others, any = any } }
-  explore(graph, others)
-  local changed
-  repeat
-    changed = false
-    for who, node in pairs(graph) do
-      if node and not is_stuck(graph, node) then graph[who], changed = false, true end
-    end
-  until not changed
-  return graph[me] ~= false
-end
-
--- The list is forgotten with this call: who waits must not keep those who are gone.
-local function would_be_circle(me, others, any)
-  local list = others()
-  return list ~= nil and is_circle(me, list, any)
-end
-
---- The running coroutine waits for nobody: in nginx it may be one that was killed in a wait, and is used
---- again for another request.
-function task.awake()
-  waits_for[task.me()] = nil
-end
-
---- Runs fn(...) while it is known that this coroutine waits for all (or any) of those; raises where
---- that would be a circle.
----@param others fun(): table?  list of tasks and coroutines, as `me` gives them; nil: it is over
----@param any boolean  one of them is enough to go on
-function task.waiting_for(others, any, what, fn, ...)
-  local me = task.me()
-  if would_be_circle(me, others, any) then
-    errors.raise("deadlock", what .. " would never end: what it waits for waits for this coroutine")
-  end
-  local before = waits_for[me]
-  local node = { others = others, any = any } -- held by this coroutine alone, with what the function refers to
-  waits_for[me] = node
-  local results = pack(pcall(fn, ...))
-  node.others = nil
-  waits_for[me] = before
-  if not results[1] then error(results[2], 0) end
-  return unpack(results, 2, results.n)
-end
 
 -- ---- tasks ----------------------------------------------------------------------------------
 
@@ -266,10 +66,10 @@ local function finish(t, ok, ...)
     t.seen = t.seen or errors.is(t.error, "canceled")
   end
   t.done = true
-  if t.co then by_thread[t.co] = nil end
+  current_task.leave(t)
   local waiters = t.waiters
   t.waiters = {}
-  for _, entry in ipairs(waiters) do task.signal(entry) end
+  for _, entry in ipairs(waiters) do parking.signal(entry) end
   if t.seen or ok or not wait.can_finish() then return end
   if t.host == step then
     unseen[#unseen + 1] = t
@@ -290,9 +90,9 @@ end }
 local function body(t, fn, args)
   local co = coroutine.running()
   t.co = co
-  by_thread[co], t.group = t, wait.group()
+  current_task.enter(co, t)
   local function call()
-    task.check()
+    current_task.check()
     return fn(unpack(args, 1, args.n))
   end
   local function handler(err)
@@ -322,16 +122,16 @@ local function until_over(tasks, what, is_over)
   local here = wait.pick(nil)
   local function left() return not is_over() and tasks or nil end
   if tasks[1].host == step and not here.wake and not (stepper.is_running() and core.is_yieldable()) then
-    return task.waiting_for(left, false, what, stepper.run_until, is_over)
+    return parking.waiting_for(left, false, what, stepper.run_until, is_over)
   end
-  task.waiting_for(left, false, what, function()
+  parking.waiting_for(left, false, what, function()
     while not is_over() do
-      local entry = task.entry(here, what)
+      local entry = parking.entry(here, what)
       for _, t in ipairs(tasks) do
         t.seen = true
         if not t.done then t.waiters[#t.waiters + 1] = entry end
       end
-      task.park(entry)
+      parking.park(entry)
     end
   end)
 end
@@ -424,10 +224,10 @@ end
 function task.sleep(seconds)
   seconds = options.seconds("fastpg.sleep", seconds, -math.huge)
   local host, ends = wait.pick(nil), core.clock() + seconds
-  task.check() -- a cancel that came too late for the statement before
+  current_task.check() -- a cancel that came too late for the statement before
   repeat
     host.wait(nil, nil, math.max(ends - core.clock(), 0))
-    task.check()
+    current_task.check()
   until core.clock() >= ends
 end
 

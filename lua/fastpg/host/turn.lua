@@ -7,9 +7,10 @@
 -- meanwhile takes nothing along.
 
 local core = require "fastpg.core"
+local current_task = require "fastpg.host.current_task"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
-local task = require "fastpg.host.task"
+local parking = require "fastpg.host.parking"
 local wait = require "fastpg.host.wait"
 
 local turn = {}
@@ -21,7 +22,7 @@ local function give(conn)
   if conn.depth > 0 then return end
   conn.user = nil
   local first = conn.turns and conn.turns[1]
-  if first then task.signal(first) end
+  if first then parking.signal(first) end
 end
 
 -- The value that ends a turn when its coroutine is closed in the middle (Lua 5.4).
@@ -37,18 +38,18 @@ local function wait_until_free(conn, entry, deadline)
     local left = deadline and deadline - core.clock() or LOOK_AGAIN
     if left <= 0 then errors.raise("timeout", "the connection is in use by another coroutine: its turn took too long") end
     entry.ready = false
-    task.park(entry, math.min(left, LOOK_AGAIN))
+    parking.park(entry, math.min(left, LOOK_AGAIN))
   until conn.user == nil
 end
 
 local function queue_up(conn, deadline)
   local what = "the connection is in use by another coroutine: this call"
-  local entry = task.entry(wait.pick(conn.pool and conn.pool.config.loop), what)
+  local entry = parking.entry(wait.pick(conn.pool and conn.pool.config.loop), what)
   conn.turns = conn.turns or {}
   conn.turns[#conn.turns + 1] = entry
   local function in_use() return conn.user and { conn.user } end
-  local ok, err = pcall(task.waiting_for, in_use, false, what, wait_until_free, conn, entry, deadline)
-  task.remove(conn.turns, entry)
+  local ok, err = pcall(parking.waiting_for, in_use, false, what, wait_until_free, conn, entry, deadline)
+  parking.remove(conn.turns, entry)
   if not ok then error(err, 0) end
 end
 
@@ -74,7 +75,7 @@ end
 --- Runs fn(conn, ...) in this coroutine's turn on the connection, which must come by `deadline`.
 ---@param deadline number?  nil: the statement's own
 function turn.run_by(conn, deadline, fn, ...)
-  local me = task.me()
+  local me = current_task.me()
   take(conn, me, deadline)
   return defer.close(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
 end
@@ -86,7 +87,7 @@ end
 
 --- Whether another coroutine is in the middle of a statement there.
 function turn.is_taken(conn)
-  return conn.user ~= nil and conn.user ~= task.me()
+  return conn.user ~= nil and conn.user ~= current_task.me()
 end
 
 return turn

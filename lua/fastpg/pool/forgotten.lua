@@ -10,7 +10,8 @@
 -- No timer runs.  The collector is run only for those who would have to wait.
 
 local core = require "fastpg.core"
-local task = require "fastpg.host.task"
+local current_task = require "fastpg.host.current_task"
+local parking = require "fastpg.host.parking"
 
 local forgotten = {}
 
@@ -41,7 +42,7 @@ end
 --- a request the host says when it is over, and a full collection would cost the others a frame.
 ---@return boolean, boolean at_once  whether nothing is to be waited for before that is known
 function forgotten.may_be(pool, host)
-  local me, at_once, maybe = task.me(), not host.wake, false
+  local me, at_once, maybe = current_task.me(), not host.wake, false
   for conn in pairs(pool.lent) do
     local holder = pool.holders[conn]
     at_once = at_once or holder == me
@@ -57,7 +58,7 @@ end
 function forgotten.hold(pool, it, host)
   if not host.hold then return end
   it.request, it.host = host.hold(), host
-  task.awake()
+  parking.awake()
   if pool.watched then return end
   pool.watched = true
   host.watch(pool, forgotten.reap)

@@ -11,20 +11,21 @@
 
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
+local current_task = require "fastpg.host.current_task"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local forgotten = require "fastpg.pool.forgotten"
+local parking = require "fastpg.host.parking"
 local Queue = require "fastpg.pool.queue"
-local task = require "fastpg.host.task"
 local wait = require "fastpg.host.wait"
 
 local Pool = {}
 Pool.__index = Pool
 
 Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
-  task.take_cancel, task.put_cancel_back, task.check
+  current_task.take_cancel, current_task.put_cancel_back, current_task.check
 
-local MAIN = task.main
+local MAIN = current_task.main
 local IDLE_PING = 30 -- a connection that nobody used for so long may be dead without a sign
 local PING_TIMEOUT = 5
 local LAST_WORDS = 1.0 -- how long those who are woken by `close` may take to see that it is over
@@ -63,7 +64,7 @@ local function interruptible(self, host, place)
     local ready = host.wait(fd, mode, timeout)
     place.waiter = nil
     if self.over then errors.raise("closed", "the database was closed") end
-    if ready == "woken" then task.check() end
+    if ready == "woken" then current_task.check() end
     return ready
   end
 end
@@ -71,7 +72,7 @@ end
 -- Tells who waits in `close` when nothing is in use any more.
 local function tell_closers(self)
   if next(self.places) or next(self.lent) then return end
-  for _, entry in ipairs(self.closers) do task.signal(entry) end
+  for _, entry in ipairs(self.closers) do parking.signal(entry) end
 end
 
 local function leave_place(self, place, ok)
@@ -156,7 +157,7 @@ end
 
 local function lend(self, conn, host)
   conn.wait, conn.spend, conn.wake = host.wait, host.spend, host.wake
-  self.lent[conn], self.holders[conn] = true, task.me()
+  self.lent[conn], self.holders[conn] = true, current_task.me()
   if not conn.request then forgotten.hold(self, conn, host) end
   self.counts.acquired = self.counts.acquired + 1
   return conn
@@ -181,13 +182,13 @@ function Pool:is_exhausted()
 end
 
 --- Who has the connections, for those who wait for one: nil where one of them may come back all the same.
----@return table?  tasks and coroutines, as task.me gives them
+---@return table?  tasks and coroutines, as current_task.me gives them
 function Pool:holders_who_wait()
   if next(self.places) or #self.idle > 0 then return nil end
-  local list, me = {}, task.me() -- who is about to wait
+  local list, me = {}, current_task.me() -- who is about to wait
   for conn in pairs(self.lent) do
     local holder = self.holders[conn]
-    if not holder or holder ~= me and task.goes_on(holder) then return nil end
+    if not holder or holder ~= me and parking.goes_on(holder) then return nil end
     list[#list + 1] = holder
   end
   return list
@@ -197,7 +198,7 @@ end
 ---@param deadline number?  when it must be there
 function Pool:checkout(deadline)
   if self.closed then errors.raise("closed", "the database is closed") end
-  task.check()
+  current_task.check()
   local host, my_turn = wait.pick(self.config.loop), self.queue:length() == 0
   while true do
     if my_turn then
@@ -337,10 +338,10 @@ function Pool:close(timeout)
   if not timeout then return end
   local host = wait.pick(self.config.loop)
   if host.wake and (next(self.places) or next(self.lent)) then -- else nobody can run to give one back
-    local entry = task.entry(host, "close")
+    local entry = parking.entry(host, "close")
     self.closers[#self.closers + 1] = entry
-    task.park(entry, timeout)
-    task.remove(self.closers, entry)
+    parking.park(entry, timeout)
+    parking.remove(self.closers, entry)
   end
   close_lent(self, host)
 end

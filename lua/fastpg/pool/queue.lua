@@ -11,7 +11,7 @@ local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local forgotten = require "fastpg.pool.forgotten"
-local task = require "fastpg.host.task"
+local parking = require "fastpg.host.parking"
 
 local Queue = {}
 Queue.__index = Queue
@@ -47,7 +47,7 @@ function Queue:serve()
     else
       if not entry.turn then
         entry.turn = now
-        task.signal(entry)
+        parking.signal(entry)
       end
       free, i = free - 1, i + 1
     end
@@ -80,7 +80,7 @@ local function wait_for_turn(self, host, entry, deadline)
     end
     entry.ready = false
     local pause, look = next_look(self, host, entry)
-    local signaled = task.park(entry, math.min(left, pause))
+    local signaled = parking.park(entry, math.min(left, pause))
     if not entry.turn then
       if look and not signaled then forgotten.collect(pool) end
       forgotten.reap(pool)
@@ -89,7 +89,7 @@ local function wait_for_turn(self, host, entry, deadline)
 end
 
 local function leave(self, entry, took_turn)
-  task.remove(self.entries, entry)
+  parking.remove(self.entries, entry)
   if entry.turn and not took_turn then self:serve() end
 end
 
@@ -104,10 +104,10 @@ function Queue:wait(host, deadline)
   local limit = core.clock() + (pool.config.acquire_timeout or ACQUIRE_TIMEOUT)
   if deadline and deadline < limit then limit = deadline end
   pool.counts.waited = pool.counts.waited + 1
-  local entry = task.entry(host, "the pool")
+  local entry = parking.entry(host, "the pool")
   entry.group = host.group and host.group()
   local function others() return not entry.turn and pool:holders_who_wait() or nil end
-  defer.undo(function() leave(self, entry, false) end, task.waiting_for, others, true,
+  defer.undo(function() leave(self, entry, false) end, parking.waiting_for, others, true,
     exhausted(pool) .. ": waiting for one", wait_for_turn, self, host, entry, limit)
   leave(self, entry, true)
 end

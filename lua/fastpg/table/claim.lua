@@ -16,6 +16,7 @@
 -- PostgreSQL manual: SELECT, "The Locking Clause".
 
 local core = require "fastpg.core"
+local current_task = require "fastpg.host.current_task"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local handle = require "fastpg.table.table_state"
@@ -27,7 +28,6 @@ local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
-local task = require "fastpg.host.task"
 local transaction = require "fastpg.pool.transaction"
 
 local check_self = Table.check_self
@@ -133,7 +133,7 @@ end
 -- which is none of the job's: where the task was canceled meanwhile, also if fn made nothing of it, since what
 -- it was waiting for was not done.
 local function work(tx, p, fn)
-  local cancels = task.cancels()
+  local cancels = current_task.cancels()
   local function handler(err)
     p.error, p.traceback = err, debug.traceback(tostring(err), 2)
     return err
@@ -145,7 +145,7 @@ local function work(tx, p, fn)
   end)
   p.failed = not ok
   if not ok and p.error == nil then p.error, p.traceback = err, debug.traceback(tostring(err), 1) end
-  if task.cancels() == cancels then return nil end
+  if current_task.cancels() == cancels then return nil end
   return not ok and errors.is(err, "canceled") and err or errors.new("canceled", "the task was canceled")
 end
 

@@ -20,6 +20,7 @@ local options = require "fastpg.base.options"
 local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
+local table_columns = require "fastpg.table.table_columns"
 
 -- ---- which columns, which format ------------------------------------------------------------
 
@@ -33,7 +34,7 @@ local Scan = {}
 Scan.__index = Scan
 
 local function choose(self, name)
-  name = handle.column_name(self.st, name, "copy: columns")
+  name = table_columns.column_name(self.st, name, "copy: columns")
   if type(name) ~= "string" then errors.argument("copy: columns is a list of names, got a %s in it", type(name)) end
   if not self.rel.index[name] then self:missing(name, "copy: columns") end
   if self.chosen[name] then errors.argument('copy: column "%s" is named twice', name) end
@@ -45,7 +46,7 @@ local function new_scan(st, opts)
   local self = setmetatable({ st = st, rel = handle.resolve(st), chosen = {}, strings = {}, objects = {} }, Scan)
   local columns = opts.columns
   if columns ~= nil then
-    if handle.column_of(columns) or lists.length("copy: columns", columns) == 0 then
+    if table_columns.column_of(columns) or lists.length("copy: columns", columns) == 0 then
       errors.argument("copy: columns is a list of names, got none")
     end
     self.given, self.closed = {}, true

@@ -14,6 +14,7 @@ local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local placeholders = require "fastpg.sql.placeholders"
+local table_columns = require "fastpg.table.table_columns"
 local user_sql = require "fastpg.sql.user_sql"
 
 local selection = {}
@@ -42,7 +43,7 @@ end
 
 --- A condition from a map of columns and values.
 function selection.map_condition(what, map)
-  if handle.column_of(map) then errors.argument("%s: conditions expected, got a column", what) end
+  if table_columns.column_of(map) then errors.argument("%s: conditions expected, got a column", what) end
   if next(map) == nil then
     errors.argument("%s: the table of conditions is empty (was a value nil?); no argument at all means every row", what)
   end
@@ -124,7 +125,7 @@ end
 
 -- What stands for a column in a list of them.
 local function is_item(value)
-  return type(value) == "string" or handle.column_of(value) ~= nil or core.is_sql(value)
+  return type(value) == "string" or table_columns.column_of(value) ~= nil or core.is_sql(value)
 end
 
 local function check_items(what, list)
@@ -195,7 +196,7 @@ end
 
 local function item_sql(st, rel, what, value)
   if core.is_sql(value) then return sql_text(st, what, value) end
-  local name, order = handle.column_name(st, value, what), ""
+  local name, order = table_columns.column_name(st, value, what), ""
   if what == "order_by" then name, order = split_order(rel, name) end
   if not rel.index[name] then unknown_item(rel, what, name) end
   return core.quote_ident(name) .. order
@@ -204,7 +205,7 @@ end
 local function columns_sql(st, rel, what, value)
   if value == nil then return nil end
   if type(value) == "string" or core.is_sql(value) then return sql_text(st, what, value) end
-  if handle.column_of(value) then return item_sql(st, rel, what, value) end
+  if table_columns.column_of(value) then return item_sql(st, rel, what, value) end
   check_items(what, value)
   local parts = {}
   for i, item in ipairs(value) do parts[i] = item_sql(st, rel, what, item) end
@@ -223,7 +224,7 @@ end
 
 --- Whether it begins with DISTINCT.
 function selection.is_distinct(st, value)
-  if type(value) == "table" and not handle.column_of(value) then value = value[1] end
+  if type(value) == "table" and not table_columns.column_of(value) then value = value[1] end
   if not selection.is_fragment(value) then return false end
   local first = core.statements("SELECT " .. tostring(value), handle.standard_strings(st))[1]
   return first ~= nil and first.words[2] == "DISTINCT"

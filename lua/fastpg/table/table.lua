@@ -20,6 +20,7 @@ local query = require "fastpg.table.query"
 local selection = require "fastpg.table.selection"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
+local table_columns = require "fastpg.table.table_columns"
 local wait = require "fastpg.host.wait"
 
 local state_of = core.table_state
@@ -133,7 +134,7 @@ function properties.pks(st)
   return copy
 end
 function properties.cols(st) return catalog.columns_of(handle.resolve(st)) end
-function properties.c(st) return handle.columns(st) end
+function properties.c(st) return table_columns.of(st) end
 function properties.cls(st) return handle.class_of(st) end
 function properties.db(st) return st.db:user() end
 
@@ -219,7 +220,7 @@ end
 -- ---- groups ---------------------------------------------------------------------------------
 
 local function as_list(what, value)
-  if type(value) == "string" or handle.column_of(value) or core.is_sql(value) then return { value } end
+  if type(value) == "string" or table_columns.column_of(value) or core.is_sql(value) then return { value } end
   if type(value) ~= "table" then errors.argument("groupby: a list of %s expected, got %s", what, type(value)) end
   if lists.length("groupby: " .. what, value) == 0 then errors.argument("groupby: the list of %s is empty", what) end
   return value

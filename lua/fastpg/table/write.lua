@@ -19,6 +19,7 @@ local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
+local table_columns = require "fastpg.table.table_columns"
 local transaction = require "fastpg.pool.transaction"
 
 local methods = {}
@@ -114,10 +115,10 @@ local function conflict_columns(st, opts)
     if #rel.pks == 0 then catalog.misfit("upsert: %s has no primary key: say on = { … }", rel.ref) end
     return rel.pks
   end
-  if type(on) == "string" or handle.column_of(on) then on = { on } end
+  if type(on) == "string" or table_columns.column_of(on) then on = { on } end
   if lists.length("upsert: on", on) == 0 then errors.argument("upsert: on is a list of columns, got none") end
   local names = {}
-  for i, column in ipairs(on) do names[i] = handle.column_name(st, column, "upsert: on") end
+  for i, column in ipairs(on) do names[i] = table_columns.column_name(st, column, "upsert: on") end
   return names
 end
 
