@@ -27,7 +27,7 @@ static int test_decode(lua_State *L) {
   fpg_to_int64(L, 1, &oid);
   const char *bytes = luaL_checklstring(L, 3, &len);
   fpg_zone_memo zone = {push_zone, luaL_checkstring(L, 4), NULL, 0};
-  fpg_ctx cx = {.zone = &zone, .types = fpg_check_typemap(L, 5)};
+  fpg_ctx cx = {.zone = &zone, .types = fpg_check_typemap(L, 5), .finder = &fpg_typemap_finder};
   const fpg_type *type = fpg_typemap_find(cx.types, (uint32_t)oid);
   int binary = lua_toboolean(L, 2);
   fpg_decode_fn *decode = !type ? NULL : binary ? type->decode_binary : type->decode_text;
@@ -50,7 +50,7 @@ static int test_encode(lua_State *L) {
   int64_t oid = 0;
   fpg_to_int64(L, 1, &oid);
   fpg_zone_memo zone = {push_zone, luaL_checkstring(L, 3), NULL, 0};
-  fpg_ctx cx = {.zone = &zone, .types = fpg_check_typemap(L, 4)};
+  fpg_ctx cx = {.zone = &zone, .types = fpg_check_typemap(L, 4), .finder = &fpg_typemap_finder};
   const fpg_type *type = fpg_typemap_find(cx.types, (uint32_t)oid);
   if (!type) return luaL_error(L, "no such type");
   const char *direct = NULL;

@@ -28,57 +28,54 @@ a multirange, `#v` and `v[i]`.]] },
   { "other", "No types of columns", "What a function or a literal may be all the same." },
 }
 
--- The text reader of a row: its section, and what it gives.
+-- The kind of a row (of what is a string, its reader): its section, and what it gives.
 local READS = {
-  bool_decode_text = { "numbers", "boolean" },
-  int_decode_text = { "numbers", "integer" },
-  float4_decode_text = { "numbers", "float" },
-  float8_decode_text = { "numbers", "float" },
-  fpg_numeric_decode_text = { "numbers", "`fastpg.numeric`" },
-  bytes_decode = { "strings", "string" },
-  char_decode_text = { "strings", "string" },
-  bytea_decode_text = { "strings", "string of bytes" },
-  fpg_date_decode_text = { "times", "`fastpg.date`" },
-  fpg_time_decode_text = { "times", "`fastpg.time`" },
-  fpg_timetz_decode_text = { "times", "`fastpg.timetz`" },
-  fpg_timestamp_decode_text = { "times", "`fastpg.timestamp`" },
-  fpg_timestamptz_decode_text = { "times", "`fastpg.timestamptz`" },
-  fpg_interval_decode_text = { "times", "`fastpg.interval`" },
-  fpg_json_decode = { "json", "what the document is" },
-  fpg_point_decode_text = { "geometry", "table: `x y`" },
-  fpg_line_decode_text = { "geometry", "table: `a b c`" },
-  fpg_lseg_decode_text = { "geometry", "table: `p1 p2`" },
-  fpg_box_decode_text = { "geometry", "table: `high low`" },
-  fpg_path_decode_text = { "geometry", "table: `points closed`" },
-  fpg_polygon_decode_text = { "geometry", "table: `points`" },
-  fpg_circle_decode_text = { "geometry", "table: `center radius`" },
-  fpg_range_decode_text = { "ranges", "`fastpg.range`" },
-  fpg_multirange_decode_text = { "ranges", "`fastpg.multirange`" },
-  fpg_composite_decode_text = { "other", "row" },
+  BOOL = { "numbers", "boolean" },
+  INT2 = { "numbers", "integer" }, INT4 = { "numbers", "integer" }, INT8 = { "numbers", "integer" },
+  OID = { "numbers", "integer" },
+  FLOAT4 = { "numbers", "float" }, FLOAT8 = { "numbers", "float" },
+  NUMERIC = { "numbers", "`fastpg.numeric`" },
+  fpg_bytes_decode = { "strings", "string" },
+  fpg_char_decode_text = { "strings", "string" },
+  BYTEA = { "strings", "string of bytes" },
+  DATE = { "times", "`fastpg.date`" },
+  TIME = { "times", "`fastpg.time`" },
+  TIMETZ = { "times", "`fastpg.timetz`" },
+  TIMESTAMP = { "times", "`fastpg.timestamp`" },
+  TIMESTAMPTZ = { "times", "`fastpg.timestamptz`" },
+  INTERVAL = { "times", "`fastpg.interval`" },
+  JSON = { "json", "what the document is" }, JSONB = { "json", "what the document is" },
+  POINT = { "geometry", "table: `x y`" },
+  LINE = { "geometry", "table: `a b c`" },
+  LSEG = { "geometry", "table: `p1 p2`" },
+  BOX = { "geometry", "table: `high low`" },
+  PATH = { "geometry", "table: `points closed`" },
+  POLYGON = { "geometry", "table: `points`" },
+  CIRCLE = { "geometry", "table: `center radius`" },
+  RANGE = { "ranges", "`fastpg.range`" },
+  MULTIRANGE = { "ranges", "`fastpg.multirange`" },
+  RECORD = { "other", "row" },
 }
 
-local INTEGER = "integer, numeric without a fraction, text"
 local TEXT = "string, number, value of fastpg"
 local OF_STRING = "string"
-local GEOMETRY = "table with these fields, text"
 
--- The writer of a row: what a parameter takes.
+-- The writer of a row, or its kind where one writer serves several: what a parameter takes.
 local TAKES = {
-  bool_encode = "boolean, text",
-  int2_encode = INTEGER, int4_encode = INTEGER, int8_encode = INTEGER, oid_encode = INTEGER,
-  float4_encode = "number, numeric, text", float8_encode = "number, numeric, text",
+  fpg_bool_encode = "boolean, text",
+  fpg_int_encode = "integer, numeric without a fraction, text",
+  fpg_float4_encode = "number, numeric, text", fpg_float8_encode = "number, numeric, text",
   fpg_numeric_encode = "numeric, number, text",
-  text_encode = TEXT, string_encode = OF_STRING,
-  bytea_encode = "string: the bytes themselves",
-  fpg_date_encode = "date, table, text",
-  fpg_time_encode = "time, table, text",
-  fpg_timetz_encode = "timetz, table, text",
-  fpg_timestamp_encode = "timestamp, timestamptz, date, table, text",
-  fpg_timestamptz_encode = "timestamptz, timestamp, date, table, text",
-  fpg_interval_encode = "interval, time, table, text",
+  fpg_text_encode = TEXT, fpg_string_encode = OF_STRING,
+  fpg_bytea_encode = "string: the bytes themselves",
+  DATE = "date, table, text",
+  TIME = "time, table, text",
+  TIMETZ = "timetz, table, text",
+  TIMESTAMP = "timestamp, timestamptz, date, table, text",
+  TIMESTAMPTZ = "timestamptz, timestamp, date, table, text",
+  INTERVAL = "interval, time, table, text",
   fpg_json_encode = "any value: table, string, number, boolean, row, value of fastpg",
-  fpg_point_encode = GEOMETRY, fpg_line_encode = GEOMETRY, fpg_lseg_encode = GEOMETRY, fpg_box_encode = GEOMETRY,
-  fpg_path_encode = GEOMETRY, fpg_polygon_encode = GEOMETRY, fpg_circle_encode = GEOMETRY,
+  fpg_geo_encode = "table with these fields, text",
   fpg_range_encode = "range, table with `lower` and `upper`, text",
   fpg_multirange_encode = "multirange, list of ranges, text",
 }
@@ -156,16 +153,17 @@ local function split(text)
   return list
 end
 
--- One line of codecs.def as a row, or nil. `ranges`: the functions of rows that don't name them.
+-- One line of codecs.def as a row, or nil. `ranges`: kind and functions of rows that don't name them.
 local function parse_row(line, ranges)
   local macro, args, why = line:match "^(FPG_[A-Z_]+)%((.-)%)%s*(.*)$"
   if not macro then return nil end
   local list = split(args)
   local name = list[2]:match('^"(.*)"$'):gsub('\\"', '"')
   local first = macro == "FPG_TYPE_ALONE" and 3 or 4
-  local f = ranges[macro] or { list[first + 1], list[first + 2], list[first + 3], list[first + 4] }
-  return { id = list[1], name = name, oid = tonumber(list[3]), binary = f[1] ~= "NULL", reader = f[2], writer = f[3],
-    writes_binary = f[3] ~= f[4] or macro == "FPG_PACKED", why = why:match "^/%*%s*(.-)%s*%*/" }
+  local f = ranges[macro] or { list[first + 1], list[first + 2], list[first + 3], list[first + 4], list[first + 5] }
+  local kind, binary, reader, writer, text_writer = f[1], f[2], f[3], f[4], f[5]
+  return { id = list[1], name = name, oid = tonumber(list[3]), kind = kind, binary = binary ~= "NULL", reader = reader,
+    writer = writer, writes_binary = writer ~= text_writer or macro == "FPG_PACKED", why = why:match "^/%*%s*(.-)%s*%*/" }
 end
 
 ---The rows of codecs.def, in its order.
@@ -257,7 +255,7 @@ local function form_of(row)
 end
 
 local function row_line(db, row, reads, example)
-  local takes = TAKES[row.writer] or error(("gen_types_page: what does %s take?"):format(row.writer), 0)
+  local takes = TAKES[row.writer] or TAKES[row.kind] or error(("gen_types_page: what does %s take?"):format(row.writer), 0)
   local note = (NOTES[row.id] or "") .. (NOTES[row.id] and row.why and "; " or "") .. (row.why or "")
   if row.id == "record" then takes = "nothing" end
   local sql, printed = shown(db, example)
@@ -267,7 +265,7 @@ end
 local function section_lines(db, rows, find_example)
   local by_section = {}
   for _, row in ipairs(rows) do
-    local reads = READS[row.reader] or error(("gen_types_page: what does %s give?"):format(row.reader), 0)
+    local reads = READS[row.kind] or READS[row.reader] or error(("gen_types_page: what does %s give?"):format(row.reader), 0)
     local section = PSEUDO[row.id] and "other" or reads[1]
     by_section[section] = by_section[section] or {}
     table.insert(by_section[section], row_line(db, row, reads, find_example(row)))

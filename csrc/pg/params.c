@@ -73,7 +73,8 @@ fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *
                    .date_order = c->date_order,
                    .zone_changed = c->zone_changed,
                    .types = types,
-                   .texts = c->has_texts ? &c->has_texts : NULL};
+                   .texts = c->has_texts ? &c->has_texts : NULL,
+                   .finder = &fpg_typemap_finder};
 }
 
 /* Keeps the string on top until the arguments are sent; `table` is the index of the table for that, nil

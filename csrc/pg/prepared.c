@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "codec_other.h"
 #include "number.h"
 #include "raise.h"
 #include "udata.h"
@@ -183,7 +184,7 @@ enum { RECORD = 2249 };
  * made of them. */
 static int names_types(const fpg_type *type) {
   for (; type; type = type->elem)
-    if (type->decode_text == fpg_composite_decode_text) return 1;
+    if (type->traits & FPG_NAMES_TYPES) return 1;
   return 0;
 }
 
@@ -192,7 +193,7 @@ static int names_types(const fpg_type *type) {
 static void add_composites(lua_State *L, const fpg_type *type) {
   luaL_checkstack(L, 4, "composite");
   for (; type; type = type->elem) {
-    if (type->decode_text != fpg_composite_decode_text || !type->oid || type->oid == RECORD) continue;
+    if (!(type->traits & FPG_NAMES_TYPES) || !type->oid || type->oid == RECORD) continue;
     fpg_push_int64(L, type->oid);
     lua_pushvalue(L, -1);
     lua_rawget(L, -4);

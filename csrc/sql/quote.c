@@ -6,18 +6,12 @@
  */
 #include "quote.h"
 
+#include "escape.h"
 #include "raise.h"
 #include "sql_argument.h"
 #include "utf8.h"
 
-/* Appends s with every `quote`, and every backslash when asked, doubled. */
-static void put_doubled(lua_State *L, fpg_buf *b, const char *s, size_t len, char quote,
-                        int backslash) {
-  for (size_t i = 0; i < len; i++) {
-    if (s[i] == quote || (backslash && s[i] == '\\')) fpg_buf_putc(L, b, s[i]);
-    fpg_buf_putc(L, b, s[i]);
-  }
-}
+static const fpg_escapes ident = {"\"", 0}, literal = {"'", 0}, escape_literal = {"'\\", 0};
 
 static void check_utf8(lua_State *L, const char *s, size_t len, const char *what) {
   if (!fpg_valid_utf8(s, len))
@@ -27,18 +21,14 @@ static void check_utf8(lua_State *L, const char *s, size_t len, const char *what
 
 void fpg_put_ident(lua_State *L, fpg_buf *b, const char *s, size_t len) {
   check_utf8(L, s, len, "an identifier");
-  fpg_buf_putc(L, b, '"');
-  put_doubled(L, b, s, len, '"', 0);
-  fpg_buf_putc(L, b, '"');
+  fpg_put_quoted(L, b, '"', s, len, &ident);
 }
 
 void fpg_put_literal(lua_State *L, fpg_buf *b, const char *s, size_t len) {
   check_utf8(L, s, len, "a string literal");
   int backslash = memchr(s, '\\', len) != NULL;
   if (backslash) fpg_buf_putc(L, b, 'E');
-  fpg_buf_putc(L, b, '\'');
-  put_doubled(L, b, s, len, '\'', backslash);
-  fpg_buf_putc(L, b, '\'');
+  fpg_put_quoted(L, b, '\'', s, len, backslash ? &escape_literal : &literal);
 }
 
 static int quote(lua_State *L, const char *who,

@@ -22,7 +22,7 @@
 #include "quote.h"
 #include "relation.h"
 #include "surface.h"
-#include "types.h"
+#include "codec.h"
 
 /* ---- the writer --------------------------------------------------------------------------- */
 

@@ -9,83 +9,23 @@
  * Written in binary where every element has a binary form, else as text, which the server reads for
  * every element type.
  */
+#include "codec_array.h"
+
+#include "array_info.h"
 #include "be.h"
 #include "buffer.h"
-#include "codec_geo.h"
+#include "escape.h"
 #include "json.h"
 #include "number.h"
 #include "raise.h"
-#include "types.h"
 
 #define MAX_DIMENSIONS 6 /* MAXDIM of PostgreSQL's c.h */
 
-enum { BOX = 603 };
-
-/* (A domain over boxes has an oid of its own, a box with a codec of the user's another reader.) */
-char fpg_array_delimiter(const fpg_type *type) {
-  return type->elem->oid == BOX || type->elem->decode_text == fpg_box_decode_text ? ';' : ',';
-}
+char fpg_array_delimiter(const fpg_type *type) { return type->elem->traits & FPG_SEMICOLON ? ';' : ','; }
 
 static void mark_array(lua_State *L) {
   fpg_push_array_mt(L);
   lua_setmetatable(L, -2);
-}
-
-/* ---- what a list can't say ------------------------------------------------------------------ */
-
-/* Lower bounds other than 1, and the number of dimensions where elements may be tables themselves,
- * are kept beside the list, in a table with weak keys: list -> { lower = { … }, dims = n }. */
-static const char info_key = 0;
-
-static void push_infos(lua_State *L) {
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &info_key);
-  if (!lua_isnil(L, -1)) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &info_key);
-}
-
-/* For the list on top of the stack, where there is something to keep. */
-static void keep_info(lua_State *L, const fpg_type *type, const int *lower, int ndim) {
-  int list = lua_gettop(L), odd = fpg_type_takes_lists(type->elem) && ndim > 1;
-  for (int i = 0; i < ndim; i++) odd |= lower[i] != 1;
-  if (!odd) return;
-  push_infos(L);
-  lua_pushvalue(L, list);
-  lua_createtable(L, 0, 2);
-  lua_createtable(L, ndim, 0);
-  for (int i = 0; i < ndim; i++) {
-    lua_pushinteger(L, lower[i]);
-    lua_rawseti(L, -2, i + 1);
-  }
-  lua_setfield(L, -2, "lower");
-  lua_pushinteger(L, ndim);
-  lua_setfield(L, -2, "dims");
-  lua_rawset(L, -3);
-  lua_settop(L, list);
-}
-
-/* core.array_info(list) -> { lower =, dims = } or nil; core.set_array_info(list, info) */
-static int core_array_info(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  push_infos(L);
-  lua_pushvalue(L, 1);
-  lua_rawget(L, -2);
-  return 1;
-}
-
-static int core_set_array_info(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
-  push_infos(L);
-  lua_insert(L, 1);
-  lua_rawset(L, 1);
-  return 0;
 }
 
 /* ---- binary ------------------------------------------------------------------------------- */
@@ -151,7 +91,7 @@ void fpg_array_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
     mark_array(L);
   } else {
     read_level(L, cx, &r, 0);
-    keep_info(L, type, r.lower, r.ndim);
+    fpg_keep_array_info(L, r.lower, r.ndim, fpg_type_takes_lists(type->elem));
   }
   if (r.p != r.end) fpg_bad_length(L, type, "fewer", len);
 }
@@ -273,7 +213,7 @@ void fpg_array_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type
   fpg_buf_free(L, r.word);
   lua_remove(L, -2);
   if (!ndim) ndim = len == 2 ? 0 : r.leaf; /* an empty one has no dimension */
-  keep_info(L, type, lower, ndim);
+  fpg_keep_array_info(L, lower, ndim, fpg_type_takes_lists(type->elem));
 }
 
 /* ---- writing ------------------------------------------------------------------------------ */
@@ -326,11 +266,8 @@ static int is_ours(lua_State *L, int idx) {
     lua_pop(L, 1);
   }
   if (ours) return 1;
-  push_infos(L);
-  lua_pushvalue(L, idx);
-  lua_rawget(L, -2);
-  ours = !lua_isnil(L, -1);
-  lua_pop(L, 2);
+  ours = fpg_push_array_info(L, idx);
+  lua_pop(L, 1);
   return ours;
 }
 
@@ -372,25 +309,14 @@ static int ragged(lua_State *L, const writer *w, const char *what) {
                                     w->type->name, what));
 }
 
-/* Escapes what was written from `start` on, in place. */
-static void quote_from(lua_State *L, fpg_buf *b, size_t start) {
-  size_t special = 0;
-  for (size_t i = start; i < b->len; i++) special += b->data[i] == '"' || b->data[i] == '\\';
-  if (!special) return;
-  size_t from = b->len;
-  fpg_buf_grow(L, b, special);
-  for (size_t to = b->len; to > from;) {
-    char c = b->data[--from];
-    b->data[--to] = c;
-    if (c == '"' || c == '\\') b->data[--to] = '\\';
-  }
-}
+/* In quotes, a backslash goes before a quote and a backslash. */
+static const fpg_escapes backslashed = {"\"\\", '\\'};
 
 static void write_element(lua_State *L, writer *w, int idx) {
   fpg_buf_putc(L, w->out, '"');
   size_t start = w->out->len;
   fpg_encode_text(L, &w->cx, w->type->elem, idx, w->out);
-  quote_from(L, w->out, start);
+  fpg_escape_from(L, w->out, start, &backslashed);
   fpg_buf_putc(L, w->out, '"');
 }
 
@@ -453,20 +379,12 @@ static void write_level(lua_State *L, writer *w, int idx, int level) {
 
 /* What was said of the list at idx; the lower bounds stay on the stack, nil where there are none. */
 static void push_said(lua_State *L, writer *w, int idx) {
-  push_infos(L);
-  lua_pushvalue(L, idx);
-  lua_rawget(L, -2);
-  if (lua_type(L, -1) != LUA_TTABLE) {
-    lua_pop(L, 2);
-    lua_pushnil(L);
-    return;
-  }
+  if (!fpg_push_array_info(L, idx)) return;
   lua_getfield(L, -1, "dims");
   w->said_dims = (int)lua_tonumber(L, -1);
   lua_pop(L, 1);
   lua_getfield(L, -1, "lower");
-  lua_insert(L, -3);
-  lua_pop(L, 2);
+  lua_remove(L, -2);
 }
 
 /* The lower bound of a dimension; the list of them, or nil, is at idx. */
@@ -558,11 +476,4 @@ int fpg_array_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
 int fpg_array_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
   if (fpg_type_has_binary(type->elem) && write_array(L, cx, type, idx, out, 1)) return FPG_BINARY;
   return fpg_array_encode_text(L, cx, type, idx, out);
-}
-
-void fpg_open_array(lua_State *L) {
-  lua_pushcfunction(L, core_array_info);
-  lua_setfield(L, -2, "array_info");
-  lua_pushcfunction(L, core_set_array_info);
-  lua_setfield(L, -2, "set_array_info");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * codec_composite.c: composite types, anonymous records, and codecs that the user set.
+ * codec_composite.c: composite types and anonymous records.
  *
  * Binary (record_send): int32 columns, then per column uint32 oid, int32 length (-1 is NULL), bytes.
  * Text (record_out): (a,"b ""c""",,""): nothing between commas is NULL, "" is the empty string;
@@ -10,12 +10,14 @@
  * binary form names its own types (as text they are text); its columns are f1, f2, …, and the data of
  * `record` is { make = function }, which makes such a pair for each list of types: its rows print by them.
  */
+#include "codec_composite.h"
+
 #include "be.h"
 #include "buffer.h"
 #include "escape.h"
 #include "number.h"
 #include "raise.h"
-#include "typemap.h"
+#include "codec_other.h"
 
 enum { RECORD = 2249 };
 
@@ -41,7 +43,7 @@ static void push_oids(lua_State *L, const char *p, const char *end, int n) {
  * that explains them (without one, with `record` itself), in its field `records`. */
 static void push_record_data(lua_State *L, const fpg_ctx *cx, const fpg_type *type) {
   int oids = lua_gettop(L);
-  fpg_typemap_push(L, cx->types);
+  cx->finder->push(L, cx->types);
   if (lua_isnil(L, -1)) fpg_type_push_data(L, type);
   else fpg_getuservalue(L, -1);
   lua_getfield(L, -1, "records");
@@ -180,7 +182,7 @@ void fpg_composite_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type
     if (size < -1 || (size > 0 && size > end - p)) fpg_bad_length(L, type, "more", len);
     if (!anonymous && oid != type->fields[i]->oid) stale(L, type);
     if (size < 0) continue;
-    const fpg_type *field = anonymous ? fpg_typemap_find(cx->types, oid) : type->fields[i];
+    const fpg_type *field = anonymous ? cx->finder->find(cx->types, oid) : type->fields[i];
     push_name(L, row, i);
     int name = lua_gettop(L);
     if (field && fpg_type_reads_binary(field)) {
@@ -231,14 +233,8 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-static void put_quoted(lua_State *L, fpg_buf *out, const fpg_buf *word) {
-  fpg_buf_putc(L, out, '"');
-  for (size_t i = 0; i < word->len; i++) {
-    if (word->data[i] == '"' || word->data[i] == '\\') fpg_buf_putc(L, out, word->data[i]);
-    fpg_buf_putc(L, out, word->data[i]);
-  }
-  fpg_buf_putc(L, out, '"');
-}
+/* In quotes, a quote and a backslash are doubled. */
+static const fpg_escapes doubled = {"\"\\", 0};
 
 /* A key of the table at idx that is no column's name is an error. */
 static void check_keys(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, int names) {
@@ -281,21 +277,21 @@ static int write_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, i
 
 static void write_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, int names,
                        fpg_buf *out) {
-  fpg_buf *word = fpg_buf_new(L);
   fpg_buf_putc(L, out, '(');
   for (int i = 0; i < type->nfields; i++) {
     if (i) fpg_buf_putc(L, out, ',');
     lua_rawgeti(L, names, i + 1);
     lua_rawget(L, idx);
     if (!fpg_is_null(L, -1)) {
-      word->len = 0;
-      fpg_encode_text(L, cx, type->fields[i], lua_gettop(L), word);
-      put_quoted(L, out, word);
+      fpg_buf_putc(L, out, '"');
+      size_t start = out->len;
+      fpg_encode_text(L, cx, type->fields[i], lua_gettop(L), out);
+      fpg_escape_from(L, out, start, &doubled);
+      fpg_buf_putc(L, out, '"');
     }
     lua_pop(L, 1);
   }
   fpg_buf_putc(L, out, ')');
-  fpg_buf_free(L, word);
 }
 
 /* A table by column names; an absent column is NULL.  In binary where all of it has that form. */
@@ -332,41 +328,4 @@ int fpg_composite_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
 int fpg_composite_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
                               fpg_buf *out) {
   return write_row(L, cx, type, idx, out, 0);
-}
-
-/* ---- codecs of the user's ----------------------------------------------------------------- */
-
-/* The data of such a type is { encode = function, decode = function }: text both ways. */
-void fpg_user_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
-                          size_t len) {
-  luaL_checkstack(L, 4, "codec");
-  fpg_type_push_data(L, type);
-  lua_getfield(L, -1, "decode");
-  lua_remove(L, -2);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    fpg_bytes_decode(L, cx, type, p, len);
-    return;
-  }
-  lua_pushlstring(L, p, len);
-  lua_call(L, 1, 1);
-}
-
-int fpg_user_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
-  luaL_checkstack(L, 4, "codec");
-  fpg_type_push_data(L, type);
-  lua_getfield(L, -1, "encode");
-  lua_remove(L, -2);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    return fpg_any_encode(L, cx, type, idx, out);
-  }
-  lua_pushvalue(L, idx);
-  lua_call(L, 1, 1);
-  size_t len;
-  const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
-  if (!s) fpg_bad_value(L, cx, lua_gettop(L), "text from the codec's encode function");
-  fpg_buf_put(L, out, s, len);
-  lua_pop(L, 1);
-  return FPG_TEXT;
 }

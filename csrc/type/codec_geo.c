@@ -21,25 +21,27 @@
 #include "float_text.h"
 #include "value.h"
 
+/* Which shape a type is. */
 enum { POINT, LINE, LSEG, BOX, CIRCLE, PATH, POLYGON };
+
+static int shape_of(const fpg_type *type) { return type->kind - FPG_KIND_POINT; }
+
+_Static_assert(FPG_KIND_POLYGON - FPG_KIND_POINT == POLYGON && FPG_KIND_BOX - FPG_KIND_POINT == BOX,
+               "types and shapes come in one order");
 
 static const struct {
   const char *name, *pattern;
   int numbers;      /* in the binary form; 0: as many as there are points */
   const char *size; /* of the binary form, for messages */
   const char *table;
-  fpg_encode_fn *encode;
 } shapes[] = {
-    [POINT] = {"fastpg.point", "(#x,#y)", 2, "16", "x and y", fpg_point_encode},
-    [LINE] = {"fastpg.line", "{#a,#b,#c}", 3, "24", "a, b and c", fpg_line_encode},
-    [LSEG] = {"fastpg.lseg", "[@p1,@p2]", 4, "32", "the points p1 and p2", fpg_lseg_encode},
-    [BOX] = {"fastpg.box", "@high,@low", 4, "32", "the points high and low", fpg_box_encode},
-    [CIRCLE] = {"fastpg.circle", "<@center,#radius>", 3, "24", "center, a point, and radius",
-                fpg_circle_encode},
-    [PATH] = {"fastpg.path", "(*points)", 0, "5 and 16 per point", "points, a list, and closed",
-              fpg_path_encode},
-    [POLYGON] = {"fastpg.polygon", "(*points)", 0, "4 and 16 per point", "points, a list",
-                 fpg_polygon_encode},
+    [POINT] = {"fastpg.point", "(#x,#y)", 2, "16", "x and y"},
+    [LINE] = {"fastpg.line", "{#a,#b,#c}", 3, "24", "a, b and c"},
+    [LSEG] = {"fastpg.lseg", "[@p1,@p2]", 4, "32", "the points p1 and p2"},
+    [BOX] = {"fastpg.box", "@high,@low", 4, "32", "the points high and low"},
+    [CIRCLE] = {"fastpg.circle", "<@center,#radius>", 3, "24", "center, a point, and radius"},
+    [PATH] = {"fastpg.path", "(*points)", 0, "5 and 16 per point", "points, a list, and closed"},
+    [POLYGON] = {"fastpg.polygon", "(*points)", 0, "4 and 16 per point", "points, a list"},
 };
 
 /* A part of a pattern. */
@@ -151,10 +153,10 @@ static void read_shape(source *s, int kind, int open) {
   luaL_setmetatable(L, shapes[kind].name);
 }
 
-static void decode_binary(lua_State *L, const fpg_type *type, const char *p, size_t len,
-                          int kind) {
+void fpg_geo_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p, size_t len) {
   source s = {L, type, p, p + len, 0, 0};
-  int open = 0, header = kind == PATH ? 5 : 4;
+  (void)cx;
+  int kind = shape_of(type), open = 0, header = kind == PATH ? 5 : 4;
   if (shapes[kind].numbers) {
     if (len != 8 * (size_t)shapes[kind].numbers) fpg_bad_length(L, type, shapes[kind].size, len);
   } else {
@@ -169,8 +171,10 @@ static void decode_binary(lua_State *L, const fpg_type *type, const char *p, siz
   read_shape(&s, kind, open);
 }
 
-static void decode_text(lua_State *L, const fpg_type *type, const char *p, size_t len, int kind) {
+void fpg_geo_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p, size_t len) {
   source s = {L, type, p, p + len, 1, 0};
+  (void)cx;
+  int kind = shape_of(type);
   luaL_checkstack(L, 12, "geometry");
   read_shape(&s, kind, kind == PATH && len && *p == '[');
   if (s.p != s.end) fpg_bad_text(L, type);
@@ -290,14 +294,13 @@ static int put_shape(sink *s, int kind, int idx) {
 }
 
 static int encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
-                  int kind, int binary) {
-  size_t len, start = out->len;
+                  int binary) {
+  size_t start = out->len;
+  int kind = shape_of(type);
   sink s = {L, cx, out, binary, 0};
   luaL_checkstack(L, 20, "geometry");
   if (lua_type(L, idx) == LUA_TSTRING) {
-    const char *text = lua_tolstring(L, idx, &len);
-    fpg_check_text(L, cx, type, text, len);
-    fpg_buf_put(L, out, text, len);
+    fpg_put_text(L, cx, type, idx, out);
     return FPG_TEXT;
   }
   if (lua_type(L, idx) != LUA_TTABLE)
@@ -306,7 +309,15 @@ static int encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx
   put_shape(&s, kind, idx);
   if (!s.no_float) return binary ? FPG_BINARY : FPG_TEXT;
   out->len = start;
-  return encode(L, cx, type, idx, out, kind, 0);
+  return encode(L, cx, type, idx, out, 0);
+}
+
+int fpg_geo_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+  return encode(L, cx, type, idx, out, 1);
+}
+
+int fpg_geo_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
+  return encode(L, cx, type, idx, out, 0);
 }
 
 /* ---- packing ------------------------------------------------------------------------------ */
@@ -362,8 +373,9 @@ static int is_shape(int kind, const char *p) {
   return kind != LINE || fabs(be_f64(p)) > epsilon || fabs(be_f64(p + 8)) > epsilon;
 }
 
-static int pack(lua_State *L, const char *p, size_t len, fpg_buf *out, int kind) {
-  source s = {L, NULL, p, p + len, 1, 0};
+int fpg_geo_pack(lua_State *L, const fpg_type *type, const char *p, size_t len, fpg_buf *out) {
+  source s = {L, type, p, p + len, 1, 0};
+  int kind = shape_of(type);
   size_t start = out->len;
   return pack_shape(&s, kind, kind == PATH && len && *p == '[', out) && s.p == s.end &&
          is_shape(kind, out->data + start);
@@ -412,46 +424,7 @@ static int shape_eq(lua_State *L) {
   return 1;
 }
 
-/* ---- one set of functions per type -------------------------------------------------------- */
-
-#define CODEC(name, kind)                                                                        \
-  void fpg_##name##_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,         \
-                                  const char *p, size_t len) {                                   \
-    (void)cx;                                                                                    \
-    decode_binary(L, type, p, len, kind);                                                        \
-  }                                                                                              \
-  void fpg_##name##_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,           \
-                                const char *p, size_t len) {                                     \
-    (void)cx;                                                                                    \
-    decode_text(L, type, p, len, kind);                                                          \
-  }                                                                                              \
-  int fpg_##name##_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,        \
-                          fpg_buf *out) {                                                        \
-    return encode(L, cx, type, idx, out, kind, 1);                                               \
-  }                                                                                              \
-  int fpg_##name##_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,   \
-                               fpg_buf *out) {                                                   \
-    return encode(L, cx, type, idx, out, kind, 0);                                               \
-  }                                                                                              \
-  int fpg_##name##_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {                 \
-    return pack(L, s, len, out, kind);                                                           \
-  }
-
-CODEC(point, POINT)
-CODEC(line, LINE)
-CODEC(lseg, LSEG)
-CODEC(box, BOX)
-CODEC(circle, CIRCLE)
-CODEC(path, PATH)
-CODEC(polygon, POLYGON)
-
-int fpg_type_is_geometric(const fpg_type *type) {
-  for (size_t kind = 0; kind < sizeof shapes / sizeof shapes[0]; kind++)
-    if (type->encode == shapes[kind].encode) return 1;
-  return 0;
-}
-
-void fpg_open_geo(lua_State *L) {
+void fpg_open_codec_geo(lua_State *L) {
   for (int kind = 0; kind < (int)(sizeof shapes / sizeof shapes[0]); kind++) {
     luaL_newmetatable(L, shapes[kind].name);
     lua_pushstring(L, shapes[kind].name);

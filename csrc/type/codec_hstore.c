@@ -14,12 +14,12 @@
 
 #include "be.h"
 #include "buffer.h"
+#include "codec_scalar.h"
+#include "escape.h"
 #include "number.h"
 #include "value.h"
 
 #define HSTORE_MT "fastpg.hstore"
-
-enum { TEXT = 25 };
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -101,38 +101,35 @@ void fpg_hstore_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *typ
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-static void put_quoted(lua_State *L, fpg_buf *out, const char *p, size_t len) {
-  fpg_buf_putc(L, out, '"');
-  for (size_t i = 0; i < len; i++) {
-    if (p[i] == '"' || p[i] == '\\') fpg_buf_putc(L, out, '\\');
-    fpg_buf_putc(L, out, p[i]);
-  }
-  fpg_buf_putc(L, out, '"');
-}
+/* In quotes, a backslash goes before a quote and a backslash. */
+static const fpg_escapes backslashed = {"\"\\", '\\'};
+
+/* What messages call the strings in it. */
+static const fpg_type string_type = {.name = "text"};
 
 /* Where the pairs of a table go, in which form. */
 typedef struct {
   const fpg_ctx *cx;
-  fpg_buf *out, *word; /* word: a string before it is quoted */
+  fpg_buf *out;
   int binary, pairs;
 } sink;
 
 /* Appends the string, number or value object at idx. */
 static void put_text(lua_State *L, sink *s, int idx) {
-  const fpg_type *text = fpg_type_find(TEXT);
-  if (s->binary) {
-    size_t at = s->out->len;
-    fpg_buf_grow(L, s->out, 4);
-    text->encode_text(L, s->cx, text, idx, s->out);
-    size_t len = s->out->len - at - 4;
-    if (len > INT32_MAX) fpg_refuse(L, s->cx, "a string of an hstore is over 2 GB");
-    fpg_check_text(L, s->cx, text, s->out->data + at + 4, len);
-    be_put32(s->out->data + at, (uint32_t)len);
+  size_t at = s->out->len;
+  if (!s->binary) {
+    fpg_buf_putc(L, s->out, '"');
+    fpg_text_encode(L, s->cx, &string_type, idx, s->out);
+    fpg_escape_from(L, s->out, at + 1, &backslashed);
+    fpg_buf_putc(L, s->out, '"');
     return;
   }
-  s->word->len = 0;
-  text->encode_text(L, s->cx, text, idx, s->word);
-  put_quoted(L, s->out, s->word->data ? s->word->data : "", s->word->len);
+  fpg_buf_grow(L, s->out, 4);
+  fpg_text_encode(L, s->cx, &string_type, idx, s->out);
+  size_t len = s->out->len - at - 4;
+  if (len > INT32_MAX) fpg_refuse(L, s->cx, "a string of an hstore is over 2 GB");
+  fpg_check_text(L, s->cx, &string_type, s->out->data + at + 4, len);
+  be_put32(s->out->data + at, (uint32_t)len);
 }
 
 static void put_null(lua_State *L, sink *s) {
@@ -160,10 +157,7 @@ static void put_pair(lua_State *L, sink *s, int key) {
 static int encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                   int binary) {
   if (lua_type(L, idx) == LUA_TSTRING) {
-    size_t len;
-    const char *s = lua_tolstring(L, idx, &len);
-    fpg_check_text(L, cx, type, s, len);
-    fpg_buf_put(L, out, s, len);
+    fpg_put_text(L, cx, type, idx, out);
     return FPG_TEXT;
   }
   if (lua_type(L, idx) != LUA_TTABLE)
@@ -171,15 +165,14 @@ static int encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx
   luaL_checkstack(L, 12, "hstore");
   int top = lua_gettop(L);
   size_t start = out->len;
-  sink s = {cx, out, fpg_buf_new(L), binary, 0};
+  sink s = {cx, out, binary, 0};
   if (binary) fpg_buf_grow(L, out, 4);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    put_pair(L, &s, top + 2);
-    lua_settop(L, top + 2);
+    put_pair(L, &s, top + 1);
+    lua_settop(L, top + 1);
   }
   if (binary) be_put32(out->data + start, (uint32_t)s.pairs);
-  fpg_buf_free(L, s.word);
   lua_settop(L, top);
   return binary ? FPG_BINARY : FPG_TEXT;
 }
@@ -235,16 +228,16 @@ static int hstore_tostring(lua_State *L) {
   if (n) qsort(p, n, sizeof *p, before);
   for (size_t i = 0; i < n; i++) {
     if (i) fpg_buf_puts(L, out, ", ");
-    put_quoted(L, out, p[i].key, p[i].key_len);
+    fpg_put_quoted(L, out, '"', p[i].key, p[i].key_len, &backslashed);
     fpg_buf_puts(L, out, "=>");
-    if (p[i].value) put_quoted(L, out, p[i].value, p[i].value_len);
+    if (p[i].value) fpg_put_quoted(L, out, '"', p[i].value, p[i].value_len, &backslashed);
     else fpg_buf_puts(L, out, "NULL");
   }
   lua_pushlstring(L, out->data ? out->data : "", out->len);
   return 1;
 }
 
-void fpg_open_hstore(lua_State *L) {
+void fpg_open_codec_hstore(lua_State *L) {
   luaL_newmetatable(L, HSTORE_MT);
   lua_pushliteral(L, HSTORE_MT);
   lua_setfield(L, -2, "__name");

@@ -26,7 +26,7 @@ void fpg_jsonb_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *ty
 }
 
 int fpg_json_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
-  int strict = type->decode_binary == fpg_jsonb_decode_binary; /* json holds any escape */
+  int strict = type->kind == FPG_KIND_JSONB; /* json holds any escape */
   fpg_json_write(L, idx, cx->param, strict, out);
   return FPG_TEXT;
 }

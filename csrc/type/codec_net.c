@@ -97,7 +97,8 @@ static int cut_mask(char *text, int whole) {
 
 /* What is not spelled as the reader above spells it is left to the server: it has its own ideas of
  * 10.1 and of leading zeros. */
-static int pack_address(lua_State *L, const char *s, size_t len, fpg_buf *out, int cidr) {
+int fpg_inet_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  int cidr = type->kind == FPG_KIND_CIDR;
   unsigned char b[20] = {0};
   char text[64];
   if (len >= sizeof text) return 0;
@@ -115,36 +116,20 @@ static int pack_address(lua_State *L, const char *s, size_t len, fpg_buf *out, i
   return 1;
 }
 
-int fpg_inet_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
-  return pack_address(L, s, len, out, 0);
-}
-
-int fpg_cidr_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
-  return pack_address(L, s, len, out, 1);
-}
-
 /* ---- macaddr, macaddr8 -------------------------------------------------------------------- */
 
-static void decode_mac(lua_State *L, const fpg_type *type, const char *p, size_t len, size_t want) {
+static size_t bytes_of(const fpg_type *type) { return type->kind == FPG_KIND_MACADDR8 ? 8 : 6; }
+
+void fpg_macaddr_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p, size_t len) {
   char text[24], *t = text;
-  if (len != want) fpg_bad_length(L, type, want == 8 ? "8" : "6", len);
+  (void)cx;
+  fpg_need_length(L, type, bytes_of(type), len);
   for (size_t i = 0; i < len; i++) t += sprintf(t, i ? ":%02x" : "%02x", (unsigned char)p[i]);
   lua_pushlstring(L, text, (size_t)(t - text));
 }
 
-void fpg_macaddr_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
-                               const char *p, size_t len) {
-  (void)cx;
-  decode_mac(L, type, p, len, 6);
-}
-
-void fpg_macaddr8_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
-                                const char *p, size_t len) {
-  (void)cx;
-  decode_mac(L, type, p, len, 8);
-}
-
-static int pack_mac(lua_State *L, const char *s, size_t len, fpg_buf *out, size_t size) {
+int fpg_macaddr_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  size_t size = bytes_of(type);
   if (len != 3 * size - 1) return 0;
   for (size_t i = 0; i < size; i++, s += 3) {
     int byte = fpg_hex_byte(s);
@@ -152,12 +137,4 @@ static int pack_mac(lua_State *L, const char *s, size_t len, fpg_buf *out, size_
     fpg_buf_putc(L, out, (char)byte);
   }
   return 1;
-}
-
-int fpg_macaddr_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
-  return pack_mac(L, s, len, out, 6);
-}
-
-int fpg_macaddr8_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
-  return pack_mac(L, s, len, out, 8);
 }

@@ -7,12 +7,13 @@
  * bytes.  Multirange: int32 count, then per range int32 length and the range.
  * Text: [1,10), (,"a b"], empty; {[1,3),[5,6)}.
  */
-#include "be.h"
 #include "buffer.h"
 #include "escape.h"
 #include "number.h"
 #include "value.h"
 #include "codec_range.h"
+
+#include "be.h"
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
@@ -21,9 +22,7 @@ static void put_bound(lua_State *L, const fpg_ctx *cx, const fpg_type *elem, int
                       fpg_buf *word) {
   word->len = 0;
   if (fpg_is_plain_text(L, elem, idx)) {
-    size_t len;
-    const char *s = lua_tolstring(L, idx, &len);
-    fpg_buf_put(L, word, s, len);
+    fpg_put_string(L, idx, word);
   } else {
     elem->encode_text(L, cx, elem, idx, word);
   }
@@ -222,10 +221,7 @@ static int has_bounds(lua_State *L, int idx) {
 
 static int pass_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
   if (lua_type(L, idx) != LUA_TSTRING) return 0;
-  size_t len;
-  const char *s = lua_tolstring(L, idx, &len);
-  fpg_check_text(L, cx, type, s, len);
-  fpg_buf_put(L, out, s, len);
+  fpg_put_text(L, cx, type, idx, out);
   return 1;
 }
 

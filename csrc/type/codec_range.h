@@ -5,7 +5,7 @@
 #ifndef FASTPG_CODEC_RANGE_H
 #define FASTPG_CODEC_RANGE_H
 
-#include "types.h"
+#include "codec.h"
 
 fpg_decode_fn fpg_range_decode_binary, fpg_range_decode_text;
 fpg_decode_fn fpg_multirange_decode_binary, fpg_multirange_decode_text;

@@ -17,7 +17,8 @@
  */
 #include "be.h"
 #include "buffer.h"
-#include "codec_text.h"
+#include "escape.h"
+#include "codec_search.h"
 
 #include <stdio.h>
 
@@ -25,17 +26,14 @@ static void push_text(lua_State *L, const fpg_buf *text) {
   lua_pushlstring(L, text->data ? text->data : "", text->len);
 }
 
+static const fpg_escapes doubled = {"'\\", 0};
+
 /* The lexeme at p in quotes.  It ends with a zero byte before `end`; returns what is behind it. */
 static const char *put_lexeme(lua_State *L, const fpg_type *type, fpg_buf *out, const char *p,
                               const char *end) {
   const char *zero = p < end ? memchr(p, 0, (size_t)(end - p)) : NULL;
   if (!zero) fpg_bad_binary(L, type);
-  fpg_buf_putc(L, out, '\'');
-  for (; p < zero; p++) {
-    if (*p == '\'' || *p == '\\') fpg_buf_putc(L, out, *p);
-    fpg_buf_putc(L, out, *p);
-  }
-  fpg_buf_putc(L, out, '\'');
+  fpg_put_quoted(L, out, '\'', p, (size_t)(zero - p), &doubled);
   return zero + 1;
 }
 

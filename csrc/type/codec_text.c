@@ -76,7 +76,8 @@ void fpg_xid8_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *typ
 
 /* ---- packing ------------------------------------------------------------------------------ */
 
-int fpg_bit_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+int fpg_bit_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  (void)type;
   if (len > INT32_MAX) return 0;
   for (size_t i = 0; i < len; i++)
     if (s[i] != '0' && s[i] != '1') return 0;
@@ -123,7 +124,8 @@ static int read_char(const char **at, const char *end, char c) {
   return 1;
 }
 
-int fpg_lsn_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+int fpg_lsn_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  (void)type;
   const char *end = s + len;
   uint32_t high, low;
   if (!read_hex(&s, end, &high) || !read_char(&s, end, '/') || !read_hex(&s, end, &low) || s != end)
@@ -134,7 +136,8 @@ int fpg_lsn_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
   return 1;
 }
 
-int fpg_tid_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+int fpg_tid_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  (void)type;
   const char *end = s + len;
   uint64_t block, offset;
   if (!read_char(&s, end, '(') || !read_digits(&s, end, UINT32_MAX, &block) ||
@@ -147,7 +150,8 @@ int fpg_tid_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
   return 1;
 }
 
-int fpg_xid_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+int fpg_xid_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  (void)type;
   const char *end = s + len;
   uint64_t v;
   if (!read_digits(&s, end, UINT32_MAX, &v) || s != end) return 0;
@@ -155,7 +159,8 @@ int fpg_xid_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
   return 1;
 }
 
-int fpg_xid8_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+int fpg_xid8_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  (void)type;
   const char *end = s + len;
   uint64_t v;
   if (!read_digits(&s, end, UINT64_MAX, &v) || s != end) return 0;
@@ -164,7 +169,8 @@ int fpg_xid8_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
 }
 
 /* (The server reads the text behind the version as it reads a text alone.) */
-int fpg_versioned_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
+int fpg_versioned_pack(lua_State *L, const fpg_type *type, const char *s, size_t len, fpg_buf *out) {
+  (void)type;
   fpg_buf_putc(L, out, 1);
   fpg_buf_put(L, out, s, len);
   return 1;
@@ -175,8 +181,10 @@ int fpg_versioned_pack(lua_State *L, const char *s, size_t len, fpg_buf *out) {
 enum { INT2 = 21, OID = 26 };
 
 /* The numbers of an array, with a space between. */
-static void vector(lua_State *L, const fpg_type *type, const char *p, size_t len, uint32_t elem) {
+void fpg_vector_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p, size_t len) {
+  uint32_t elem = type->kind == FPG_KIND_INT2VECTOR ? INT2 : OID;
   size_t size = elem == INT2 ? 2 : 4;
+  (void)cx;
   if (len < 12) fpg_bad_length(L, type, "at least 12", len);
   int dimensions = be_i32(p);
   if (dimensions < 0 || dimensions > 1 || be_u32(p + 8) != elem) fpg_bad_binary(L, type);
@@ -193,18 +201,6 @@ static void vector(lua_State *L, const fpg_type *type, const char *p, size_t len
     fpg_buf_putint(L, text, elem == INT2 ? (int64_t)be_i16(p + 4) : (int64_t)be_u32(p + 4));
   }
   push_text(L, text);
-}
-
-void fpg_int2vector_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
-                                  const char *p, size_t len) {
-  (void)cx;
-  vector(L, type, p, len, INT2);
-}
-
-void fpg_oidvector_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
-                                 const char *p, size_t len) {
-  (void)cx;
-  vector(L, type, p, len, OID);
 }
 
 /* xmin:xmax:xid,xid */

@@ -9,10 +9,16 @@
 #include "typemap.h"
 
 #include "buffer.h"
+#include "codec_array.h"
+#include "codec_composite.h"
 #include "codec_hstore.h"
+#include "codec_other.h"
 #include "codec_range.h"
+#include "codec_scalar.h"
 #include "codec_text.h"
+#include "codec_user.h"
 #include "number.h"
+#include "types.h"
 
 #define TYPEMAP_MT "fastpg.typemap"
 #define BUCKETS 64
@@ -21,7 +27,7 @@ typedef struct entry {
   fpg_type type;
   struct entry *next;
   uint32_t elem_oid;
-  const char *kind; /* of the definition under way */
+  const char *kind; /* its name in the definition under way */
   const fpg_type *fields[];
 } entry;
 
@@ -46,11 +52,13 @@ const fpg_type *fpg_typemap_find(const fpg_typemap *map, uint32_t oid) {
 /* The maps there are, by address, in a table with weak values: what decodes knows the address alone. */
 static const char maps_key = 0;
 
-void fpg_typemap_push(lua_State *L, const fpg_typemap *map) {
+static void push_map(lua_State *L, const fpg_typemap *map) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &maps_key);
   lua_rawgetp(L, -1, map);
   lua_remove(L, -2);
 }
+
+const fpg_finder fpg_typemap_finder = {fpg_typemap_find, push_map};
 
 /* The data tables of types are kept in the registry by address: they go with the map. */
 static int typemap_gc(lua_State *L) {
@@ -79,34 +87,43 @@ static const fpg_type *find_or_other(const fpg_typemap *map, uint32_t oid) {
   return type ? type : &fpg_type_other;
 }
 
-/* What a kind of type is read and written by. */
+/* What the kinds that a definition may name are read and written by. */
 static const struct {
-  const char *kind;
+  const char *name;
+  int kind;
   fpg_decode_fn *decode_binary, *decode_text;
   fpg_encode_fn *encode, *encode_text;
   fpg_pack_fn *pack;
 } kinds[] = {
-    {"array", fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode,
+    {"array", FPG_KIND_ARRAY, fpg_array_decode_binary, fpg_array_decode_text, fpg_array_encode,
      fpg_array_encode_text, NULL},
-    {"composite", fpg_composite_decode_binary, fpg_composite_decode_text, fpg_composite_encode,
-     fpg_composite_encode_text, NULL},
-    {"range", fpg_range_decode_binary, fpg_range_decode_text, fpg_range_encode,
+    {"composite", FPG_KIND_COMPOSITE, fpg_composite_decode_binary, fpg_composite_decode_text,
+     fpg_composite_encode, fpg_composite_encode_text, NULL},
+    {"range", FPG_KIND_RANGE, fpg_range_decode_binary, fpg_range_decode_text, fpg_range_encode,
      fpg_range_encode_text, NULL},
-    {"multirange", fpg_multirange_decode_binary, fpg_multirange_decode_text, fpg_multirange_encode,
-     fpg_multirange_encode_text, NULL},
-    {"enum", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL},
-    {"text", fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL}, /* citext */
-    {"versioned", fpg_versioned_decode_binary, fpg_bytes_decode, fpg_any_encode, fpg_any_encode,
-     fpg_versioned_pack},
-    {"hstore", fpg_hstore_decode_binary, fpg_hstore_decode_text, fpg_hstore_encode,
+    {"multirange", FPG_KIND_MULTIRANGE, fpg_multirange_decode_binary, fpg_multirange_decode_text,
+     fpg_multirange_encode, fpg_multirange_encode_text, NULL},
+    {"enum", FPG_KIND_TEXT, fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL},
+    {"text", FPG_KIND_TEXT, fpg_bytes_decode, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL}, /* citext */
+    {"versioned", FPG_KIND_OTHER, fpg_versioned_decode_binary, fpg_bytes_decode, fpg_any_encode,
+     fpg_any_encode, fpg_versioned_pack},
+    {"hstore", FPG_KIND_HSTORE, fpg_hstore_decode_binary, fpg_hstore_decode_text, fpg_hstore_encode,
      fpg_hstore_encode_text, NULL},
-    {"other", NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL},
-    {"user", NULL, fpg_user_decode_text, fpg_user_encode, fpg_user_encode, NULL},
+    {"other", FPG_KIND_OTHER, NULL, fpg_bytes_decode, fpg_any_encode, fpg_any_encode, NULL},
+    {"user", FPG_KIND_OTHER, NULL, fpg_user_decode_text, fpg_user_encode, fpg_user_encode, NULL},
 };
 
-static void set_kind(lua_State *L, fpg_type *type, const char *kind) {
+/* A codec of the user's: what it reads and writes is the user's to say. */
+enum {
+  USER_READS = FPG_READ_BY_USER,
+  USER_WRITES = FPG_WRITTEN_BY_USER | FPG_STRING_IS_VALUE | FPG_TAKES_LISTS
+};
+
+static void set_kind(lua_State *L, fpg_type *type, const char *name) {
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-    if (strcmp(kinds[i].kind, kind) != 0) continue;
+    if (strcmp(kinds[i].name, name) != 0) continue;
+    type->kind = (uint16_t)kinds[i].kind;
+    type->traits = fpg_traits_of[kinds[i].kind];
     type->decode_binary = kinds[i].decode_binary;
     type->decode_text = kinds[i].decode_text;
     type->encode = kinds[i].encode;
@@ -114,7 +131,7 @@ static void set_kind(lua_State *L, fpg_type *type, const char *kind) {
     type->pack = kinds[i].pack;
     return;
   }
-  luaL_error(L, "unknown kind of type: %s", kind);
+  luaL_error(L, "unknown kind of type: %s", name);
 }
 
 /* Makes the entry of the definition at idx and puts it into the map. */
@@ -173,7 +190,7 @@ static int has_function(lua_State *L, int def, const char *name) {
 
 /* What a type is without its codec of the user's: a built-in one, or of the kind that the definition
  * names as `base`. */
-static void push_base(lua_State *L, const fpg_typemap *map, const entry *e, int def, fpg_type *base) {
+static void find_base(lua_State *L, const fpg_typemap *map, const entry *e, int def, fpg_type *base) {
   const fpg_type *known = fpg_type_find(e->type.oid);
   lua_getfield(L, def, "base");
   const char *kind = lua_tostring(L, -1);
@@ -194,9 +211,13 @@ static void push_base(lua_State *L, const fpg_typemap *map, const entry *e, int 
 static void link_user(lua_State *L, fpg_typemap *map, entry *e, int def) {
   if (strcmp(e->kind, "user") != 0) return;
   int reads = has_function(L, def, "decode"), writes = has_function(L, def, "encode");
-  if (reads && writes) return;
   fpg_type base;
-  push_base(L, map, e, def, &base);
+  find_base(L, map, e, def, &base);
+  e->type.kind = base.kind;
+  e->type.traits = (uint16_t)((reads ? USER_READS : base.traits & FPG_READING) |
+                              (writes ? USER_WRITES : base.traits & FPG_WRITING) |
+                              (base.traits & FPG_SEMICOLON));
+  if (reads && writes) return;
   if (!reads) e->type.decode_text = base.decode_text;
   if (!writes) {
     e->type.encode = base.encode;

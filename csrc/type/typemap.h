@@ -10,7 +10,7 @@
 #ifndef FASTPG_TYPEMAP_H
 #define FASTPG_TYPEMAP_H
 
-#include "types.h"
+#include "codec.h"
 
 /* The map at idx; NULL where there is none (nil). */
 const fpg_typemap *fpg_check_typemap(lua_State *L, int idx);
@@ -18,13 +18,7 @@ const fpg_typemap *fpg_check_typemap(lua_State *L, int idx);
 /* The type with that oid, of the map or built in; NULL when neither has it.  map may be NULL. */
 const fpg_type *fpg_typemap_find(const fpg_typemap *map, uint32_t oid);
 
-/* Pushes the map of a statement that is at work, nil for none. */
-void fpg_typemap_push(lua_State *L, const fpg_typemap *map);
-
-/* Codecs of what only a map has, in codec_composite.c, range.c and usercodec.c. */
-fpg_decode_fn fpg_composite_decode_binary, fpg_composite_decode_text;
-fpg_encode_fn fpg_composite_encode, fpg_composite_encode_text;
-fpg_decode_fn fpg_user_decode_text;
-fpg_encode_fn fpg_user_encode;
+/* Both for the codecs: finding types, and the map as Lua knows it. */
+extern const fpg_finder fpg_typemap_finder;
 
 #endif

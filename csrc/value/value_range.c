@@ -22,6 +22,8 @@ typedef struct {
 
 /* ---- text --------------------------------------------------------------------------------- */
 
+static const fpg_escapes doubled = {"\"\\", 0};
+
 /* A bound as range_out quotes it: in quotes when it is empty or holds what separates. */
 void fpg_range_put_bound(lua_State *L, fpg_buf *out, const char *s, size_t len) {
   int quote = len == 0;
@@ -31,12 +33,7 @@ void fpg_range_put_bound(lua_State *L, fpg_buf *out, const char *s, size_t len) 
     fpg_buf_put(L, out, s, len);
     return;
   }
-  fpg_buf_putc(L, out, '"');
-  for (size_t i = 0; i < len; i++) {
-    if (s[i] == '"' || s[i] == '\\') fpg_buf_putc(L, out, s[i]);
-    fpg_buf_putc(L, out, s[i]);
-  }
-  fpg_buf_putc(L, out, '"');
+  fpg_put_quoted(L, out, '"', s, len, &doubled);
 }
 
 /* The text of a bound made by hand: a string, a number or a value object. */
@@ -205,11 +202,6 @@ static void check_bounds(lua_State *L) {
     bad_range(L, "data_exception", "the lower bound is beyond the upper one");
 }
 
-static int is_none(lua_State *L, int idx) {
-  return lua_isnoneornil(L, idx) ||
-         (lua_type(L, idx) == LUA_TLIGHTUSERDATA && !lua_touserdata(L, idx));
-}
-
 /* core.range(text) or core.range(lower, upper, "[)"): nil for a bound that is left out */
 static int core_range(lua_State *L) {
   if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TSTRING) return range_of_text(L);
@@ -219,22 +211,22 @@ static int core_range(lua_State *L) {
     return bad_range(L, "syntax_error", "the third argument is \"[)\", \"[]\", \"()\" or \"(]\"");
   lua_settop(L, 2);
   check_bounds(L);
-  int flags = (is_none(L, 1)         ? FPG_RANGE_LOWER_INF
+  int flags = (fpg_is_null(L, 1)         ? FPG_RANGE_LOWER_INF
                : bounds[0] == '['    ? FPG_RANGE_LOWER_INC
                                      : 0) |
-              (is_none(L, 2)         ? FPG_RANGE_UPPER_INF
+              (fpg_is_null(L, 2)         ? FPG_RANGE_UPPER_INF
                : bounds[1] == ']'    ? FPG_RANGE_UPPER_INC
                                      : 0);
   fpg_buf *text = fpg_buf_new(L), *word = fpg_buf_new(L);
   fpg_buf_putc(L, text, flags & FPG_RANGE_LOWER_INC ? '[' : '(');
   for (int i = 1; i <= 2; i++) {
     word->len = 0;
-    if (!is_none(L, i)) {
+    if (!fpg_is_null(L, i)) {
       bound_text(L, i, word);
       fpg_range_put_bound(L, text, word->data ? word->data : "", word->len);
     }
     fpg_buf_putc(L, text, i == 1 ? ',' : flags & FPG_RANGE_UPPER_INC ? ']' : ')');
-    if (is_none(L, i)) lua_pushnil(L); else lua_pushvalue(L, i);
+    if (fpg_is_null(L, i)) lua_pushnil(L); else lua_pushvalue(L, i);
   }
   lua_pushlstring(L, text->data, text->len);
   fpg_push_range(L, flags);

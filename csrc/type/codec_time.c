@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * codec_value.c: numeric, dates, times and intervals between the server and value objects.
+ * codec_time.c: date, time, timetz, timestamp, timestamptz and interval, as objects of fastpg.
  *
- * Binary forms (numeric_send, date_send, … in the server's source): numeric is four 16-bit words
- * and base-10000 digits; date an int32; time, timestamp and timestamptz an int64; timetz an int64
- * and an int32 of seconds west of UTC; interval an int64 and two int32, days and months.
+ * Binary (date_send, … in the server's source): date an int32; time, timestamp and timestamptz an int64; timetz an
+ * int64 and an int32 of seconds west of UTC; interval an int64 and two int32, days and months.
  *
  * A parameter may be a value of another type where the conversion is what the server's assignment
  * does and no part of the time is lost: a date for a timestamp, a timestamp for a timestamptz and
@@ -13,7 +12,7 @@
  * Where the session's zone can't be loaded, what is read shows UTC, and a local time goes as text, for the
  * server to convert: it knows its zones.
  */
-#include "codec_value.h"
+#include "codec_time.h"
 
 #include "be.h"
 #include "buffer.h"
@@ -21,55 +20,14 @@
 #include "raise.h"
 #include "value.h"
 
-/* ---- numeric ------------------------------------------------------------------------------ */
+/* Which of the objects a value of the type is. */
+static int value_of(const fpg_type *type) { return type->kind - FPG_KIND_DATE + FPG_V_DATE; }
 
-void fpg_numeric_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
-                               size_t len) {
-  (void)cx;
-  if (len < 8 || len > 8 + 2 * 65535) fpg_bad_length(L, type, "8 or more", len);
-  if (!fpg_num_read(fpg_new_numeric(L, (len - 8) / 2), p, len)) fpg_bad_binary(L, type);
-}
+_Static_assert((int)FPG_KIND_INTERVAL - (int)FPG_KIND_DATE == (int)FPG_V_INTERVAL - (int)FPG_V_DATE &&
+                   (int)FPG_KIND_TIMESTAMP - (int)FPG_KIND_DATE == (int)FPG_V_TIMESTAMP - (int)FPG_V_DATE,
+               "types and objects of times come in one order");
 
-void fpg_numeric_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
-                             size_t len) {
-  fpg_num_scan scan;
-  (void)cx;
-  if (fpg_num_parse(p, len, &scan) != FPG_NUM_OK) fpg_bad_text(L, type);
-  fpg_num_build(fpg_new_numeric(L, (size_t)scan.ndigits), &scan);
-}
-
-int fpg_numeric_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
-                       fpg_buf *out) {
-  (void)type;
-  if (fpg_is_numeric(L, idx)) lua_pushvalue(L, idx);
-  else if (!fpg_push_numeric_of(L, idx)) return fpg_bad_value(L, cx, idx, "numeric");
-  const fpg_num *n = lua_touserdata(L, -1);
-  fpg_num_write(n, fpg_buf_grow(L, out, fpg_num_wire_size(n)));
-  lua_pop(L, 1);
-  return FPG_BINARY;
-}
-
-/* A string inside an array is the value's text already. */
-static int append_string(lua_State *L, int idx, fpg_buf *out) {
-  if (lua_type(L, idx) != LUA_TSTRING) return 0;
-  size_t len;
-  const char *s = lua_tolstring(L, idx, &len);
-  fpg_buf_put(L, out, s, len);
-  return 1;
-}
-
-int fpg_numeric_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,
-                            fpg_buf *out) {
-  (void)type;
-  if (append_string(L, idx, out)) return FPG_TEXT;
-  if (fpg_is_numeric(L, idx)) lua_pushvalue(L, idx);
-  else if (!fpg_push_numeric_of(L, idx)) fpg_bad_value(L, cx, idx, "numeric");
-  fpg_value_text(L, -1, out);
-  lua_pop(L, 1);
-  return FPG_TEXT;
-}
-
-/* ---- dates and times: decoding ------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------ */
 
 static const struct {
   const char *bytes;
@@ -124,18 +82,17 @@ static int read_binary(lua_State *L, const fpg_ctx *cx, int kind, const char *p,
   }
 }
 
-static void decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
-                          size_t len, int kind) {
+void fpg_time_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p, size_t len) {
+  int kind = value_of(type);
   fpg_any v;
   if (len != wire[kind].len) fpg_bad_length(L, type, wire[kind].bytes, len);
   if (!read_binary(L, cx, kind, p, &v)) fpg_bad_binary(L, type);
   fpg_push_any(L, kind, &v);
 }
 
-static void decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
-                        size_t len, int kind) {
+void fpg_time_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p, size_t len) {
+  int kind = value_of(type), ok;
   fpg_any v;
-  int ok;
   switch (kind) {
   case FPG_V_DATE: ok = fpg_date_read(p, len, cx->date_order, &v.date.days); break;
   case FPG_V_TIMESTAMP: ok = fpg_ts_read(p, len, cx->date_order, &v.time.usec); break;
@@ -156,7 +113,7 @@ static void decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, c
   fpg_push_any(L, kind, &v);
 }
 
-/* ---- dates and times: encoding ------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------------------------ */
 
 /* "date in range", or "date (year, month, day)": what a table should have been. */
 static int bad_table(lua_State *L, const fpg_ctx *cx, int idx, int kind, int why) {
@@ -231,46 +188,17 @@ static int put_text(lua_State *L, int kind, const fpg_any *v, fpg_buf *out) {
   return FPG_TEXT;
 }
 
-static int encode(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, int kind) {
+int fpg_time_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
   fpg_any v;
-  int got = value_for(L, cx, idx, kind, &v);
+  int kind = value_of(type), got = value_for(L, cx, idx, kind, &v);
   if (got != kind) return put_text(L, got, &v, out);
   write_binary(kind, &v, fpg_buf_grow(L, out, wire[kind].len));
   return FPG_BINARY;
 }
 
-static int encode_text(lua_State *L, const fpg_ctx *cx, int idx, fpg_buf *out, int kind) {
+int fpg_time_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
   fpg_any v;
-  if (append_string(L, idx, out)) return FPG_TEXT;
-  int got = value_for(L, cx, idx, kind, &v);
+  if (fpg_put_string(L, idx, out)) return FPG_TEXT; /* inside an array: the text already */
+  int got = value_for(L, cx, idx, value_of(type), &v);
   return put_text(L, got, &v, out);
 }
-
-/* ---- one set of functions per type -------------------------------------------------------- */
-
-#define CODEC(name, kind)                                                                        \
-  void fpg_##name##_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type,         \
-                                  const char *p, size_t len) {                                   \
-    decode_binary(L, cx, type, p, len, kind);                                                    \
-  }                                                                                              \
-  void fpg_##name##_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,           \
-                                const char *p, size_t len) {                                     \
-    decode_text(L, cx, type, p, len, kind);                                                      \
-  }                                                                                              \
-  int fpg_##name##_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,        \
-                          fpg_buf *out) {                                                        \
-    (void)type;                                                                                  \
-    return encode(L, cx, idx, out, kind);                                                        \
-  }                                                                                              \
-  int fpg_##name##_encode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx,   \
-                               fpg_buf *out) {                                                   \
-    (void)type;                                                                                  \
-    return encode_text(L, cx, idx, out, kind);                                                   \
-  }
-
-CODEC(date, FPG_V_DATE)
-CODEC(time, FPG_V_TIME)
-CODEC(timetz, FPG_V_TIMETZ)
-CODEC(timestamp, FPG_V_TIMESTAMP)
-CODEC(timestamptz, FPG_V_TIMESTAMPTZ)
-CODEC(interval, FPG_V_INTERVAL)
