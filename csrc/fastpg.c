@@ -15,7 +15,7 @@
   part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)                          \
   part(quote) part(placeholders) part(fragment) part(statements) part(moment)                      \
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                                 \
-  part(error) part(prepared) part(conn) part(connect) part(result) part(copy) part(notify) part(job) \
+  part(error) part(prepared) part(conn) part(connect) part(result) part(copy) part(notify) part(job) part(cancel) \
   part(relation) part(sql_builder)                                                                 \
   part(testing)
 

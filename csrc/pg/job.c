@@ -36,7 +36,6 @@
 #include <sys/eventfd.h>
 #endif
 
-#include "conn.h"
 #include "raise.h"
 
 #define JOB_MT "fastpg.job"
@@ -358,20 +357,15 @@ static int job_gc(lua_State *L) {
   return 0;
 }
 
-/* core.cancel_job(conn) -> a job that asks the server to stop what it does for the connection: its
- * result is whether that was asked (not whether anything was stopped) */
-static int core_cancel_job(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
+void fpg_push_cancel_job(lua_State *L, PGconn *pg) {
   job **box = push_box(L);
   job *j = *box = new_job("", 0);
-  if (!j) return luaL_error(L, "not enough memory");
-  j->cancel = PQgetCancel(c->pg);
-  c->canceled = 1;
+  if (!j) luaL_error(L, "not enough memory");
+  j->cancel = PQgetCancel(pg);
   if (j->cancel)
     start_with_fd(j);
   else
     fail(j, "the connection is lost");
-  return 1;
 }
 
 /* core.resolve_job(host) -> a job that finds the addresses of the name: its result is a list of
@@ -444,7 +438,6 @@ static const luaL_Reg job_methods[] = {
 };
 
 static const luaL_Reg core_functions[] = {
-    {"cancel_job", core_cancel_job},
     {"resolve_job", core_resolve_job},
     {NULL, NULL},
 };

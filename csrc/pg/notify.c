@@ -8,6 +8,7 @@
  *
  * PostgreSQL manual: "Asynchronous Notification".
  */
+#include "compat.h"
 #include "conn.h"
 #include "error.h"
 #include "surface.h"
