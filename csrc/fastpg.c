@@ -13,7 +13,7 @@
   part(math) part(numeric) part(time) part(range)                                                  \
   part(json)                                                                                       \
   part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)                          \
-  part(quote) part(placeholders) part(fragment) part(statements) part(moment)                      \
+  part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config)     \
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                                 \
   part(error) part(prepared) part(conn) part(connect) part(result) part(copy) part(notify) part(job) part(cancel) \
   part(relation) part(sql_builder)                                                                 \

@@ -209,7 +209,8 @@ static void note_events(fpg_conn *c, const PGresult *res) {
     const char *tag;
     int event;
   } tags[] = {{"CREATE ", FPG_EVENT_DDL},       {"ALTER ", FPG_EVENT_DDL},
-              {"DROP ", FPG_EVENT_DDL},         {"DISCARD ALL", FPG_EVENT_DISCARD | FPG_EVENT_DDL | FPG_EVENT_UNLISTEN},
+              {"DROP ", FPG_EVENT_DDL},         {"IMPORT ", FPG_EVENT_DDL}, {"DISCARD TEMP", FPG_EVENT_DDL},
+              {"DISCARD ALL", FPG_EVENT_DISCARD | FPG_EVENT_DDL | FPG_EVENT_UNLISTEN},
               {"DEALLOCATE ALL", FPG_EVENT_DISCARD}, {"ROLLBACK", FPG_EVENT_ROLLBACK | FPG_EVENT_SET},
               {"COMMIT", FPG_EVENT_SET | FPG_EVENT_COMMIT},
               {"PREPARE TRANSACTION", FPG_EVENT_SET | FPG_EVENT_COMMIT},
@@ -218,6 +219,8 @@ static void note_events(fpg_conn *c, const PGresult *res) {
               {"DISCARD", FPG_EVENT_SET},       {"UNLISTEN", FPG_EVENT_UNLISTEN}};
   if (PQresultStatus(res) != PGRES_COMMAND_OK) return;
   const char *tag = PQcmdStatus((PGresult *)(uintptr_t)res);
+  /* CREATE TABLE AS, SELECT INTO: a SELECT that gives no rows */
+  if (strncmp(tag, "SELECT ", 7) == 0) c->events |= FPG_EVENT_DDL;
   for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
     if (strncmp(tag, tags[i].tag, strlen(tags[i].tag)) == 0) c->events |= tags[i].event;
 }
@@ -882,8 +885,9 @@ static int conn_text_style(lua_State *L) {
 /* conn:text() -> the first field of the finished result as the text it came as, or nil */
 static int conn_text(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  if (!c->res || PQresultStatus(c->res) != PGRES_TUPLES_OK || !PQntuples(c->res) || !PQnfields(c->res)) return 0;
-  lua_pushstring(L, PQgetvalue(c->res, 0, 0));
+  int field = (int)luaL_optinteger(L, 2, 1) - 1;
+  if (!c->res || PQresultStatus(c->res) != PGRES_TUPLES_OK || !PQntuples(c->res) || field >= PQnfields(c->res)) return 0;
+  lua_pushstring(L, PQgetvalue(c->res, 0, field));
   return 1;
 }
 

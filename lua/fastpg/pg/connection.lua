@@ -7,6 +7,7 @@
 -- everything below (the waiter) knows a file descriptor and nothing of SQL.
 
 local batch = require "fastpg.pg.batch"
+local changes = require "fastpg.sql.changes"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local deadlines = require "fastpg.pg.deadlines"
@@ -49,10 +50,16 @@ function Connection.open(config, wait, deadline, place)
     statements = {}, -- SQL text -> prepared statement, those of the session as it is
     caches = {}, -- all of them: what the session is -> such a table (fastpg.pg.session)
     session = "", -- what it is
-    path = "", -- what names mean to it (fastpg.pg.search_path)
+    key = "", -- what names mean to it (fastpg.pg.search_path)
+    path = "",
     path_known = true,
     unreported = "", -- what else texts mean to it (fastpg.pg.unreported)
     unreported_set = {},
+    role_known = true,
+    role_base = "",
+    own = nil, -- names that mean something to it alone
+    own_home = nil,
+    pending = nil, -- what the open transaction changed (fastpg.sql.changes)
     count = 0, -- how many statements
     prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.pg.prepared)
     serial = 0, -- for the rest of their names
@@ -105,37 +112,47 @@ function Connection:settle()
 end
 
 -- What a statement did to the session: the error that this is, or nil.
-local function note_events(self, events, sql, err)
+local function note_events(self, events, sql, failed)
   local wrong = nil
-  if events % 2 >= EVENT_DDL then
-    if sql then self:note_temporary(sql) end
-    self:note_ddl()
-  end
+  local rolled_back = events % 8 >= EVENT_ROLLBACK
+  local idle = self.c:transaction_status() == "idle"
+  if events % 2 >= EVENT_DDL then self:note_ddl(changes.of(self, sql, sql and core.statements(sql, self.standard_strings))) end
   if events % 4 >= EVENT_DISCARD then self:forget_all(false) end
-  if events % 8 >= EVENT_ROLLBACK then
-    if self.ddl_in_transaction then self:note_ddl() end
-    if self.role_outside ~= nil then self:doubt_role() end -- a savepoint may have taken it back
+  if not idle and (rolled_back or events % 32 >= EVENT_COMMIT) then -- to a savepoint, or AND CHAIN
+    if self.pending then self:announce(self.pending) end
+    if self.role_outside ~= nil then self:doubt_role() end
     self:note_path_undone()
     self:note_unreported_undone()
   end
   if events % 16 >= EVENT_SET and sql then
     self:note_role(sql)
-    self:note_path(sql)
-    self:note_unreported(sql, err ~= nil)
+    self:note_path(sql, failed)
+    self:note_unreported(sql, failed)
   end
   if events % 128 >= EVENT_REPORT then wrong = self:note_reports() end
-  if events >= EVENT_RIGHTS then self:note_rights() end
-  local idle = self.c:transaction_status() == "idle"
+  if events >= EVENT_RIGHTS then self:note_rights(sql) end
   if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then wrong = self:ended_inside() end
   if events % 64 >= EVENT_UNLISTEN and self.on_unlisten then self.on_unlisten() end
-  if idle then
-    if self.temps and self.ddl_in_transaction then self:note_ddl() end -- ON COMMIT DROP
-    self.ddl_in_transaction = nil
-    self:end_path()
-    self:end_unreported()
-    if self.role_outside ~= nil then self:end_role(events % 8 >= EVENT_ROLLBACK) end
-  end
+  if idle then self:end_transaction(rolled_back, rolled_back and events % 32 >= EVENT_COMMIT) end
   return wrong
+end
+
+--- No transaction is open any more: what was for its time is as before, and what it changed is so for everybody.
+---@param unclear boolean?  nobody knows how it ended
+function Connection:end_transaction(rolled_back, unclear)
+  local change = self:end_own(rolled_back and not unclear)
+  if change then self:announce(change) end
+  if unclear and self.path_outside ~= nil then self.path_touched = true end
+  if unclear and self.role_outside ~= nil then self.role_touched = true end
+  if self.role_outside ~= nil then self:end_role(rolled_back) end
+  self:end_path(rolled_back)
+  self:end_unreported()
+end
+
+-- Whether the end of the transaction that was open changes what is known.
+function Connection:has_pending()
+  return self.pending or self.path_outside ~= nil or self.path_touched or self.role_outside ~= nil or self.role_touched
+    or self.unreported_outside or self.unreported_touched
 end
 
 --- The error of a finished operation, after what it tells of the session was noted; and what reads the result: the
@@ -144,10 +161,13 @@ end
 ---@param sql string?  its text, where one is known
 function Connection:outcome(st, sql)
   local err, events, differs = self.c:outcome(st)
-  if self.path_setters and st and self.path_setters[st] then self:note_path(sql or "search_path") end
+  if self.path_setters and st and self.path_setters[st] then self:note_path(sql or "execute", err ~= nil) end
   if events then
-    local wrong = note_events(self, events, sql, err)
+    local wrong = note_events(self, events, sql, err ~= nil)
     err = err or wrong
+  end
+  if err and self:has_pending() and self.c:usable() and self.c:transaction_status() == "idle" then
+    self:end_transaction(true) -- a COMMIT that failed
   end
   if err then self:explain(err) end
   if self.overdue then err = self:late_outcome(err) end
@@ -164,16 +184,23 @@ function Connection:ended_inside()
     "the transaction was ended inside by a statement: the connection was closed", { sqlstate = "2D000" })
 end
 
--- Rights were given or taken: a plan may have been made by those there were.
-function Connection:note_rights()
-  if self.pool then self.pool:forget_statements() else self:forget_all(true) end
+-- Rights were given or taken: a plan may have been made by those there were, and of a schema those that may use it
+-- decide what a name means.
+function Connection:note_rights(sql)
+  self:note_ddl(changes.of_rights(sql and core.statements(sql, self.standard_strings)))
 end
 
--- The schema may have changed: cached plans of this connection would fail, the catalog be wrong.
-function Connection:note_ddl()
-  self:forget_all(true)
-  if self.c:transaction_status() ~= "idle" then self.ddl_in_transaction = true end
-  if self.on_ddl then self.on_ddl() end
+-- The schema changed: what is remembered of it here, and what it concerns of what is remembered by all.
+function Connection:note_ddl(change)
+  self:note_own(change)
+  self:announce(change)
+end
+
+--- Lets all that remembers something forget what a change concerns.
+---@param change table  (fastpg.sql.changes)
+function Connection:announce(change)
+  if change.temps and not change.all then self:forget_mentions(change.temps) end
+  if self.on_ddl then self.on_ddl(change, self) elseif change.all or change.plans then self:forget_all(true) end
 end
 
 -- ---- running --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 -- Their names begin by chance: a pooler may give one server's connection to many clients, and a name that two of them
 -- used would run another's statement.  So it can only be missing (26000), never be somebody else's.
 
+local changes = require "fastpg.sql.changes"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
@@ -145,6 +146,21 @@ function methods.forget_all(self, deallocate)
   end
   self.statements, self.count = {}, 0
   self.caches = { [self.session] = self.statements }
+end
+
+--- Forgets the statements whose texts may name one of these relations.
+---@param names table<string, boolean>  (fastpg.sql.changes)
+function methods.forget_mentions(self, names)
+  for session, statements in pairs(self.caches) do
+    for sql, st in pairs(statements) do
+      if changes.mentions(names, sql) then
+        statements[sql] = nil
+        self.count = self.count - 1
+        self.dead[#self.dead + 1] = (st:info())
+      end
+    end
+    if statements ~= self.statements and next(statements) == nil then self.caches[session] = nil end
+  end
 end
 
 local MOST_DEAD = 10 -- a round trip for so many is cheap

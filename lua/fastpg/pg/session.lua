@@ -44,9 +44,10 @@ function methods.set_session(self)
   if c:parameter "client_encoding" ~= self.encoding then
     commands[#commands + 1] = "SET client_encoding = " .. self.encoding
   end
+  commands[#commands + 1] = self.SESSION_START
   self:simple_own(table.concat(commands, "; "))
   self:note_settings()
-  self:restart_path()
+  self:begin_path(c:text(1), c:text(2))
 end
 
 --- What the lexer has to know of the session.
@@ -82,6 +83,16 @@ end
 --- Another session from here on.
 methods.switch_session = switch
 
+--- Forgets the statements of the session as it is: there will be no other like it.
+function methods.drop_session(self)
+  for _, st in pairs(self.statements) do
+    self.dead[#self.dead + 1] = (st:info())
+    self.count = self.count - 1
+  end
+  self.statements = {}
+  self.caches[self.session] = self.statements
+end
+
 -- A setting changed that the server reports.
 local function put_encoding_back(self)
   local c = self.c
@@ -114,9 +125,8 @@ local function set_role(self, role, is_local)
     if self.role_outside == nil then self.role_outside = self.role or false end
     if not is_local then self.role_kept = role or false end
   end
-  self.role = role
-  switch(self)
-  if self.on_names then self.on_names() end
+  self.role, self.role_known = role, true
+  self:settle_names()
 end
 
 --- To be called after a text in which something was set: another role is another session.
@@ -131,23 +141,18 @@ function methods.note_role(self, sql)
   end
 end
 
-local doubts = 0
-
 --- A savepoint was rolled back, and with it maybe a role: which it is now is unknown until the transaction ends.
 function methods.doubt_role(self)
-  doubts = doubts + 1
-  self.role = "?" .. doubts
-  self:forget_all(true)
-  switch(self)
+  self:doubt_names(true)
 end
 
 --- The transaction is over: what was set for its time is as before.
 function methods.end_role(self, rolled_back)
-  if self.role_outside == nil then return end
+  if self.role_outside == nil or self.role_touched then return end
   local kept = self.role_kept
   if rolled_back or kept == nil then kept = self.role_outside end
-  self.role, self.role_outside, self.role_kept = kept or nil, nil, nil
-  switch(self)
+  self.role, self.role_known, self.role_outside, self.role_kept = kept or nil, true, nil, nil
+  self:settle_names()
 end
 
 -- ---- digits of floats -----------------------------------------------------------------------

@@ -74,6 +74,11 @@ local function text_of(value)
   return nil
 end
 
+local function literals(list)
+  for i, word in ipairs(list) do list[i] = core.quote_literal(word) end
+  return #list > 0 and table.concat(list, ", ") or "''"
+end
+
 local function value_sql(name, value, what)
   local text = text_of(value)
   if not text then
@@ -86,8 +91,30 @@ local function value_sql(name, value, what)
   if not list then
     errors.argument("%s: settings: %s is no list of names (a, b, \"C d\")", what, name)
   end
-  for i, word in ipairs(list) do list[i] = core.quote_literal(word) end
-  return #list > 0 and table.concat(list, ", ") or "''"
+  return literals(list)
+end
+
+-- ---- search_path ----------------------------------------------------------------------------
+
+--- A search_path as SHOW gives it, as a list of literals: what SET takes; nil where it is no list of names.
+---@return string?
+function settings.path_literals(text)
+  local list = split(text)
+  return list and literals(list)
+end
+
+--- The same of what stands behind SET search_path TO, where that is names and plain strings; "DEFAULT" as it is.
+---@return string?
+function settings.set_literals(text)
+  if text:upper() == "DEFAULT" then return "DEFAULT" end
+  local list = {}
+  for item in (text .. ","):gmatch "([^,]*)," do
+    local word = item:match "^%s*([%a_][%w_]*)%s*$"
+    local quoted = item:match '^%s*"([^"]+)"%s*$' or item:match "^%s*'([^'\\]*)'%s*$"
+    if not word and not quoted then return nil end
+    list[#list + 1] = quoted or word:lower()
+  end
+  return literals(list)
 end
 
 -- ---- names ----------------------------------------------------------------------------------

@@ -33,13 +33,17 @@ local LAST_WORDS = 1.0 -- how long those who are woken by `close` may take to se
 --- Makes a pool; no connection is opened yet.
 ---@param config table  what conninfo.read gives
 ---@param on_open fun(conn: table)  called with each new connection
----@param on_ddl fun()  called when the schema may have changed
+---@param on_ddl fun(change: table?, conn: table?)  called when the schema may have changed: what (fastpg.sql.changes), and
+--- on which connection
 function Pool.new(config, on_open, on_ddl)
-  local self = setmetatable({
+  local self
+  self = setmetatable({
     config = config,
     is_plain = not (config.command_timeout or config.max_lifetime or config.max_inactive_connection_lifetime or config.reset),
     on_open = on_open,
-    on_ddl = on_ddl,
+    on_ddl = function(change, conn) self:note_ddl(change, conn) end,
+    on_change = on_ddl,
+    homes = {}, -- what names mean: to the first connection (`first`), and the key of that for new ones (`key`)
     min_size = config.min_size or 0,
     max_size = config.max_size or 1,
     idle = {}, -- a stack: the connection used last is the warmest
@@ -231,7 +235,7 @@ end
 --- And back, after what went well; false where the other way is to be taken.
 function Pool:put(conn)
   if self.closed or not conn.c:idle() or conn.in_transaction or conn.canceling or conn.abandoned or conn.interrupted
-    or conn.path ~= "" or conn.standard_strings ~= conn.strings_at_start or not conn.blocks or #self.queue.entries > 0 then
+    or conn.key ~= conn.home_key or conn.own or conn.doubted or conn.home_key ~= self.homes.key or conn.standard_strings ~= conn.strings_at_start or not conn.blocks or #self.queue.entries > 0 then
     return false
   end
   conn.lease = conn.lease + 1
@@ -254,7 +258,7 @@ function Pool:checkin(conn)
   end
   conn.deadline, conn.overdue, conn.abandoned = nil, nil, nil
   if clean and self.max_size > 1 and conn.standard_strings ~= conn.strings_at_start then clean = conn:put_strings_back() end
-  if clean and self.max_size > 1 and conn.path ~= "" then clean = conn:put_path_back() end
+  if clean and (self.max_size > 1 and not conn:is_home() or conn.home_key ~= self.homes.key) then clean = conn:put_path_back() end
   if self.closed or not (clean or conn:reset()) or self.config.reset and not conn:reset_session(self.config.reset) then
     self:discard(conn)
     return left_open
@@ -287,6 +291,36 @@ end
 function Pool:forget_statements()
   for _, conn in ipairs(self.idle) do conn:forget_all(true) end
   for conn in pairs(self.lent) do conn:forget_all(true) end
+end
+
+local function forget_mentions(self, names)
+  for _, conn in ipairs(self.idle) do conn:forget_mentions(names) end
+  for conn in pairs(self.lent) do conn:forget_mentions(names) end
+end
+
+--- The schema changed: the server plans anew what it knows to have changed, but texts in which a name may mean another
+--- object by now are prepared anew, on all connections.
+---@param change table?  nil: what nobody told us of, which no name of ours was made for
+---@param conn table?  where it was done
+function Pool:note_ddl(change, conn)
+  if change and (change.all or change.plans) then
+    self:forget_statements()
+  elseif change and change.names then
+    forget_mentions(self, change.names)
+  end
+  self.on_change(change, conn)
+end
+
+--- New connections begin with another search_path (or role): the others end when nobody has them.
+function Pool:retire()
+  local idle = self.idle
+  for i = #idle, 1, -1 do
+    local conn = idle[i]
+    if conn.home_key ~= self.homes.key then
+      table.remove(idle, i)
+      self:discard(conn)
+    end
+  end
 end
 
 --- Opens min_size connections now.

@@ -8,6 +8,7 @@
 -- What the user holds is a facade (fastpg.database) with nothing in it but its route, under a key that is no
 -- string: routes, pools and catalogs know routes, and only what is handed to the user's code is a facade.
 
+local compat = require "fastpg.base.compat"
 local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
@@ -23,6 +24,7 @@ local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 local within = require "fastpg.pg.transaction_control"
 
+local unpack = compat.unpack
 local is_plain = wait.is_plain
 
 local Route = { __name = "fastpg.route" }
@@ -82,7 +84,12 @@ local function set_up(root, conn, init)
   conn.pick = function() return wait.pick(root.config.loop) end
   conn.on_names = function() root.catalog:part() end
   if init then root:bind(conn, "connection"):lend(init, true) end
-  conn:start_path()
+  if not conn:start_path() then -- ALTER DATABASE or ALTER ROLE … SET search_path since then
+    conn.pool.homes.key = conn.key
+    root.catalog:part()
+    root.catalog:stale()
+    conn.pool:retire()
+  end
   root.standard_strings, conn.strings_at_start = conn.standard_strings, conn.standard_strings
   if root.listener then root.listener:fresh(conn) end
 end
@@ -97,9 +104,13 @@ function Route:open(config)
   local catalog = from_above.new_catalog(self, config.schema)
   self.types = types.new(self)
   self.catalog = catalog
-  local function schema_changed()
-    catalog:stale()
-    self.types:reset()
+  local function schema_changed(change, conn)
+    if not change or change.all then
+      catalog:stale()
+      self.types:reset()
+    else
+      catalog:forget_changed(change, conn)
+    end
   end
   self.pool = Pool.new(config, function(conn) set_up(self, conn, config.init) end, schema_changed)
   local ok, err = pcall(self.pool.fill, self.pool)
@@ -156,24 +167,44 @@ end
 --- Of a bound route: its connection; raises when its time is over.
 function Route:connection()
   local conn = self.bound_conn
-  if self.over or self.lease ~= conn.lease then
+  if self:is_over() then
     errors.raise("closed", self.bound_kind == "transaction" and "the transaction is over" or "the connection was given back")
   end
   return conn
 end
 
---- What names mean on the connection that this coroutine's statements belong on (Connection:names_key).
+-- Of a pool, before it is known which connection it will be: as all have it when they come back.  (What is built by it
+-- and meets another one all the same is built again: fastpg.handle.)
+local function unbound_key(self, name)
+  local pool = self.root.pool
+  if not pool then return "" end
+  if pool.max_size > 1 then return pool.homes.key or "" end
+  local conn = pool.idle[1]
+  if conn then return nil, conn end
+  conn = next(pool.lent)
+  return conn and conn.home_key and conn:names_key_later(name) or pool.homes.key or ""
+end
+
+--- What a name means on the connection that this coroutine's statements belong on (Connection:names_key).
+---@param name string?  nil: any name
 ---@return string
-function Route:names_key()
+function Route:names_key(name)
+  if self:is_over() then return self.last_key or "" end -- whatever is asked of it, but what it knew, says that it is over
   local conn = self:bound_connection()
   if not conn then
-    local pool = self.root.pool
-    if not pool or pool.max_size > 1 then return "" end -- as all of them have it when they come back
-    conn = pool.idle[1] or next(pool.lent)
-    if not conn then return "" end
+    local key
+    key, conn = unbound_key(self, name)
+    if key then return key end
   end
-  if conn.path_known then return conn:names_key() end
-  return self:on_connection(Connection.names_key)
+  local key = conn.path_known and conn.role_known and conn:names_key(name) or self:on_connection(Connection.names_key, name)
+  if self.bound_conn then self.last_key = key end
+  return key
+end
+
+--- Of a bound route: whether its time is over.
+function Route:is_over()
+  local conn = self.bound_conn
+  return conn and (self.over or self.lease ~= conn.lease) or false
 end
 
 local function run_pinned(conn, root, fn, what, ...)
@@ -186,6 +217,14 @@ end
 --- Calls fn(what, route, ...) with a route whose statements all run on one connection.
 function Route:pinned(fn, what, _, ...)
   return self:on_connection(run_pinned, self.root, fn, what, ...)
+end
+
+--- Calls fn(...), and all that it runs on this database has one connection.
+function Route:on_one_connection(fn, ...)
+  local n, args = select("#", ...), { ... }
+  return self:on_connection(function(conn)
+    return self.root:bind(conn, "connection"):lend(function() return fn(unpack(args, 1, n)) end)
+  end)
 end
 
 --- A connection from the pool, armed with the time its statement has.
@@ -278,6 +317,13 @@ function Route:simple(sql)
   return self:on_connection(simple, sql)
 end
 
+local function stream_end(root, conn)
+  return function(lost)
+    root.streams = root.streams - 1
+    if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
+  end
+end
+
 --- A stream of fetch.run's arguments with rows made for `target`.
 function Route:open_stream(target, sql, list, n)
   local root = self.root
@@ -285,11 +331,33 @@ function Route:open_stream(target, sql, list, n)
   if conn then return turn.run(conn, in_turn, owner, stream.open, owner, nil, target, sql, list, n) end
   conn = self:checkout()
   root.streams = root.streams + 1
-  local function give_back(lost)
-    root.streams = root.streams - 1
-    if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
-  end
+  local give_back = stream_end(root, conn)
   return defer.undo(give_back, stream.open, conn, nil, give_back, target, sql, list, n)
+end
+
+local function open_checked(conn, check, ...)
+  check(conn)
+  return stream.open(conn, ...)
+end
+
+local function open_built(self, conn, build, give_back)
+  local target, sql, list, n = self.root:bind(conn, "connection"):lend(build)
+  return stream.open(conn, nil, give_back, target, sql, list, n)
+end
+
+--- A stream of what build() gives (target, sql, list, n), which is called when its connection is there; where that was
+--- there before it, check(conn) is called when it is its turn.
+function Route:open_built_stream(build, check)
+  local root = self.root
+  local conn, owner = self:bound_connection()
+  if conn then
+    local target, sql, list, n = build()
+    return turn.run(conn, in_turn, owner, open_checked, check, owner, nil, target, sql, list, n)
+  end
+  conn = self:checkout()
+  root.streams = root.streams + 1
+  local give_back = stream_end(root, conn)
+  return defer.undo(give_back, open_built, self, conn, build, give_back)
 end
 
 --- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.

@@ -15,12 +15,15 @@
 -- PostgreSQL manual: "System Catalogs" (pg_class, pg_attribute, pg_index, pg_constraint).
 
 local bounded = require "fastpg.base.bounded"
+local changes = require "fastpg.sql.changes"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
 local suggest = require "fastpg.base.suggest"
+
+local unpack = compat.unpack
 
 local catalog = {}
 
@@ -122,14 +125,28 @@ function Catalog:part()
   self:touch()
 end
 
---- What is known of relations of these names, in any schema, may be wrong, and so may the lists of names.
----@param is_name fun(name: string): boolean
-function Catalog:forget_names(is_name)
+-- Relations of these names, in any schema, and the lists of names.
+local function forget_in(space, is_name)
+  space.names:clear()
+  for key, rel in pairs(space.relations.kept) do
+    if is_name(rel.name) or is_name(key:match "%z(.*)$") then space.relations:remove(key) end
+  end
+end
+
+--- What is known of what a change concerns may be wrong.
+---@param change table  (fastpg.sql.changes), which is not of all
+---@param conn table  where it was done, which alone has its temporary tables
+function Catalog:forget_changed(change, conn)
+  if not (change.names or change.temps or change.private) then return end
   self.generation, self.stamp = self.generation + 1, next_stamp()
-  for _, space in pairs(self.spaces.kept) do
-    space.names:clear()
-    for key, rel in pairs(space.relations.kept) do
-      if is_name(rel.name) then space.relations:remove(key) end
+  local is_name, is_own = changes.matcher(change.names or {}), changes.matcher(change.temps or {})
+  for key, space in pairs(self.spaces.kept) do
+    local is_private = key:sub(-#conn.prefix) == conn.prefix
+    if is_private and change.private then
+      self.spaces:remove(key)
+    else
+      if change.names then forget_in(space, is_name) end
+      if is_private and change.temps then forget_in(space, is_own) end
     end
   end
 end
@@ -155,13 +172,18 @@ end
 
 -- Look-ups run on the connection that the caller's statement would run on, so that tables made in an open
 -- transaction are seen.  Gives what names mean there beside the rows.
-local function look_up_on(conn, name, sql, ...)
+---@param name string?  nil: the look-up is of many
+---@param note (fun(conn: table, f: table))?  called with each row
+local function look_up_on(conn, name, note, sql, ...)
   local key = conn:names_key(name)
-  return fetch.run(conn, fetch.arrays, nil, sql, ...), key
+  local list = fetch.run(conn, fetch.arrays, nil, sql, ...)
+  if not note then return list, key end
+  for _, f in ipairs(list) do note(conn, f) end
+  return list, conn:names_key(name)
 end
 
-local function query(db, name, sql, ...)
-  return db:on_connection(look_up_on, name, sql, ...)
+local function query(db, name, note, sql, ...)
+  return db:on_connection(look_up_on, name, note, sql, ...)
 end
 
 -- ---- relations ------------------------------------------------------------------------------
@@ -187,6 +209,15 @@ end
 -- The columns of RELATION.
 local CHOICE, OID, PART, SCHEMA, NAME, KIND, VISIBLE, COLUMN = 1, 2, 3, 5, 6, 7, 8, 9
 
+-- A temporary table that is found belongs to the connection alone: nothing told of it where a function made it.
+local function note_relation(conn, f)
+  if f[VISIBLE] == true and f[SCHEMA]:find "^pg_temp_" then conn:note_temporary(f[NAME]) end
+end
+
+local function note_name(conn, f)
+  if f[1]:find "^pg_temp_" then conn:note_temporary(f[2]) end
+end
+
 local function add_column(rel, f)
   local col = {
     name = f[COLUMN], type = f[10], not_null = f[11], identity_always = f[12], generated = f[13], is_array = f[14],
@@ -204,7 +235,7 @@ local function add_key(list, f, told)
   if told[f[27]] then return end
   list[#list + 1] = {
     name = f[COLUMN], oid = f[21], schema = f[22], table = f[23],
-    columns = { compat.unpack(f[24]) }, refers = { compat.unpack(f[25]) },
+    columns = { unpack(f[24]) }, refers = { unpack(f[25]) },
   }
 end
 
@@ -279,8 +310,8 @@ end
 
 local function look_up(self, db, name, schema)
   local schemas, names = candidates(name, schema, self.schema)
-  local list, space = query(db, name, RELATION, schemas, names)
-  if list[1] then return build(by_choice(list)[list[1][CHOICE]]), space end
+  local list, space = query(db, name, note_relation, RELATION, schemas, names)
+  return list[1] and build(by_choice(list)[list[1][CHOICE]]) or nil, space
 end
 
 local LOAD = 500 -- names in one look-up
@@ -300,7 +331,7 @@ function Catalog:load(db, names)
     for i = from, math.min(from + LOAD - 1, #unknown) do
       schemas[#schemas + 1], some[#some + 1] = self.schema, unknown[i]
     end
-    local list, key = query(db, nil, RELATION, schemas, some)
+    local list, key = query(db, nil, note_relation, RELATION, schemas, some)
     local found = by_choice(list)
     if generation ~= self.generation then return end -- it may have changed meanwhile
     relations = space_of(self, key).relations
@@ -311,19 +342,26 @@ function Catalog:load(db, names)
   end
 end
 
+local function pinned_relation(self, db, name, schema)
+  return { self:relation(db, name, schema) }
+end
+
 --- What is known of a table or view; nil when the server has none of that name.
 ---@param db table     the database that asks (it may be a transaction's)
 ---@param name string  "artist", or "sales.orders"
 ---@param schema? string
+---@return table?
+---@return string? space  for which meaning of the name that holds
 function Catalog:relation(db, name, schema)
-  if self.many and not db:bound_connection() then return db:pinned(self.relation, self, db, name, schema) end
   local key = (schema or "") .. "\0" .. name
-  local rel = space_of(self, db:names_key(name)).relations.kept[key]
-  if rel then return rel end
+  local space = db:names_key(name)
+  local rel = space_of(self, space).relations.kept[key]
+  if rel then return rel, space end
+  if self.many and not db:bound_connection() then return unpack(db:pinned(pinned_relation, self, db, name, schema), 1, 2) end
   local generation = self.generation
-  local found, space = look_up(self, db, name, schema)
-  if found and generation == self.generation then space_of(self, space).relations:keep(key, found) end
-  return found
+  rel, space = look_up(self, db, name, schema)
+  if rel and generation == self.generation then space_of(self, space).relations:keep(key, rel) end
+  return rel, space
 end
 
 --- The error for a name that the server does not have.
@@ -336,7 +374,7 @@ end
 
 local function read_names(self, db, schema)
   local names, generation = { [true] = {}, [false] = {}, by_name = {} }, self.generation
-  local list, space = query(db, nil, NAMES, schema)
+  local list, space = query(db, nil, schema == "" and note_name or nil, NAMES, schema)
   for _, f in ipairs(list) do
     local of_kind = names[f[3]]
     if of_kind[#of_kind] ~= f[2] then
@@ -370,7 +408,7 @@ end
 ---@return table<integer, boolean>
 function Catalog:alive(db, oids)
   local alive = {}
-  for _, f in ipairs((query(db, nil, ALIVE, oids))) do alive[f[1]] = true end
+  for _, f in ipairs((query(db, nil, nil, ALIVE, oids))) do alive[f[1]] = true end
   return alive
 end
 

@@ -84,7 +84,7 @@ local function claim_rows(st, sel, limit)
   sel.conds[#sel.conds + 1] = { text = known_by .. " <> ALL(?)", args = { held.rows(conn) }, n = 1 }
   local columns = ("%s, %s AS %s"):format(selection.select_list(st, rel, sel.select) or "*", known_by, core.quote_ident(name))
   local sql, args, n = selection.sql(st, sel, { select = columns, limit = limit, lock = LOCK })
-  return st.db:run_list(sql, fetch_claimed, { to = query.target_of(st, sel), name = name, one = limit == 1 }, args, n)
+  return handle.run_list(st, sql, fetch_claimed, { to = query.target_of(st, sel), name = name, one = limit == 1 }, args, n)
 end
 
 --- Locks a row that nobody has locked, this transaction included, until the transaction ends: the row, or nil where
@@ -126,7 +126,7 @@ end
 local function mark(st, job, key, status)
   local args = {}
   local sql, n = handle.writing(st, "update", args, { [job.column] = status }, nil, key, false)
-  st.db:run_list(sql, fetch.first, st.link, args, n)
+  handle.run_list(st, sql, fetch.first, st.link, args, n)
 end
 
 -- Runs fn(p) inside a savepoint: what it did is undone where it fails.  Gives the error that ends the worker,

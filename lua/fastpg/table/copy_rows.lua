@@ -197,6 +197,7 @@ end
 
 -- `rest` goes on behind what was looked at already, where that is not all.
 local function run(conn, scan, names, next_row, rest, wanted)
+  handle.check_meaning(conn, scan.st)
   local described = describe(conn, scan.rel, names)
   local binary = choose_format(conn, scan, described, names, not rest, wanted)
   local writer = conn.c:copy_writer(described, names, scan.st.filters or nil, binary)
@@ -245,6 +246,15 @@ local function scan_first(scan, source)
   return rows_behind(first, source)
 end
 
+local function copy_scanned(st, source, callable, opts)
+  local scan = new_scan(st, opts)
+  local next_row = (callable and scan_first or scan_list)(scan, source)
+  if not next_row then return 0 end
+  local names = scan:columns()
+  if #names == 0 then errors.argument("copy: the rows have no columns: use inserts for rows of defaults") end
+  return st.db:on_connection(run, scan, names, next_row, callable, opts.format)
+end
+
 --- Writes many rows by COPY, all or nothing: the number of rows.  A column that a row lacks is NULL.
 ---@param source table[]|fun(): table?  a list of records, or what gives one after the other until nil
 ---@param opts { columns: string[]?, format: "text"|"binary"? }?  columns: which ones, by default those that any
@@ -260,12 +270,7 @@ local function copy_rows(self, source, opts, ...)
   if not callable and type(source) ~= "table" then
     errors.argument("copy: a list of records or an iterator expected, got %s", type(source))
   end
-  local scan = new_scan(st, opts)
-  local next_row = (callable and scan_first or scan_list)(scan, source)
-  if not next_row then return 0 end
-  local names = scan:columns()
-  if #names == 0 then errors.argument("copy: the rows have no columns: use inserts for rows of defaults") end
-  return st.db:on_connection(run, scan, names, next_row, callable, opts.format)
+  return handle.on_one_connection(st, copy_scanned, st, source, callable, opts)
 end
 
 Table.extend({ copy = copy_rows }, { copy = surface.ANY })

@@ -75,7 +75,7 @@ function query.fetch_all(st, sel)
   local target = target_of(st, sel)
   if not sel.with_pk then
     local sql, args, n = selection.sql(st, sel)
-    return st.db:run_list(sql, fetch.rows, target, args, n)
+    return handle.run_list(st, sql, fetch.rows, target, args, n)
   end
   local rel = handle.resolve(st)
   if selection.is_distinct(st, sel.select) then
@@ -83,7 +83,7 @@ function query.fetch_all(st, sel)
   end
   local columns, key_names = with_key_columns(rel, selection.select_list(st, rel, sel.select))
   local sql, args, n = selection.sql(st, sel, { select = columns })
-  return st.db:run_list(sql, fetch_pairs, { to = target, key_names = key_names }, args, n)
+  return handle.run_list(st, sql, fetch_pairs, { to = target, key_names = key_names }, args, n)
 end
 
 local function refuse_pairs(sel, what)
@@ -94,7 +94,7 @@ end
 function query.fetch_first(st, sel)
   refuse_pairs(sel, "first")
   local sql, args, n = selection.sql(st, sel, { limit = sel.limit == 0 and 0 or 1 })
-  return st.db:run_list(sql, fetch.first, target_of(st, sel), args, n)
+  return handle.run_list(st, sql, fetch.first, target_of(st, sel), args, n)
 end
 
 --- Exactly one row.
@@ -107,7 +107,7 @@ function query.fetch_one(st, sel)
   local target = {
     origin = to.origin, class = to.class, class_name = to.class_name, missing = name .. ": no such row", many = "several",
   }
-  return st.db:run_list(sql, fetch.one, target, args, n)
+  return handle.run_list(st, sql, fetch.one, target, args, n)
 end
 
 --- How many rows fetch_all would give.
@@ -120,12 +120,14 @@ function query.count(st, sel)
   else
     sql, args, n = selection.sql(st, sel, { select = "count(*)", unordered = true })
   end
-  return st.db:run_list(sql, fetch.item, nil, args, n)
+  return handle.run_list(st, sql, fetch.item, nil, args, n)
 end
 
 local function open_stream(st, sel)
-  local sql, args, n = selection.sql(st, sel)
-  return st.db:open_stream(target_of(st, sel), sql, args, n)
+  return handle.open_stream(st, function()
+    local sql, args, n = selection.sql(st, sel)
+    return target_of(st, sel), sql, args, n
+  end)
 end
 
 function query.each(st, sel, fn)
@@ -195,20 +197,21 @@ function methods.all(self) return query.fetch_all(state(self), self.sel) end
 function methods.count(self) return query.count(state(self), self.sel) end
 function methods.each(self, fn) return query.each(state(self), self.sel, fn) end
 
-local function exists_sql(self)
-  local sql, args, n = selection.sql(state(self), self.sel, { select = "1", unordered = true })
+local function exists_sql(self, st)
+  local sql, args, n = selection.sql(st, self.sel, { select = "1", unordered = true })
   return "SELECT EXISTS (" .. sql .. ")", args, n
 end
 
 --- Whether there is such a row.
 function methods.exists(self)
-  local sql, args, n = exists_sql(self)
-  return state(self).db:run_list(sql, fetch.item, nil, args, n)
+  local st = state(self)
+  local sql, args, n = exists_sql(self, st)
+  return handle.run_list(st, sql, fetch.item, nil, args, n)
 end
 
 -- WHERE of a statement that changes rows: with limit, offset or order by way of the key.
-local function change_where(self, args, n)
-  local st, sel = state(self), self.sel
+local function change_where(self, st, args, n)
+  local sel = self.sel
   if sel.select ~= nil then errors.argument("select does not go with update or delete") end
   if not (sel.limit or sel.offset) then return selection.where(st, sel.conds, args, n) end
   local rel = handle.resolve(st)
@@ -241,25 +244,25 @@ function methods.update(self, record)
   local set, n = handle.assignments(st, args, record)
   if set == "" then errors.argument("update: no column to set") end
   local where
-  where, n = change_where(self, args, n)
+  where, n = change_where(self, st, args, n)
   local rel = handle.resolve(st)
   local sql = ("UPDATE %s SET %s%s RETURNING *"):format(rel.qualified, set, where and " WHERE " .. where or "")
-  return st.db:run_list(sql, fetch.rows, target_of(st, self.sel), args, n)
+  return handle.run_list(st, sql, fetch.rows, target_of(st, self.sel), args, n)
 end
 
 --- Deletes all rows of the query: the list of what was there.
 function methods.delete(self)
   local st = state(self)
   local args = {}
-  local where, n = change_where(self, args, 0)
-  return st.db:run_list(handle.resolve(st).core:delete(where), fetch.rows, target_of(st, self.sel), args, n)
+  local where, n = change_where(self, st, args, 0)
+  return handle.run_list(st, handle.resolve(st).core:delete(where), fetch.rows, target_of(st, self.sel), args, n)
 end
 
 --- The server's plan, as text.
 function methods.explain(self)
-  local sql, args, n = selection.sql(state(self), self.sel)
-  local lines = {}
-  for i, row in ipairs(state(self).db:run_list("EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
+  local st, lines = state(self), {}
+  local sql, args, n = selection.sql(st, self.sel)
+  for i, row in ipairs(handle.run_list(st, "EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
   return table.concat(lines, "\n")
 end
 

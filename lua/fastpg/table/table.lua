@@ -67,7 +67,7 @@ end
 local function read_by_key(st, key)
   local rel = handle.resolve(st)
   if primary_key.is_plain(key) and not st.filters and #rel.pks == 1 then
-    return st.db:run(key_sql(st, rel), fetch.first, st.link, key)
+    return handle.run(st, key_sql(st, rel), fetch.first, st.link, key)
   end
   local values = primary_key.values(st, rel, key)
   local n = #values
@@ -75,7 +75,7 @@ local function read_by_key(st, key)
     local _
     _, n = handle.filter_conditions(st, rel, values, n)
   end
-  return st.db:run_list(key_sql(st, rel), fetch.first, st.link, values, n)
+  return handle.run_list(st, key_sql(st, rel), fetch.first, st.link, values, n)
 end
 
 local function get(st, key)
@@ -284,7 +284,7 @@ function methods.groupby(self, columns, aggregates, ...)
   sql = sql .. " GROUP BY " .. keys .. " ORDER BY " .. keys
   if sel.debug then print(sql) end
   local groups = {}
-  for _, row in ipairs(st.db:run_list(sql, fetch.arrays, nil, args, n)) do
+  for _, row in ipairs(handle.run_list(st, sql, fetch.arrays, nil, args, n)) do
     insert_group(groups, row, #columns, #aggregates)
   end
   return groups
@@ -323,11 +323,11 @@ function methods.drop(self, opts)
   opts = options.check(opts, DROP_OPTIONS, "drop")
   local rel = handle.resolve(st)
   if st.filters then errors.argument("drop: not allowed on a filtered Table") end
-  st.db:simple(("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
+  handle.simple(st, ("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
 end
 
 local ANY = surface.ANY
-handle.make_steady(methods, state_of, "selectone", "count", "first", "groupby")
+handle.make_steady(methods, state_of, "selectone", "count", "first", "groupby", "drop")
 surface.methods(methods, {
   get = 1, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY,
   limit = 1, offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1,

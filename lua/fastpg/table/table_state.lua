@@ -21,6 +21,7 @@
 
 local bounded = require "fastpg.base.bounded"
 local catalog = require "fastpg.table.catalog"
+local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
@@ -160,8 +161,8 @@ function handle.resolve(st)
   local db = st.db
   if handle.is_fresh(st) then return st.rel end
   local cat = db:connected().catalog
-  local stamp, space = cat.stamp, cat.many and db:names_key(st.name) or ""
-  local rel = cat:relation(db, st.name, st.schema)
+  local stamp = cat.stamp
+  local rel, space = cat:relation(db, st.name, st.schema)
   if not rel then
     st.stamp = -1
     cat:missing(db, st.name, st.schema, st.view and "view" or "table")
@@ -270,7 +271,58 @@ function handle.doubt(st)
   st.stamp = -1
 end
 
+-- ---- running --------------------------------------------------------------------------------
+
+-- Errors that say no more than that a call has to be made once more: nothing was sent.
+local moved = setmetatable({}, { __mode = "k" })
+
+--- What was built for one meaning of a name never runs under another: where the search_path, the role or the temporary
+--- tables of the connection are others by now, the call is made once more, by all that is steady.
+function handle.check_meaning(conn, st)
+  if conn:names_key(st.name) == st.space then return end
+  local c = conn.c
+  if c:busy() or c:transaction_status() == "inerror" then return end -- nothing can run there, which is said there
+  local err = errors.new("object_not_in_prerequisite_state", ("%s may be another table by now: the search_path, the role or "
+    .. "the temporary tables of the connection changed while the statement was being made; it can be made again")
+    :format(core.quote_ident(st.name)), { sqlstate = "55000" })
+  moved[err] = true
+  error(err, 0)
+end
+
+local function run_meant(conn, st, fn, ...)
+  handle.check_meaning(conn, st)
+  return fn(conn, ...)
+end
+
+--- Runs SQL that was built of the state: Connection.run.
+function handle.run(st, sql, how, target, ...)
+  return st.db:on_connection(run_meant, st, Connection.run, sql, how, target, ...)
+end
+
+--- The same with the arguments in a list.
+function handle.run_list(st, sql, how, target, list, n)
+  return st.db:on_connection(run_meant, st, Connection.run_list, sql, how, target, list, n)
+end
+
+--- The same of a command.
+function handle.simple(st, sql)
+  return st.db:on_connection(run_meant, st, Connection.simple, sql)
+end
+
+--- A stream of what build() gives: target, SQL, arguments, their number.
+function handle.open_stream(st, build)
+  return st.db:open_built_stream(build, function(conn) handle.check_meaning(conn, st) end)
+end
+
+--- Calls fn(...) on one connection, where it could otherwise not be known what its names mean when it ends.
+function handle.on_one_connection(st, fn, ...)
+  if not st.db.catalog or not st.db.catalog.many or st.db:bound_connection() then return fn(...) end
+  return st.db:on_one_connection(fn, ...)
+end
+
 -- ---- once more ------------------------------------------------------------------------------
+
+local TRIES = 4 -- on a connection whose meaning others go on changing
 
 -- What the server says where a relation is not what it was taken for: an unknown column, table or constraint to
 -- conflict with, a type without that operator, no table any more, a column that is generated now.
@@ -299,6 +351,12 @@ function handle.steady(st, fn, ...)
   local before = st.rel
   local ok, result = pcall(fn, ...)
   if ok then return result end
+  for _ = 2, TRIES do
+    if not moved[result] then break end
+    if not st.db:bound_connection() then return st.db:on_one_connection(fn, ...) end
+    ok, result = pcall(fn, ...)
+    if ok then return result end
+  end
   if not is_other_now(st, before, result) then error(result, 0) end
   return fn(...)
 end

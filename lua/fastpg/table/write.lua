@@ -65,7 +65,7 @@ function methods.insert(self, record, overrides, opts)
   options.check(opts, INSERT_OPTIONS, "insert")
   local args = {}
   local sql, n = build_insert(st, args, record, overrides, opts)
-  return st.db:run_list(sql, fetch.first, st.link, args, n)
+  return handle.run_list(st, sql, fetch.first, st.link, args, n)
 end
 
 -- ---- update ---------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ function methods.update(self, record, key, overrides)
   local st = check_self(self, "update")
   local args = {}
   local sql, n, values = build_update(st, args, record, key, overrides)
-  local row = st.db:run_list(sql, fetch.first, st.link, args, n)
+  local row = handle.run_list(st, sql, fetch.first, st.link, args, n)
   if row == nil then primary_key.raise_missing(handle.resolve(st), values) end
   return row
 end
@@ -145,7 +145,7 @@ function methods.upsert(self, record, overrides, opts)
   options.check(opts, UPSERT_OPTIONS, "upsert")
   local args = {}
   local sql, n, conflict = build_upsert(st, args, record, overrides, opts)
-  local row = st.db:run_list(sql, fetch.first, st.link, args, n)
+  local row = handle.run_list(st, sql, fetch.first, st.link, args, n)
   if row == nil then raise_hidden(st, record, overrides, conflict) end
   return row
 end
@@ -164,7 +164,7 @@ function methods.delete(self, key)
     more, n = handle.filter_conditions(st, rel, args, n)
     where = where .. " AND " .. more
   end
-  local row = st.db:run_list(rel.core:delete(where), fetch.first, st.link, args, n)
+  local row = handle.run_list(st, rel.core:delete(where), fetch.first, st.link, args, n)
   if row == nil then primary_key.raise_missing(rel, primary_key.values(st, rel, key)) end
   return row
 end
@@ -177,7 +177,7 @@ function methods.delete_where(self, ...)
   if n > 0 then conds[1] = selection.condition("delete_where", n, ...) end
   local args = {}
   local where, count = selection.where(st, conds, args, 0)
-  return st.db:run_list(handle.resolve(st).core:delete(where), fetch.rows, st.link, args, count)
+  return handle.run_list(st, handle.resolve(st).core:delete(where), fetch.rows, st.link, args, count)
 end
 
 -- ---- bulk -----------------------------------------------------------------------------------
@@ -186,6 +186,7 @@ local CHUNK = 500 -- rows whose arguments are held at once
 
 -- One chunk: rows of at most as many shapes as the connection keeps statements.
 local function send_chunk(conn, st, chunk, result)
+  handle.check_meaning(conn, st)
   batch.run(conn, function(prepare)
     local prepared = {}
     for _, item in ipairs(chunk) do
