@@ -107,11 +107,11 @@ static void watch_calls(call *c, const fpg_lex *lx, const fpg_token *t) {
  * set_config('app.tenant', ...). */
 static int text_sets_by_call(lua_State *L) {
   size_t len;
-  const char *sql = luaL_checklstring(L, 1, &len);
+  const char *sql = fpg_check_sql(L, 1, "sets_by_call", &len);
   fpg_lex lx;
   fpg_token t;
   call c = {ELSEWHERE, 0, SETS_NOTHING, 0};
-  fpg_lex_init(&lx, sql, len, lua_toboolean(L, 2));
+  fpg_lex_init(&lx, sql, len, fpg_opt_standard(L, 2));
   while (fpg_lex_next(&lx, &t)) {
     if (t.kind != FPG_COMMENT)
       watch_calls(&c, &lx, &t);

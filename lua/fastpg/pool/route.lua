@@ -174,7 +174,7 @@ function Route:connection()
 end
 
 -- Of a pool, before it is known which connection it will be: as all have it when they come back.  (What is built by it
--- and meets another one all the same is built again: fastpg.handle.)
+-- and meets another one all the same is built again: fastpg.table.table_state.)
 local function unbound_key(self, name)
   local pool = self.root.pool
   if not pool then return "" end
