@@ -290,6 +290,7 @@ end
 --- After DDL: what only this connection knows of until its transaction ends.
 ---@param change table  (fastpg.sql.changes)
 function methods.note_own(self, change)
+  if change.discards and self.c:transaction_status() == "idle" then self.own, self.own_home = nil, nil end
   if self.c:transaction_status() ~= "idle" then
     self.pending = changes.merge(self.pending, change)
     if self.on_names then self.on_names() end
@@ -314,13 +315,11 @@ end
 --- What is asked for when a session begins: in the round trip that sets it up.
 methods.SESSION_START = "SELECT pg_catalog.current_setting('role'), pg_catalog.current_setting('search_path')"
 
---- The session begins, or was reset: what it begins with.
+--- The session begins, or was reset, after which these are its role and search_path.
 function methods.begin_path(self, role, path)
-  self.role_base, self.path_base = role, normal(path)
-  self.role, self.role_known, self.role_outside, self.role_kept = nil, true, nil, nil
-  self.own, self.own_home, self.pending, self.executes = nil, nil, nil, nil
-  self.path_outside, self.path_kept, self.path_touched, self.role_touched = nil, nil, nil, nil
-  set_path(self, self.path_base)
+  if not self.path_base then self.role_base, self.path_base = role, normal(path) end
+  self.role, self.role_known = role ~= self.role_base and "role " .. role or nil, true
+  set_path(self, normal(path))
 end
 
 --- Init is done: as it is now the connection begins for those who use it.
@@ -345,7 +344,6 @@ end
 --- Before others get the connection, to whom names mean what they mean in the pool.
 ---@return boolean  whether that is done
 function methods.put_path_back(self)
-  if self.home_key ~= self.pool.homes.key then return false end
   if self.own and self.own_home then return false end -- init's own would go with the others
   self:arm_recovery()
   local commands = {}

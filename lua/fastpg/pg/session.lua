@@ -45,7 +45,11 @@ function methods.set_session(self)
     commands[#commands + 1] = "SET client_encoding = " .. self.encoding
   end
   commands[#commands + 1] = self.SESSION_START
-  self:simple_own(table.concat(commands, "; "))
+  local sql = table.concat(commands, "; ")
+  self.setting_own = true
+  c:send_simple(sql)
+  self:complete(sql)
+  self.setting_own = nil
   self:note_settings()
   self:begin_path(c:text(1), c:text(2))
 end

@@ -235,7 +235,7 @@ end
 --- And back, after what went well; false where the other way is to be taken.
 function Pool:put(conn)
   if self.closed or not conn.c:idle() or conn.in_transaction or conn.canceling or conn.abandoned or conn.interrupted
-    or conn.key ~= conn.home_key or conn.own or conn.doubted or conn.home_key ~= self.homes.key or conn.standard_strings ~= conn.strings_at_start or not conn.blocks or #self.queue.entries > 0 then
+    or not conn:is_home() or conn.standard_strings ~= conn.strings_at_start or not conn.blocks or #self.queue.entries > 0 then
     return false
   end
   conn.lease = conn.lease + 1
@@ -243,6 +243,16 @@ function Pool:put(conn)
   local idle = self.idle
   idle[#idle + 1] = conn
   return true
+end
+
+-- Before others get it, to whom texts and names mean what they mean in the pool; false where that can't be.
+local function bring_home(self, conn)
+  local shared, reset = self.max_size > 1, self.config.reset
+  if conn.home_key ~= self.homes.key then return false end
+  if shared and conn.standard_strings ~= conn.strings_at_start and not conn:put_strings_back() then return false end
+  if shared and not conn:is_home() and not conn:put_path_back() then return false end
+  if not reset then return true end
+  return conn:reset_session(reset) and (not shared or conn:is_home() or conn:put_path_back())
 end
 
 --- Takes a connection back.  Nothing is under way on it then and no transaction open, or it is
@@ -257,9 +267,7 @@ function Pool:checkin(conn)
     left_open = status == "intrans" or status == "inerror"
   end
   conn.deadline, conn.overdue, conn.abandoned = nil, nil, nil
-  if clean and self.max_size > 1 and conn.standard_strings ~= conn.strings_at_start then clean = conn:put_strings_back() end
-  if clean and (self.max_size > 1 and not conn:is_home() or conn.home_key ~= self.homes.key) then clean = conn:put_path_back() end
-  if self.closed or not (clean or conn:reset()) or self.config.reset and not conn:reset_session(self.config.reset) then
+  if self.closed or not (clean or conn:reset()) or not bring_home(self, conn) then
     self:discard(conn)
     return left_open
   end

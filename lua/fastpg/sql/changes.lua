@@ -14,6 +14,7 @@
 --   lasting  those of temps that outlive the transaction
 --   any_temps  temporary relations of any name
 --   private  all that this session alone knows may be another
+--   discards  it has no temporary relations any more
 --
 -- Sets of names are in lower case, which is more than what is meant.  A name that can't be told for certain makes it
 -- `all`.
@@ -198,7 +199,7 @@ function verbs.ALTER(self, words)
 end
 
 function verbs.DISCARD(_, words)
-  return (words[2] == "ALL" or TEMPORARY[words[2]]) and { private = true } or nil
+  return (words[2] == "ALL" or TEMPORARY[words[2]]) and { private = true, discards = true } or nil
 end
 
 function verbs.IMPORT() return ALL end
@@ -224,7 +225,7 @@ end
 
 -- ---- several --------------------------------------------------------------------------------
 
-local FLAGS = { "all", "plans", "private", "any_temps" }
+local FLAGS = { "all", "plans", "private", "any_temps", "discards" }
 local SETS = { "names", "temps", "lasting" }
 
 --- Both of two changes, either of which may be nil.
