@@ -257,8 +257,8 @@ describe("tables by search_path:", function()
     for i = 2, 5 do run{ search_path = "t" .. i } end
     for i = 2, 5 do assert.equal(plain, run{ search_path = "t" .. i }) end
     assert.equal(plain, run{ work_mem = "1MB" })
-    assert.equal(1, trips(function() return db.t.artist[1] end))
-    assert.equal(1, trips(function() return db.t.artist[1] end))
+    assert.is_true(trips(function() return db.t.artist[1] end) <= 1) -- (0: the straight way)
+    assert.is_true(trips(function() return db.t.artist[1] end) <= 1) -- (0: the straight way)
   end)
 
   it("stays with a connection of its own, and ends with DISCARD ALL", function()
