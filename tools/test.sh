@@ -108,8 +108,9 @@ work() { # number, a Lua for the server
     sleep 0.1
     tries=$((tries + 1))
   done
-  FPG_TEST_SERVER=$(cat "$dir/server.$1")
-  export FPG_TEST_SERVER
+  FPG_TEST_SERVER=$(tail -n 1 "$dir/server.$1")
+  FPG_TEST_TEMPLATE=$(head -n 1 "$dir/server.$1")
+  export FPG_TEST_SERVER FPG_TEST_TEMPLATE
   while take; do run_file "$job" "$lua" "$file"; done
   exec 3>&-
   wait

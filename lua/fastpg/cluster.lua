@@ -244,6 +244,13 @@ local function assign(variables)
   return table.concat(lines)
 end
 
+-- A data directory of a stopped server that is copied in place of initdb, which takes much longer: of this project's
+-- specs (spec/support/server.lua).  Its superuser is postgres, and its password is not known.
+local function template(opts, by_tcp)
+  if opts.bindir or opts.superuser or by_tcp or os.getenv "PG_BINDIR" then return "" end
+  return os.getenv "FPG_TEST_TEMPLATE" or ""
+end
+
 ---Makes a private server and starts it. Unix only; blocks for about a second.
 ---@param opts { bindir: string?, superuser: string?, settings: table?, durable: boolean? }?
 --- bindir: the directory of initdb and postgres (default: $PG_BINDIR, pg_config --bindir, the newest
@@ -259,6 +266,7 @@ function cluster.start(opts)
     bindir = opts.bindir or os.getenv "PG_BINDIR" or "",
     superuser = superuser,
     password = password,
+    template = template(opts, by_tcp),
     tmpdir = os.getenv "TMPDIR" or "",
     conf = configuration(opts.durable, settings),
   } .. SCRIPT

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- cluster_script: the shell script that makes, starts and stops the server of a cluster and removes it (fastpg.cluster
--- says what it answers).  Its variables bindir, superuser, password, tmpdir and conf are set before.
+-- says what it answers).  Its variables bindir, superuser, password, template, tmpdir and conf are set before.
 
 return [==[
 unset FASTPG_SCRIPT
@@ -51,7 +51,7 @@ report() {
   tail -n 20 "$dir/log"
 }
 
-init() {
+run_initdb() {
   printf '%s\n' "$password" >"$dir/password"
   for locale in --locale=C.UTF-8 --no-locale; do
     rm -rf "$dir/data"
@@ -59,6 +59,10 @@ init() {
       --pwfile="$dir/password" -E UTF8 -N $locale </dev/null >"$dir/log" 2>&1 && break
   done
   rm -f "$dir/password"
+}
+
+init() {
+  if [ -z "$template" ] || ! cp -R "$template" "$dir/data" 2>/dev/null || ! chmod 700 "$dir/data"; then run_initdb; fi
   if [ -f "$dir/data/PG_VERSION" ] && printf '%s' "$conf" >>"$dir/data/postgresql.conf" &&
     printf "unix_socket_directories = '%s'\n" "$(printf '%s' "$dir" | sed "s/['\\\\]/&&/g")" \
       >>"$dir/data/postgresql.conf"; then
