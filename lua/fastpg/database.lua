@@ -232,7 +232,7 @@ function properties.pid(self) return self:on_connection(info).pid end
 
 -- ---- tables ---------------------------------------------------------------------------------
 
-require("fastpg.table.lookup").extend(methods, properties)
+require("fastpg.table.table_lookup").extend(methods, properties)
 require("fastpg.class.link_classes").extend(methods)
 require("fastpg.class.ddl").extend(methods)
 require("fastpg.class.codegen").extend(methods)

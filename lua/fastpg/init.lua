@@ -5,7 +5,7 @@
 -- The module's table is empty: every name is looked up in `names`, so that one that is not there is an
 -- error (`fastpg.Null` is no NULL) and nothing is overwritten.
 
-require "fastpg.load"
+require "fastpg.load_core"
 
 local class = require "fastpg.class.class"
 local codegen = require "fastpg.class.codegen"

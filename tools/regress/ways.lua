@@ -6,10 +6,10 @@
 -- What the texts are made of (the types of the columns, the state of the connection) is looked up behind
 -- the public face, by a wrapper around each function of fastpg.pg.fetch: that is what `seen` is.
 
-local cells = require "fastpg.value.cells"
+local server_form = require "fastpg.value.server_form"
 local core = require "fastpg.core"
 local fetch = require "fastpg.pg.fetch"
-local luaform = require "fastpg.value.luaform"
+local lua_form = require "fastpg.value.lua_form"
 local reference = require "tools.regress.reference"
 local script = require "tools.regress.script"
 
@@ -56,7 +56,7 @@ end
 
 local function text_of(value, shape, i)
   if value == nil or rawequal(value, core.null) then return reference.NULL end
-  return cells.text(value, cells.type_of(shape.typemap, shape.types[i] or 0), luaform.walk(shape.typemap))
+  return server_form.text(value, server_form.type_of(shape.typemap, shape.types[i] or 0), lua_form.walk(shape.typemap))
 end
 ways.text_of = text_of
 

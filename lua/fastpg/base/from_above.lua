@@ -7,7 +7,7 @@
 
 local NAMES = {
   -- name = { who calls it, who gives it }
-  describe_row = { "value/luaform", "value/pretty" }, -- (row, mt, walk) -> what is between the brackets of a row
+  describe_row = { "value/lua_form", "value/pretty" }, -- (row, mt, walk) -> what is between the brackets of a row
   new_catalog = { "pool/route", "table/catalog" }, -- (route, schema) -> what is known of a database's tables
   make_facade = { "pool/route", "database" }, -- (route) -> the `db` that the user holds
 }

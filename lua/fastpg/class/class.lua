@@ -22,7 +22,7 @@
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"
-local names = require "fastpg.table.lookup"
+local names = require "fastpg.table.table_lookup"
 local options = require "fastpg.base.options"
 local rows = require "fastpg.value.rows"
 local suggest = require "fastpg.base.suggest"

@@ -7,7 +7,7 @@ local class = require "fastpg.class.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"
-local names = require "fastpg.table.lookup"
+local names = require "fastpg.table.table_lookup"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
 

@@ -12,8 +12,8 @@
 --             `select *` gives
 --   sql       statements that never change as long as the filters don't, by name
 --
--- Filters of xtra and classes are the relation's, not the handle's (fastpg.table.identity): a handle learns of them when it
--- is resolved, and is resolved again whenever some were changed.
+-- Filters of xtra and classes are the relation's, not the handle's (fastpg.table.relation_registry): a handle learns of
+-- them when it is resolved, and is resolved again whenever some were changed.
 --
 -- Where names mean different things on different connections (Connection:names_key) a handle has a state of its own for
 -- each meaning: `handle.current` gives the one for the connection that the caller's statement runs on.  So what one
@@ -25,7 +25,7 @@ local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
-local identity = require "fastpg.table.identity"
+local relation_registry = require "fastpg.table.relation_registry"
 local wait = require "fastpg.host.wait"
 
 local handle = {}
@@ -43,18 +43,18 @@ end
 -- A transaction's filters lie above its root's; classes are the root's.
 local function kept_filters(db)
   local root = db.root
-  root.kept_filters = root.kept_filters or identity.new()
+  root.kept_filters = root.kept_filters or relation_registry.new()
   return db.kept_filters or root.kept_filters
 end
 
 local function own_filters(db)
-  db.kept_filters = db.kept_filters or identity.new(db.root ~= db and kept_filters(db.root) or nil)
+  db.kept_filters = db.kept_filters or relation_registry.new(db.root ~= db and kept_filters(db.root) or nil)
   return db.kept_filters
 end
 
 local function kept_classes(db)
   local root = db.root
-  root.kept_classes = root.kept_classes or identity.new()
+  root.kept_classes = root.kept_classes or relation_registry.new()
   return root.kept_classes
 end
 

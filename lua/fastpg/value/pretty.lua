@@ -8,21 +8,21 @@
 --   html    the same as an HTML table, everything escaped
 --
 -- In a row NULL is nil, booleans are true and false, strings have quotes and floats a fraction;
--- all else is the server's text (cells).  What no type explains is in Lua's form (luaform).  Printing
+-- all else is the server's text (server_form).  What no type explains is in Lua's form (lua_form).  Printing
 -- never fails and never does I/O: rows are read by raw access.
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
-local cells = require "fastpg.value.cells"
 local draw = require "fastpg.value.draw"
 local errors = require "fastpg.base.errors"
 local from_above = require "fastpg.base.from_above"
-local luaform = require "fastpg.value.luaform"
+local lua_form = require "fastpg.value.lua_form"
+local server_form = require "fastpg.value.server_form"
 
 local find, gsub = string.find, string.gsub
 local concat = table.concat
 local rawlen = compat.rawlen
-local escape, is_null, kind_of = luaform.escape, luaform.is_null, luaform.kind_of
+local escape, is_null, kind_of = lua_form.escape, lua_form.is_null, lua_form.kind_of
 
 local pretty = {}
 
@@ -53,18 +53,18 @@ local function describe(v, of, walk)
   local t, kind = type(v), of and of.kind
   if v == nil then return "nil" end
   if rawequal(v, core.null) then return "null" end
-  if kind == "json" then return escape(cells.text(v, of, walk)) end
-  if t == "number" then return luaform.number(v, kind, true) end
+  if kind == "json" then return escape(server_form.text(v, of, walk)) end
+  if t == "number" then return lua_form.number(v, kind, true) end
   if t == "string" then
     if kind == "integer" and find(v, "^%-?%d+$") then return v end
-    if kind == "bytea" then return cells.text(v, of, walk) end
+    if kind == "bytea" then return server_form.text(v, of, walk) end
   elseif t == "table" then
     local what, mt = kind_of(v) -- (a row with a class was put there)
-    if cells.has_text(v, of) and not (what == "row" and rawget(mt, "class_name")) then
-      return escape(cells.text(v, of, walk))
+    if server_form.has_text(v, of) and not (what == "row" and rawget(mt, "class_name")) then
+      return escape(server_form.text(v, of, walk))
     end
   end
-  return luaform.value(v, walk)
+  return lua_form.value(v, walk)
 end
 
 local function row_body(row, mt, walk)
@@ -75,7 +75,7 @@ local function row_body(row, mt, walk)
     local v = rawget(row, name)
     if v ~= nil or not mt.partial then
       n = n + 1
-      out[n] = escape(name) .. "=" .. describe(v, cells.type_of(walk.map, types[i] or 0), walk)
+      out[n] = escape(name) .. "=" .. describe(v, server_form.type_of(walk.map, types[i] or 0), walk)
     end
   end
   local class_name = mt.class_name
@@ -89,7 +89,7 @@ from_above.describe_row = row_body
 ---@param oid integer? its PostgreSQL type
 ---@return string
 function pretty.value(v, oid)
-  return describe(v, cells.type_of(nil, oid), luaform.walk())
+  return describe(v, server_form.type_of(nil, oid), lua_form.walk())
 end
 
 --- `Artist(artist_id=1, name='AC/DC')`, or `<Record artist_id=1 name='AC/DC'>` without a class.
@@ -98,7 +98,7 @@ end
 function pretty.row(row)
   local kind, mt = kind_of(row)
   if kind == nil then wrong("row", "a row", row) end
-  local walk = luaform.walk(cells.map_of(mt))
+  local walk = lua_form.walk(server_form.map_of(mt))
   walk.open[row] = true
   return row_body(row, mt, walk)
 end
@@ -147,10 +147,10 @@ local function columns_of(x, what)
     local _, row_mt = kind_of(rawget(x, 1))
     if row_mt then mt = { shape = mt.shape, db = rawget(row_mt, "db") } end
   end
-  local map, types = cells.map_of(mt), mt.shape.types or {}
+  local map, types = server_form.map_of(mt), mt.shape.types or {}
   local out = { list = list, map = map }
   for j, i in ipairs(positions(mt.shape)) do
-    out[j] = { name = mt.shape.columns[i], oid = types[i], type = cells.type_of(map, types[i] or 0) }
+    out[j] = { name = mt.shape.columns[i], oid = types[i], type = server_form.type_of(map, types[i] or 0) }
   end
   return out
 end
@@ -175,7 +175,7 @@ function pretty.list(rows)
   return draw.table(header, right, rawlen(list), function(r)
     for j, column in ipairs(columns) do
       local v = field(list[r], column)
-      texts[j] = v == nil and "" or cells.text(v, column.type, luaform.walk(columns.map))
+      texts[j] = v == nil and "" or server_form.text(v, column.type, lua_form.walk(columns.map))
     end
     return texts
   end)
@@ -193,9 +193,9 @@ local function html_text(v, column, map)
   local kind = column.type and column.type.kind
   if kind ~= "json" then
     if type(v) == "boolean" then return v and "true" or "false" end
-    if type(v) == "number" then return luaform.number(v, kind, true) end
+    if type(v) == "number" then return lua_form.number(v, kind, true) end
   end
-  return html_escape(cells.text(v, column.type, luaform.walk(map)))
+  return html_escape(server_form.text(v, column.type, lua_form.walk(map)))
 end
 
 --- A list of rows, or one row, as an HTML table; everything in it is escaped.

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- luaform: a value on one line as Lua would write it, 'it\'s'  6  {1, 2, x=true}, and what every way
+-- lua_form: a value on one line as Lua would write it, 'it\'s'  6  {1, 2, x=true}, and what every way
 -- of printing stands on: walks, what a table is, numbers, escapes.
 --
 -- It never fails, whatever the value is, and never does I/O: only raw access is used (a strict row
@@ -17,7 +17,7 @@ local floor = math.floor
 local math_type = math.type or function() return "float" end
 local float_text = core.float_text
 
-local luaform = {}
+local lua_form = {}
 
 local MAX_DEPTH = 6              -- of tables in Lua's form
 local MAX_ITEMS = 10000          -- elements printed within one value
@@ -29,7 +29,7 @@ local MAX_ITEMS = 10000          -- elements printed within one value
 ---@param kind string?  of its PostgreSQL type: "float4", "float8", "integer"
 ---@param fraction boolean?
 ---@return string
-function luaform.number(v, kind, fraction)
+function lua_form.number(v, kind, fraction)
   if kind == "float4" or kind == "float8" then
     local s = float_text(v * 1.0, kind == "float4")
     if fraction and find(s, "^%-?%d+$") then s = s .. ".0" end
@@ -46,8 +46,8 @@ end
 --- A number as jsonb prints it, which has no exponents.
 ---@param v number
 ---@return string
-function luaform.plain_number(v)
-  local s = luaform.number(v)
+function lua_form.plain_number(v)
+  local s = lua_form.number(v)
   local sign, digits, fraction, exponent = s:match("^(%-?)(%d+)%.?(%d*)e([+-]%d+)$")
   if not exponent then return s end
   local point = #digits + exponent
@@ -60,7 +60,7 @@ end
 --- tostring(v), whatever its metatable does; LuaJIT's int64 without its suffix.
 ---@param v any
 ---@return string
-function luaform.object(v)
+function lua_form.object(v)
   local ok, s = pcall(tostring, v)
   if not ok or type(s) ~= "string" then return "(" .. type(v) .. ")" end
   return s:match("^(%-?%d+)U?LL$") or s
@@ -72,7 +72,7 @@ local NAMED = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ["'"] = "\\'", [
 ---@param s string
 ---@param quotes boolean?
 ---@return string
-function luaform.escape(s, quotes)
+function lua_form.escape(s, quotes)
   local special = quotes and "[^\32-\38\40-\91%]\94-\126]" or "[^\32-\126]"
   local j = find(s, special)
   if not j then return s end
@@ -96,7 +96,7 @@ function luaform.escape(s, quotes)
   return concat(out)
 end
 
-local escape = luaform.escape
+local escape = lua_form.escape
 
 -- ---- what a table is ----------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ local escape = luaform.escape
 --- row's metatable always says `strict`; a list's never has any of a row's fields.)
 ---@param t any
 ---@return string? kind, table? metatable
-function luaform.kind_of(t)
+function lua_form.kind_of(t)
   local mt = type(t) == "table" and getmetatable(t)
   if type(mt) ~= "table" then return nil end
   local shape = rawget(mt, "shape")
@@ -117,19 +117,19 @@ end
 
 --- Whether the table's metatable prints it: a geometric value, an hstore.
 ---@param t table
-function luaform.prints_itself(t)
+function lua_form.prints_itself(t)
   local mt = getmetatable(t)
   return type(mt) == "table" and rawget(mt, "__tostring") ~= nil and not rawget(mt, "shape")
 end
 
-function luaform.is_null(v)
+function lua_form.is_null(v)
   return v == nil or rawequal(v, core.null)
 end
 
 --- The length of a table that reads as a list, else nil.  Holes are allowed, not vastness.
 ---@param t table
 ---@return integer?
-function luaform.list_length(t)
+function lua_form.list_length(t)
   local count, max, n = 0, 0, nil
   for k, v in next, t do
     if type(k) == "number" and k >= 1 and k == floor(k) then
@@ -150,14 +150,14 @@ local function key_before(a, b)
   local ta, tb = type(a), type(b)
   if ta ~= tb then return ta == "number" or tb ~= "number" and ta < tb end
   if ta == "number" or ta == "string" then return a < b end
-  return luaform.object(a) < luaform.object(b)
+  return lua_form.object(a) < lua_form.object(b)
 end
 
 --- The keys of a table in an order: of its own, numbers, then names.
 ---@param t table
 ---@param before function?
 ---@return any[]
-function luaform.sorted_keys(t, before)
+function lua_form.sorted_keys(t, before)
   local keys, n = {}, 0
   for k in next, t do
     n = n + 1
@@ -171,7 +171,7 @@ end
 
 --- One walk through a value: how deep, through which tables, how many elements so far.
 ---@param map userdata?  the types of the database that it comes from
-function luaform.walk(map)
+function lua_form.walk(map)
   return { depth = 0, items = 0, open = {}, map = map }
 end
 
@@ -179,20 +179,20 @@ end
 ---@param walk table
 ---@param t table
 ---@param most integer?  levels
-function luaform.enter(walk, t, most)
+function lua_form.enter(walk, t, most)
   if walk.depth >= (most or MAX_DEPTH) or walk.open[t] or walk.items >= MAX_ITEMS then return false end
   walk.depth, walk.items = walk.depth + 1, walk.items + 1
   walk.open[t] = true
   return true
 end
 
-function luaform.leave(walk, t)
+function lua_form.leave(walk, t)
   walk.depth = walk.depth - 1
   walk.open[t] = nil
 end
 
 --- Counts one more element; false when the value has had enough of them.
-function luaform.more(walk)
+function lua_form.more(walk)
   walk.items = walk.items + 1
   return walk.items <= MAX_ITEMS
 end
@@ -208,10 +208,10 @@ end
 
 local function table_body(t, walk)
   local out, n = {}, 0
-  local length = luaform.list_length(t)
-  local keys = not length and luaform.sorted_keys(t)
+  local length = lua_form.list_length(t)
+  local keys = not length and lua_form.sorted_keys(t)
   for i = 1, length or #keys do
-    if not luaform.more(walk) then
+    if not lua_form.more(walk) then
       out[n + 1] = "..."
       break
     end
@@ -230,13 +230,13 @@ describe = function(v, walk)
   if t == "nil" then return "nil" end
   if rawequal(v, core.null) then return "null" end
   if t == "boolean" then return v and "true" or "false" end
-  if t == "number" then return luaform.number(v) end
+  if t == "number" then return lua_form.number(v) end
   if t == "string" then return "'" .. escape(v, true) .. "'" end
-  if t ~= "table" or luaform.prints_itself(v) then return escape(luaform.object(v)) end
-  if not luaform.enter(walk, v) then return "..." end
-  local kind, mt = luaform.kind_of(v)
+  if t ~= "table" or lua_form.prints_itself(v) then return escape(lua_form.object(v)) end
+  if not lua_form.enter(walk, v) then return "..." end
+  local kind, mt = lua_form.kind_of(v)
   local text = kind == "row" and from_above.describe_row(v, mt, walk) or table_body(v, walk)
-  luaform.leave(walk, v)
+  lua_form.leave(walk, v)
   return text
 end
 
@@ -244,6 +244,6 @@ end
 ---@param v any
 ---@param walk table
 ---@return string
-luaform.value = describe
+lua_form.value = describe
 
-return luaform
+return lua_form

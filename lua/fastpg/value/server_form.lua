@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- cells: a value as the server prints it: {1,2,NULL}   (1,"x y")   {"a": 1}   t   \xdead
+-- server_form: a value as the server prints it: {1,2,NULL}   (1,"x y")   {"a": 1}   t   \xdead
 --
 -- What a value is, its type says: that of its column, and for what is inside of it what the core and
 -- the database's map of types know (core.type_kind).  A value that is not what its type promises
@@ -9,15 +9,15 @@
 -- A json document is laid out as jsonb's text is: its own layout is gone once it is read.
 
 local core = require "fastpg.core"
-local luaform = require "fastpg.value.luaform"
+local lua_form = require "fastpg.value.lua_form"
 
 local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
 local concat = table.concat
 local floor = math.floor
-local is_null, kind_of, list_length = luaform.is_null, luaform.kind_of, luaform.list_length
-local enter, leave, more = luaform.enter, luaform.leave, luaform.more
+local is_null, kind_of, list_length = lua_form.is_null, lua_form.kind_of, lua_form.list_length
+local enter, leave, more = lua_form.enter, lua_form.leave, lua_form.more
 
-local cells = {}
+local server_form = {}
 
 local MAX_DEPTH = 100            -- of what the server made, there is no sharing in it
 
@@ -28,17 +28,17 @@ local LISTS = { json = true, hstore = true, array = true }   -- one value of the
 ---@param map userdata?  the database's map of types
 ---@param oid integer?
 ---@return table?
-function cells.type_of(map, oid)
+function server_form.type_of(map, oid)
   if not oid then return nil end
   local kind, element, delimiter = core.type_kind(map, oid)
   if not kind then return UNKNOWN end
-  return { kind = kind, delimiter = delimiter, element = element and cells.type_of(map, element) }
+  return { kind = kind, delimiter = delimiter, element = element and server_form.type_of(map, element) }
 end
 
 --- The map of types that belongs to rows with this metatable.
 ---@param mt table
 ---@return userdata?
-function cells.map_of(mt)
+function server_form.map_of(mt)
   if mt.shape.typemap then return mt.shape.typemap end
   local types = mt.types
   return types and types.map or nil
@@ -66,7 +66,7 @@ end
 
 -- jsonb's own order of keys: shorter ones first.
 local function json_key_before(a, b)
-  a, b = luaform.object(a), luaform.object(b)
+  a, b = lua_form.object(a), lua_form.object(b)
   if #a ~= #b then return #a < #b end
   return a < b
 end
@@ -80,13 +80,13 @@ local function json_text(v, walk)
   local t = type(v)
   if is_null(v) then return "null" end
   if t == "string" then return json_string(v) end
-  if t == "number" then return luaform.plain_number(v) end
-  if t ~= "table" then return luaform.object(v) end
+  if t == "number" then return lua_form.plain_number(v) end
+  if t ~= "table" then return lua_form.object(v) end
   if not enter(walk, v, MAX_DEPTH) then return "..." end
   local out, n = {}, 0
   local length = list_length(v)
   if length == 0 and not is_json_array(v) then length = nil end
-  local keys = not length and luaform.sorted_keys(v, json_key_before)
+  local keys = not length and lua_form.sorted_keys(v, json_key_before)
   for i = 1, length or #keys do
     if not more(walk) then
       out[n + 1] = "..."
@@ -94,7 +94,7 @@ local function json_text(v, walk)
     end
     n = n + 1
     if keys then
-      out[n] = json_string(luaform.object(keys[i])) .. ": " .. json_text(rawget(v, keys[i]), walk)
+      out[n] = json_string(lua_form.object(keys[i])) .. ": " .. json_text(rawget(v, keys[i]), walk)
     else
       out[n] = json_text(rawget(v, i), walk)
     end
@@ -111,7 +111,7 @@ local text_of, array_text
 -- levels: how many more levels of lists there are; nil where the tables themselves tell.
 local function is_inner(v, levels)
   if type(v) ~= "table" or levels and levels <= 0 then return false end
-  return not kind_of(v) and not luaform.prints_itself(v) and list_length(v) ~= nil
+  return not kind_of(v) and not lua_form.prints_itself(v) and list_length(v) ~= nil
 end
 
 local function element_text(v, element, delimiter, levels, walk)
@@ -168,7 +168,7 @@ local function record_text(row, shape, walk)
   for i, name in ipairs(shape.columns) do
     local v, s = rawget(row, name), ""
     if not is_null(v) then
-      s = text_of(v, cells.type_of(walk.map, types[i] or 0), walk)
+      s = text_of(v, server_form.type_of(walk.map, types[i] or 0), walk)
       if s == "" or find(s, '[(),"\\%s]') then
         s = '"' .. gsub(s, '["\\]', "%0%0") .. '"'
       end
@@ -180,7 +180,7 @@ end
 
 -- Whether the server prints the table as an array: never what a codec of the user's made.
 local function prints_as_array(t, of)
-  if not of or kind_of(t) == "row" or luaform.prints_itself(t) or not list_length(t) then return false end
+  if not of or kind_of(t) == "row" or lua_form.prints_itself(t) or not list_length(t) then return false end
   if of.kind == "array" then return not of.element or of.element.kind ~= "user" end
   return of == UNKNOWN
 end
@@ -188,13 +188,13 @@ end
 --- Whether the server's text of the table differs from Lua's form.
 ---@param t table
 ---@param of table?  its type
-function cells.has_text(t, of)
+function server_form.has_text(t, of)
   if of and of.kind == "json" then return true end
   return of ~= nil and of.kind ~= "user" and kind_of(t) == "row" or prints_as_array(t, of)
 end
 
 local function table_text(t, of, walk)
-  if not cells.has_text(t, of) then return luaform.value(t, walk) end
+  if not server_form.has_text(t, of) then return lua_form.value(t, walk) end
   if not enter(walk, t, MAX_DEPTH) then return "..." end
   local kind, mt = kind_of(t)
   local text = kind == "row" and record_text(t, mt.shape, walk) or list_text(t, of, walk)
@@ -212,17 +212,17 @@ text_of = function(v, of, walk)
   local t, kind = type(v), of and of.kind
   if kind == "json" then return json_text(v, walk) end
   if t == "boolean" then return v and "t" or "f" end
-  if t == "number" then return luaform.number(v, kind, false) end
+  if t == "number" then return lua_form.number(v, kind, false) end
   if t == "string" then return kind == "bytea" and hex(v) or v end
   if t == "table" then return table_text(v, of, walk) end
-  return luaform.object(v)
+  return lua_form.object(v)
 end
 
 --- The server's text of a value that is not NULL.
 ---@param v any
----@param of table?  its type, of cells.type_of
+---@param of table?  its type, of server_form.type_of
 ---@param walk table
 ---@return string
-cells.text = text_of
+server_form.text = text_of
 
-return cells
+return server_form

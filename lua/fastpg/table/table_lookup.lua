@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: MIT
 --
--- names: from names to Tables: db.t, db.v, db:table, and the lists of what there is.
+-- table_lookup: from names to Tables: db.t, db.v, db:table, and the lists of what there is.
 --
 -- A name has one handle as long as anybody holds that; a transaction's database has handles of its own.  What belongs
--- to the relation (filters, the class of its rows) is not the handle's: see fastpg.table.identity.
+-- to the relation (filters, the class of its rows) is not the handle's: see fastpg.table.relation_registry.
 
+local catalog = require "fastpg.table.catalog"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local lists = require "fastpg.base.lists"
 local handle = require "fastpg.table.table_state"
-local catalog = require "fastpg.table.catalog"
+local lists = require "fastpg.base.lists"
 local Table = require "fastpg.table.table"
 local wait = require "fastpg.host.wait"
 

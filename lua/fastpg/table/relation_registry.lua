@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- identity: what belongs to a relation and not to the way its name was written: the filters of xtra, the class
+-- relation_registry: what belongs to a relation and not to the way its name was written: the filters of xtra, the class
 -- of its rows.
 --
 -- Each thing is kept under up to three keys, and found by any of them:
@@ -16,19 +16,19 @@
 -- There are entries only for what the program filtered or gave a class; oids of relations that are gone are
 -- swept out when the entries get many.
 
-local identity = {}
+local relation_registry = {}
 
 local Kept = {}
 Kept.__index = Kept
 
 --- Things of one kind, each of one relation.
 ---@param under table?  what is kept where there is none here: a transaction's lie above its root's
-function identity.new(under)
+function relation_registry.new(under)
   return setmetatable({ oids = {}, names = {}, asked = {}, under = under, is_empty = true, swept_at = 128, size = 0 }, Kept)
 end
 
 --- "schema\0relation": the name that a relation has whatever the search_path.
-function identity.name_of(rel)
+function relation_registry.name_of(rel)
   return rel.schema .. "\0" .. rel.name
 end
 
@@ -44,7 +44,7 @@ function Kept:find(key, rel)
   end
   local own, named, asked = nil, nil, self.asked[key]
   if rel then
-    local name = identity.name_of(rel)
+    local name = relation_registry.name_of(rel)
     own, named = self.oids[rel.oid], self.names[name]
     if asked and asked.unbound then -- what it leads to is known for the first time
       asked.unbound = nil
@@ -76,7 +76,7 @@ function Kept:set(key, rel, value)
   if rel then
     local old = self.oids[rel.oid]
     if old then replace_asked(self, old, entry) else self.size = self.size + 1 end
-    self.oids[rel.oid], self.names[identity.name_of(rel)] = entry, entry
+    self.oids[rel.oid], self.names[relation_registry.name_of(rel)] = entry, entry
   else
     entry.unbound = true
   end
@@ -141,4 +141,4 @@ function Kept:sweep(oids, alive, with_names)
   self.swept_at = math.max(128, 2 * self.size)
 end
 
-return identity
+return relation_registry

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- load: loads the C core, and says which Lua it was built for when it is the wrong one.
+-- load_core: loads the C core, and says which Lua it was built for when it is the wrong one.
 
 local this_lua = rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
 
