@@ -72,7 +72,6 @@ end
 
 local function read_row(self)
   local conn = self.conn
-  if not conn:names_types(self.st) then return (conn.c:fetch_row(self.st, self.metatable)) end
   local ok, row = pcall(conn.c.fetch_row, conn.c, self.st, self.metatable)
   if ok then return row end
   if not conn:is_readable_later(row) then error(row, 0) end
@@ -95,7 +94,8 @@ function Single:next_row()
     local err = conn:outcome()
     if err then error(errors.annotate(err, self.sql), 0) end
   end
-  local row = read_row(self)
+  local row
+  if self.names_types then row = read_row(self) else row = c:fetch_row(self.st, self.metatable) end
   local spend = conn.spend
   if spend then spend(1) end
   return row
@@ -142,6 +142,7 @@ local function open_single(conn, target, sql, list, n)
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
     conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0, target = target,
+    names_types = conn:names_types(st), -- its values do
     metatable = fetch.row_metatable(conn, st, target),
   }, Single)
 end
