@@ -4,7 +4,7 @@
 --
 --   make regress SQL=directory|"a.sql b.sql" [LUA=luajit] [WAYS="q arrays"] [SETUP="test_setup.sql"]
 --
--- Each file (with TOGETHER=1 all of them, one after the other) runs in a database of its own, made anew for
+-- Each file (with TOGETHER=8 so many, one after the other) runs in a database of its own, made anew for
 -- psql (twice: where psql's two runs differ, as with now() or an oid, nothing is compared) and for each way,
 -- from a template that the files of SETUP have filled.  Compared are rows as the server prints them, the names of
 -- columns, command tags, errors (SQLSTATE and message), and whether the connection is well afterwards.  What
@@ -333,9 +333,11 @@ local function main()
   local sum = {}
   local header = "%-24s %9s %8s %9s %9s %8s %8s %11s"
   print(header:format("file", "units", "skipped", "compared", "unstable", "order", "values", "differences"))
-  local groups = {}
-  for i, path in ipairs(files) do groups[i] = { path } end
-  if os.getenv "TOGETHER" == "1" then groups = { files } end
+  local groups, together = {}, tonumber(os.getenv "TOGETHER") or 1
+  for i, path in ipairs(files) do
+    if (i - 1) % together == 0 then groups[#groups + 1] = {} end
+    table.insert(groups[#groups], path)
+  end
   for _, group in ipairs(groups) do
     for _, file in ipairs(server:run(group, names, print)) do
       local n = file.counts
