@@ -205,7 +205,7 @@ end
 function Server:session(units, expected, way, report)
   local counts = { statements = 0, unstable = 0, compared = 0, values = 0, ordered = 0 }
   local session = setmetatable({ server = self, units = units, expected = expected, way = way, report = report, counts = counts,
-    active = true, variables = { DBNAME = DATABASE } }, Session)
+    active = true, variables = { DBNAME = DATABASE, LASTOID = "0" } }, Session)
   local i = 1
   while i <= #units do
     session:connect(session.user)

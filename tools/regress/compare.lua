@@ -32,8 +32,15 @@ local function error_text(err)
   return ("%s %s: %s"):format(tostring(err.sqlstate), tostring(err.name), tostring(err.message))
 end
 
+-- A variable of psql's that there is none of: to psql a colon, to fastpg a placeholder.
+local function lacks_variable(expected, ok, result)
+  return not ok and type(result) == "table" and result.name == "invalid_argument" and result.message:find("no value for :", 1, true)
+    and expected.sqlstate == "42601" and (expected.message or ""):find('near ":"', 1, true)
+end
+
 local function compare_errors(session, unit, expected, ok, result)
   local report = session.report
+  if lacks_variable(expected, ok, result) then return end
   if ok then
     return report(unit, "error", ("psql has %s %s, fastpg none"):format(expected.sqlstate, expected.message or ""))
   end

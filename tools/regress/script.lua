@@ -208,8 +208,11 @@ function script.arguments(rest, variables)
     while at <= #rest and not rest:find("^%s", at) do
       local quoted, behind = quoted_at(rest, at)
       local name, past = rest:match("^:([%a_][%w_]*)()", at)
+      local literal, after = rest:match("^:'([%w_]+)'()", at)
       if quoted then
         word[#word + 1], at = quoted, behind
+      elseif literal and variables[literal] then
+        word[#word + 1], at = core.quote_literal(variables[literal]), after
       elseif name and variables[name] then
         word[#word + 1], at = variables[name], past
       else
