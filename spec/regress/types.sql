@@ -59,6 +59,14 @@ select row(1, 2.50, 'x', null, true, '\x01'::bytea, date '2024-01-01', interval 
 select row(0.1::float4, 1e15::float8, 'nan'::numeric, timestamptz '2024-01-01 00:00 UTC', uuid '00112233-4455-6677-8899-aabbccddeeff', inet '::1', point '(1,2)', b'1', 'c'::"char");
 select array[row(1, 'a'), row(2, '"b"')], row(array[row(1, array['x', null])]), row('sad'::mood, row(1, 'p')::pair, 5::positive, int4range(1, 2), hash) from (select '{"f2": {"f3": 1}}'::jsonb as hash) h;
 select row('{"a": 1}'::json, '[1, 2]'::json), row('fat:1'::tsvector, 'a & b'::tsquery), row('<a/>'::xml, '$.a'::jsonpath), row(time '01:02', timetz '01:02+03', timestamp '2024-01-01'), row();
+create type costs as (m money, f float4, t timestamptz, i interval, c regclass);
+create type colours as range (subtype = mood);
+select row('1.50'::money, 'pg_class'::regclass, array['int4'::regtype, null], null::money), array[row(1, '2'::money), row(2, '3'::money)], row(row(row('4'::money)));
+select row(i, row(i::text::money, 0.1, '2024-01-01 00:00 UTC', '1 day -2 hours', 'pg_type')::costs, colours('sad', 'happy')) from generate_series(1, 3) i order by i;
+select x from (values (row('100'::money)), (row('200'::money))) t(x) union all select row('300'::money);
+set extra_float_digits = 0;
+select row(1, row('2', 0.1, null, null, null)::costs);
+reset extra_float_digits;
 
 -- Wrong values.
 select 'x'::int;

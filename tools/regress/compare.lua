@@ -52,7 +52,8 @@ local function compare_errors(session, unit, expected, ok, result)
     return report(unit, "error", ("psql has %s %s, fastpg %s"):format(expected.sqlstate, expected.message or "",
       error_text(result)))
   end
-  if session.way == "transaction" and result.message:find "cannot run inside a transaction block$" then return end -- which the way makes
+  -- the way makes the transaction
+  if session.way == "transaction" and result.message:find "cannot run inside a transaction block$" then return end
   local message, wanted = even(result.message), expected.message and even(expected.message)
   if wanted and message ~= wanted and message:sub(-#wanted - 2) ~= ": " .. wanted then
     report(unit, "message", ("psql has %s, fastpg %s"):format(show(wanted), show(message)))
