@@ -143,6 +143,41 @@ describe("naming a table in a transaction of one snapshot", function()
   end)
 end)
 
+describe("the first use of a table in a transaction of one snapshot", function()
+  it("takes none where another connection can look it up", function()
+    local db, other = pg.pool({}, { max_size = 2 }), pg.db()
+    other:execute "drop table if exists ledger; create table ledger (n int, tenant int)"
+    db:acquire(function()
+      fastpg.spawn(function() db:q "select 1" end):wait() -- two connections
+    end)
+    for _, isolation in ipairs{ "repeatable read", "serializable" } do
+      other:execute "truncate ledger"
+      db:refresh()
+      db:transaction({ isolation = isolation }, function(tx)
+        local mine = tx.t.ledger:scope{ tenant = 1 }
+        db.t.ledger:xtra{ n = 1 }
+        other:execute "insert into ledger values (1, 1)"
+        tx:execute("lock table " .. tx.t.ledger)
+        assert.equal(1, #mine)
+      end)
+      db.t.ledger:xtra()
+    end
+    -- not where the name means something else there
+    db:refresh()
+    db:transaction({ isolation = "repeatable read" }, function(tx)
+      tx:execute "create temp table ledger (other int) on commit drop"
+      assert.equal("other", tx.t.ledger.cols[1])
+      assert.equal("n", tx.t["public.ledger"].cols[1])
+    end)
+    db:transaction({ isolation = "repeatable read", settings = { search_path = "pg_catalog" } }, function(tx)
+      assert.equal("undefined_table", error_of(function() return #tx.t.ledger end).name)
+    end)
+    other:execute "drop table ledger"
+    db:close()
+    other:close()
+  end)
+end)
+
 describe("statements that the cache forgets", function()
   local db = pg.db{ statement_cache_size = 3 }
 

@@ -290,6 +290,20 @@ function Route:on_connection(fn, ...)
   return defer.close(conn, lent, self.root, conn, fn, ...)
 end
 
+--- Runs a look-up of what a name means, fn(conn, ...): on the connection that its statement will run on; where that is
+--- in a transaction whose only snapshot it would take, on an idle one to which the name means the same.
+---@param name string?
+function Route:on_look_up(name, fn, ...)
+  if self:has_one_snapshot() then
+    local pool = self.root.pool
+    if #pool.idle > 0 and self:names_key(name) == pool.homes.key then
+      local other = self:checkout()
+      return defer.close(other, lent, self.root, other, fn, ...)
+    end
+  end
+  return self:on_connection(fn, ...)
+end
+
 -- ---- running --------------------------------------------------------------------------------
 
 --- Runs a user's SQL: placeholders are converted, arguments as they were given.

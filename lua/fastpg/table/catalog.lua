@@ -183,7 +183,7 @@ local function look_up_on(conn, name, note, sql, ...)
 end
 
 local function query(db, name, note, sql, ...)
-  return db:on_connection(look_up_on, name, note, sql, ...)
+  return db:on_look_up(name, look_up_on, name, note, sql, ...)
 end
 
 -- ---- relations ------------------------------------------------------------------------------
