@@ -189,6 +189,30 @@ describe("ddl", function()
       assert.equal("Person(id=1, name='x')", tostring(copy:insert{ name = "x" }))
     end)
 
+    it("refuses a value as the default of a column that can't hold it, as a parameter is refused", function()
+      local span = fastpg.range(fastpg.timestamp "2024-01-01", nil)
+      local stamp, zoned = fastpg.timestamp "2024-02-29 12:00:00.5", fastpg.timestamptz "2024-02-29 12:00:00+02"
+      local one = fastpg.numeric "1"
+      for _, case in ipairs{
+        { "timestamp", span }, { "date", span }, { "time", span }, { "timestamptz", span }, { "bytea", span }, { "date", stamp },
+        { "time", stamp }, { "time", zoned }, { "date", zoned }, { "interval", one }, { "boolean", one }, { "bytea", one },
+        { "double precision", fastpg.date "infinity" }, { "text[]", fastpg.multirange{ fastpg.range(1, 2) } }, { "int[]", one },
+        { "bytea", 1 / 0 }, { "bytea", 5 }, { "oid", -1 }, { "oid", 2^32 }, { "time", fastpg.timetz "12:00+02" },
+      } do
+        local Class = fastpg.class("NoFit", { "id int", { name = "v", type = case[1] } })
+        has(fails(db.create, db, Class, { replace = true, defaults = { v = case[2] } }), 'the default of "v"')
+        assert.is_false(pcall(db.item, db, "select $1::" .. case[1], case[2]))
+      end
+      db:execute "create domain stamp_domain as timestamp"
+      for kind, value in pairs{ timestamp = zoned, stamp_domain = zoned, timestamptz = stamp, text = one, numrange = fastpg.range(1, 2) } do
+        local Class = fastpg.class("DoFit", { "id int", { name = "v", type = kind } })
+        local t = db:create(Class, { replace = true, defaults = { v = value } })
+        local param = kind == "stamp_domain" and "timestamp" or kind
+        assert.equal(kind == "text" and "1" or db:item("select $1::" .. param .. "::text", value), tostring(t:insert{}.v))
+      end
+      db:execute "drop table do_fit; drop domain stamp_domain"
+    end)
+
     it("stores defaults as they are, every digit", function()
       local minus_zero = -tonumber("0.0") -- (PUC 5.1 takes the constant -0.0 for the 0 beside it)
       local numbers = {

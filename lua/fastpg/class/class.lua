@@ -73,7 +73,7 @@ local function field_of(name, pg_type)
   local parsed = typenames.parse(pg_type)
   if not parsed then return nil end
   return { name = name, type = parsed.text, sql = parsed.sql, lua = parsed.lua, oid = parsed.oid, base = parsed.base,
-    depth = parsed.depth }
+    depth = parsed.depth, is_known = parsed.is_known }
 end
 
 -- Fills what a class knows of its fields.

@@ -97,8 +97,27 @@ end
 -- ---- defaults -------------------------------------------------------------------------------
 
 local FLOATS = options.set("REAL", "DOUBLE PRECISION")
-local TEXTS = options.set("TEXT", "CHARACTER VARYING", "CHARACTER", "BPCHAR")
+local TEXTS = options.set("TEXT", "CHARACTER VARYING", "CHARACTER", "BPCHAR", "NAME")
 local WHOLE = options.set("SMALLINT", "INTEGER", "BIGINT", "SMALLSERIAL", "SERIAL", "BIGSERIAL", "OID") -- SQL would round
+
+-- What takes a value of a class, as a parameter would; texts and types of the database are besides.  The server, which gets
+-- the default as text, would read something out of nearly everything: a time out of a range, seconds out of a number.
+local COLUMNS = {
+  ["fastpg.date"] = options.set("DATE", "TIMESTAMP", "TIMESTAMPTZ"),
+  ["fastpg.time"] = options.set("TIME", "TIMETZ"),
+  ["fastpg.timetz"] = options.set("TIMETZ"),
+  ["fastpg.timestamp"] = options.set("TIMESTAMP", "TIMESTAMPTZ"),
+  ["fastpg.timestamptz"] = options.set("TIMESTAMP", "TIMESTAMPTZ"),
+  ["fastpg.interval"] = options.set("INTERVAL"),
+  ["fastpg.numeric"] = options.set("SMALLINT", "INTEGER", "BIGINT", "SMALLSERIAL", "SERIAL", "BIGSERIAL", "OID", "REAL",
+    "DOUBLE PRECISION", "NUMERIC", "MONEY"),
+  ["fastpg.range"] = options.set("INT4RANGE", "INT8RANGE", "NUMRANGE", "TSRANGE", "TSTZRANGE", "DATERANGE"),
+  ["fastpg.multirange"] = options.set("INT4MULTIRANGE", "INT8MULTIRANGE", "NUMMULTIRANGE", "TSMULTIRANGE", "TSTZMULTIRANGE",
+    "DATEMULTIRANGE"),
+}
+
+-- Their offset counts in a column without one, too.
+local ZONED = { ["fastpg.timestamptz"] = "TIMESTAMPTZ ", ["fastpg.timetz"] = "TIMETZ " }
 
 local function is_in_int64(value) return value >= -2^63 and value < 2^63 end
 
@@ -106,12 +125,19 @@ local function is_in_int64(value) return value >= -2^63 and value < 2^63 end
 -- value of a number on its way to the column, it goes as text, which the column's own type reads: to floats (-0),
 -- texts and types of the database.
 local function number_literal(field, value)
-  if math.type and math.type(value) == "integer" then return ("%d"):format(value) end
   local finite = value - value == 0
-  local digits = finite and value % 1 == 0 and ("%.0f"):format(value)
+  local is_integer = math.type and math.type(value) == "integer"
+  local digits = is_integer and ("%d"):format(value) or finite and value % 1 == 0 and ("%.0f"):format(value)
   if WHOLE[field.base] and field.depth == 0 and not (digits and is_in_int64(value)) then
     errors.argument('create: the default of "%s" is no whole number of 64 bits', field.name)
   end
+  if field.base == "OID" and (value < 0 or value >= 2^32) then
+    errors.argument('create: the default of "%s" is no oid (0 to 4294967295)', field.name)
+  end
+  if field.base == "BYTEA" then
+    errors.argument('create: the default of "%s" is a number: a string of bytes expected', field.name)
+  end
+  if is_integer then return digits end
   local negative_zero = value == 0 and 1 / value < 0
   if digits and is_in_int64(value) and not negative_zero then return digits end
   if not finite or FLOATS[field.base] or TEXTS[field.base] or field.oid == 0 then return quote_literal(core.float_text(value)) end
@@ -127,10 +153,21 @@ local function cdata_literal(field, value)
   return (tostring(value):gsub("U?LL$", ""))
 end
 
--- A date, a numeric …: what prints as the server would; a file or a library's object is none.
-local function is_value(object)
+-- The class of a date, a numeric …: what prints as the server would; a file or a library's object is none.
+local function value_class(object)
   local name = getmetatable(object) -- a string: value classes hide their metatables
-  return type(name) == "string" and name:find("^fastpg%.") ~= nil and not core.table_state(object)
+  local is_one = type(name) == "string" and name:find("^fastpg%.") ~= nil and not core.table_state(object)
+  return is_one and name or nil
+end
+
+local function value_literal(field, class_name, value)
+  local literal = quote_literal(tostring(value))
+  if field.depth == 0 and TEXTS[field.base] then return literal end
+  local columns = COLUMNS[class_name]
+  if field.depth > 0 or field.is_known and columns and not columns[field.base] then
+    errors.argument('create: the default of "%s", which is %s, is a %s: write fastpg.sql"…"', field.name, field.sql, class_name)
+  end
+  return (ZONED[class_name] or "") .. literal
 end
 
 local function bytes_literal(bytes)
@@ -151,7 +188,8 @@ local function default_sql(field, value)
   if kind == "string" then
     return field.base == "BYTEA" and field.depth == 0 and bytes_literal(value) or quote_literal(value)
   end
-  if kind == "userdata" and is_value(value) then return quote_literal(tostring(value)) end
+  local class_name = kind == "userdata" and value_class(value)
+  if class_name then return value_literal(field, class_name, value) end
   errors.argument('create: the default of "%s" is a %s: write fastpg.sql"…"', field.name, kind)
 end
 

@@ -156,7 +156,8 @@ local function trim(text) return (text:gsub("^%s+", ""):gsub("%s+$", "")) end
 
 --- Reads a type's name.
 ---@param text string
----@return { text: string, sql: string, lua: string, oid: integer, depth: integer, base: string }?  nil: it is none
+---@return { text: string, sql: string, lua: string, oid: integer, depth: integer, base: string,
+---  is_known: boolean }?  nil: it is none
 function typenames.parse(text)
   text = trim(text)
   if text == "" or text:find("%c") then return nil end
@@ -181,7 +182,7 @@ function typenames.parse(text)
   end
   local lua = row and row.lua or "string"
   return { text = text, sql = sql, lua = lua .. ("[]"):rep(depth), oid = row and depth == 0 and row.oid or 0,
-    depth = depth, base = row and row.sql or base }
+    depth = depth, base = row and row.sql or base, is_known = row ~= nil }
 end
 
 --- fastpg.lua_type: what a value of that type is in Lua, as LuaCATS names it.  Types that come as
