@@ -5,7 +5,7 @@
 -- ways; else by some, the ones in which what is remembered of a statement matters most.
 
 local function run(variables, lua)
-  local command = ("TOGETHER=1 %s LUA_PATH='./?.lua;%s' LUA_CPATH='%s' timeout 300 %s tools/regress.lua 2>&1; echo \"exit $?\"")
+  local command = ("TOGETHER=100 %s LUA_PATH='./?.lua;%s' LUA_CPATH='%s' timeout 300 %s tools/regress.lua 2>&1; echo \"exit $?\"")
     :format(variables, package.path, package.cpath, lua)
   local pipe = assert(io.popen(command))
   local out = pipe:read "*a"
