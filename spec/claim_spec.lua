@@ -334,6 +334,32 @@ describe("claim_one", function()
     assert.are.equal("pending", status(1))
   end)
 
+  it("a serialization failure, a deadlock and Ctrl-C are none of the job's: raised, and it stays pending", function()
+    for _, case in ipairs{
+      { "40001", function(p) p.db:execute "do $$ begin raise exception 'x' using errcode = '40001'; end $$" end },
+      { "40P01", function(p) p.db:execute "do $$ begin raise exception 'x' using errcode = '40P01'; end $$" end },
+      { "interrupted!", function() error "interrupted!" end },
+      { "interrupted!", function() error("interrupted!", 0) end },
+    } do
+      local err = error_of(job.claim_one, job, { order_by = "id" }, function(p)
+        p.db:execute "insert into done values (1)"
+        case[2](p)
+      end)
+      assert.is_true(fastpg.is(err, case[1]) or type(err) == "string" and err:find(case[1], 1, true) ~= nil, tostring(err))
+      assert.are.equal("pending", status(1))
+      assert.are.equal(0, db:item "select count(*) from done")
+    end
+    local tries = 0 -- so the retries of a transaction around it see the failure
+    db:transaction({ retries = 2 }, function()
+      job:claim_one({ order_by = "id" }, function(p)
+        tries = tries + 1
+        if tries < 3 then p.db:execute "do $$ begin raise exception 'x' using errcode = '40001'; end $$" end
+      end)
+    end)
+    assert.are.equal(3, tries)
+    assert.are.equal("completed", status(1))
+  end)
+
   it("a worker that is lost leaves its job to others", function()
     local worker = pg.db()
     local err = error_of(worker.t.task.claim_one, worker.t.task, { order_by = "id" }, function(p)

@@ -470,7 +470,6 @@ describe("class", function()
         fastpg.class("Artist", { "artist_id int", "name text" }),
         Any = fastpg.class("Record", { "album_id int" }, { table = "album" }),
         Gone = fastpg.class("Gone", { "id int" }),
-        version = "1.0",
       }
       local linked = fresh:link_classes(map)
       assert.same({ Artist = map[1], Record = map.Any }, linked)
@@ -478,6 +477,9 @@ describe("class", function()
       assert.equal("Artist(artist_id=1, name='AC/DC')", tostring(fresh.t.artist[1]))
       assert.equal("Record", tostring(fresh.t.album.cls))
       has(fails(fresh.link_classes, fresh, true), "got boolean")
+      has(fails(fresh.link_classes, fresh, { Artist = map[1], X = 1 }), 'got number as "X" (db:set_classes')
+      has(fails(fresh.link_classes, fresh, { map[1], "album" }), "got string as [2]")
+      has(fails(fresh.link_classes, fresh, { Artist = { "artist_id int" } }), 'got table as "Artist"')
       has(fails(fastpg.database().link_classes, fastpg.database(), {}), "not connected")
       fresh:close()
     end)

@@ -262,6 +262,16 @@ describe("t:copy", function()
     assert.has_error(function() other.t.odd:copy{ { m = { mood = "ok" } }, { m = { bad = true } } } end,
       'row 2, column "m": no such mood')
     assert.equal(3, other:item "select count(*)::int from odd")
+    local list -- an encoder that changes the very list
+    for _, put in ipairs{ false, 7, "x" } do
+      other:set_type_codec("cmood", { encode = function()
+        list[2], list[3] = put or nil, nil
+        return "ok"
+      end })
+      list = { { m = {} }, { m = {} }, { m = {} } }
+      fails("invalid_argument", "row 2 was a record when copy began", other.t.odd.copy, other.t.odd, list)
+    end
+    assert.equal(3, other:item "select count(*)::int from odd")
     other:close()
     db:execute "drop table odd"
   end)

@@ -496,3 +496,62 @@ describe("an interval with all of its fields at their ends", function()
     assert.truthy(tostring(err):find "before 17")
   end)
 end)
+
+describe("a constructor from fields", function()
+  local DATE, CLOCK = { year = 2024, month = 2, day = 29 }, { hour = 10, min = 20, sec = 30, usec = 5 }
+  local function all(...)
+    local result = {}
+    for _, part in ipairs{ ... } do
+      for name, value in pairs(part) do result[name] = value end
+    end
+    return result
+  end
+  local kinds = {
+    date = DATE, time = CLOCK, timetz = all(CLOCK, { offset = 3600 }), timestamp = all(DATE, CLOCK),
+    timestamptz = all(DATE, CLOCK, { offset = 3600 }),
+    interval = { years = 1, months = 1, weeks = 1, days = 1, hours = 1, mins = 1, secs = 1, usec = 1 },
+  }
+  local slips = { -- what people write, or what another value has
+    year = 1, years = 1, month = 1, months = 1, week = 1, weeks = 1, day = 1, days = 1, hour = 1, hours = 1, min = 1, mins = 1,
+    minute = 1, minutes = 1, sec = 1, secs = 1, second = 1, seconds = 1, msec = 1, usec = 1, offset = 1, zone = "UTC",
+    isdst = false, wday = 1, Year = 1, [1] = 2024, [true] = 1,
+  }
+
+  it("takes each of its own and refuses every other, by name and with the near one", function()
+    for kind, own in pairs(kinds) do
+      assert.truthy(core[kind](own), kind)
+      for name, value in pairs(slips) do
+        if own[name] == nil then
+          local err = fails(core[kind], all(own, { [name] = value }))
+          assert.equal("invalid_argument", err.name)
+          local said = type(name) == "string" and ('has no "%s"'):format(name) or "its fields have names"
+          assert.truthy(err.message:find("^fastpg%." .. kind .. "{ .*" .. said), err.message)
+        end
+      end
+    end
+    for kind, slip in pairs{ date = "months", time = "minute", interval = "hour", timestamp = "hours", timestamptz = "ofset" } do
+      assert.truthy(fails(core[kind], all(kinds[kind], { [slip] = 1 })).message:find("did you mean", 1, true), kind)
+    end
+  end)
+
+  it("takes what os.date gives whole, as the moment it is", function()
+    local moment = os.date("!*t", 1234567890)
+    assert.equal("2009-02-13", tostring(core.date(moment)))
+    assert.equal("23:31:30", tostring(core.time(moment)))
+    assert.equal("2009-02-13 23:31:30", tostring(core.timestamp(moment)))
+    assert.equal("2009-02-13 23:31:30+00", tostring(core.timestamptz(moment)))
+    assert.truthy(fails(core.time, all(moment, { offset = 3600 })).message:find('has no "offset"', 1, true))
+    assert.truthy(fails(core.interval, moment).message:find("fastpg.interval{", 1, true))
+  end)
+
+  it("as an argument of a statement likewise", function()
+    local db = pg.db()
+    for kind, own in pairs(kinds) do
+      assert.truthy(db:item("select $1::" .. kind, own), kind)
+      local err = fails(db.item, db, "select $1::" .. kind, all(own, { hoer = 1 }))
+      assert.truthy(err.message:find('got table with "hoer"', 1, true), err.message)
+    end
+    assert.equal("2009-02-13", tostring(db:item("select $1::date", os.date("!*t", 1234567890))))
+    db:close()
+  end)
+end)

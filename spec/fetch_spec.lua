@@ -317,7 +317,7 @@ describe("arguments", function()
       numbers[i], marks[i] = i, "$" .. i .. "::int"
     end
     local sql = "select " .. table.concat(marks, " + ", 1, 10)
-    assert.are.equal(55, db:item(sql, fastpg.args(numbers, 10)))
+    assert.are.equal(55, db:item(sql, fastpg.args({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, 10)))
     local insert = "select count(*), sum(v) from (values (" .. table.concat(marks, "), (") .. ")) t(v)"
     local row = db:arrays(insert, fastpg.args(numbers))[1]
     assert.are.equal(65535, row[1])
@@ -327,6 +327,11 @@ describe("arguments", function()
     assert_error("invalid_argument", "named placeholders", db.q, db, "select :a", fastpg.args{ 1 })
     assert_error("invalid_argument", "a list expected, got nil", fastpg.args)
     assert_error("invalid_argument", "number of arguments expected", fastpg.args, {}, -1)
+    assert_error("invalid_argument", "an item at 3, and n is 2", fastpg.args, { 1, 2, 3 }, 2)
+    assert_error("invalid_argument", "an item at 4, and n is 2", fastpg.args, { 1, 2, [4] = 4, n = 4 }, 2)
+    assert_error("invalid_argument", "an item at 1.5, and n is 2", fastpg.args, { 1, [1.5] = 2 }, 2)
+    assert_error("invalid_argument", 'an item at "id", and n is 1', fastpg.args, { id = 1 }, 1)
+    assert.are.same({ null, 2, n = 2 }, db:arrays("select ?::int, ?::int", fastpg.args({ nil, 2, n = 2 }, 2))[1])
   end)
 
   it("a result may have 1,600 columns and duplicate names", function()

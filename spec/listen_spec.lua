@@ -172,6 +172,7 @@ for _, kind in ipairs{ "one connection", "a pool" } do
         function() db:transaction(function(tx) tx:execute "unlisten *" end) end,
         function() db:pipeline(function(p) p:execute "unlisten *" end) end,
         function() db:acquire(function(c) c:execute "unlisten *" end) end,
+        function() db:execute "do $$ begin unlisten *; end $$" end, function() db:q "DO $$ BEGIN EXECUTE 'UNLISTEN *'; END $$" end,
       }
       for i, way in ipairs(ways) do
         got = {}

@@ -321,6 +321,11 @@ describe("nothing slips", function()
     other:execute [[create table slip_codec (id serial primary key, doc jsonb, docs jsonb[], p slip_pair, ps slip_pair[], n numeric,
       m slip_mood)]]
     local t = other.t.slip_codec
+    for _, nothing in ipairs{ {}, { schema = "public" } } do
+      local ok, err = pcall(other.set_type_codec, other, "jsonb", nothing)
+      assert.is_false(ok)
+      assert.truthy(err.message:find("encode or decode expected", 1, true), err.message)
+    end
     other:set_type_codec("jsonb", { decode = function(s) return "J" .. s end })
     local row = t:insert{ doc = { a = { 1, 2 } }, docs = { { a = 1 }, { 2 } } }
     assert.same({ 'J{"a": [1, 2]}', 'J{"a": 1}', "J[2]" }, { row.doc, row.docs[1], row.docs[2] })

@@ -1037,6 +1037,10 @@ describe("SQL that ends or begins a transaction inside one", function()
           inner:execute "savepoint a; insert into half values (3); release a"
         end)
         tx:q "release savepoint a"
+        for _, sql in ipairs{ [[savepoint U&"\0066astpg_1"]], [[rollback to u&"\0061"]], [[release savepoint U&"d!0061t" uescape '!']] } do
+          local err = error_of(tx.execute, tx, sql)
+          assert.is_true(fastpg.is(err, "feature_not_supported"), tostring(err))
+        end
         for _, sql in ipairs{ "savepoint fastpg_1", "rollback to fastpg_1", "release FASTPG_BATCH", "rollback to savepoint \"fastpg_1\"" } do
           assert.is_true(fastpg.is(error_of(tx.execute, tx, sql), "invalid_argument"), sql)
         end

@@ -332,6 +332,8 @@ describe("a string inside of another value", function()
       assert.equal(text, db:item("SELECT ($1::some_parts[])[1]::text", v))
     end
     assert.has_error(function() db:q("SELECT $1::some_parts", { nn = 1 }) end)
+    local _, err = pcall(db.q, db, "SELECT $1::some_parts", { 1, 2 })
+    assert.truthy(err.message:find("a row of some_parts by its names %(%l+, .*%l+%) expected, got table"), err.message)
     local other = pg.db()
     other:set_type_codec("parts", { encode = function(v) return v[1] end })
     assert.equal(text, other:item("SELECT $1::some_parts::text", { text }))

@@ -216,7 +216,8 @@ static void note_events(fpg_conn *c, const PGresult *res) {
               {"PREPARE TRANSACTION", FPG_EVENT_SET | FPG_EVENT_COMMIT},
               {"GRANT", FPG_EVENT_RIGHTS},      {"REVOKE", FPG_EVENT_RIGHTS},
               {"SET", FPG_EVENT_SET},           {"RESET", FPG_EVENT_SET},
-              {"DISCARD", FPG_EVENT_SET},       {"UNLISTEN", FPG_EVENT_UNLISTEN}};
+              {"DISCARD", FPG_EVENT_SET},       {"UNLISTEN", FPG_EVENT_UNLISTEN},
+              {"DO", FPG_EVENT_SET}}; /* its text says what it may have done */
   if (PQresultStatus(res) != PGRES_COMMAND_OK) return;
   const char *tag = PQcmdStatus((PGresult *)(uintptr_t)res);
   /* CREATE TABLE AS, SELECT INTO: a SELECT that gives no rows */

@@ -236,6 +236,18 @@ void fpg_composite_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *
 /* In quotes, a quote and a backslash are doubled. */
 static const fpg_escapes doubled = {"\"\\", 0};
 
+/* Pushes "a, b, c". */
+static const char *push_columns(lua_State *L, int names, int n) {
+  lua_pushliteral(L, "");
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, names, i);
+    lua_pushfstring(L, "%s%s%s", lua_tostring(L, -2), i > 1 ? ", " : "", lua_tostring(L, -1));
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+  }
+  return lua_tostring(L, -1);
+}
+
 /* A key of the table at idx that is no column's name is an error. */
 static void check_keys(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, int names) {
   lua_pushnil(L);
@@ -248,8 +260,12 @@ static void check_keys(lua_State *L, const fpg_ctx *cx, const fpg_type *type, in
       lua_pop(L, 1);
     }
     if (known) continue;
-    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "(not a name)";
-    fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a row of %s (which has no column %s)", type->name, key));
+    if (lua_type(L, -1) != LUA_TSTRING) {
+      const char *columns = push_columns(L, names, type->nfields);
+      fpg_bad_value(L, cx, idx, lua_pushfstring(L, "a row of %s by its names (%s)", type->name, columns));
+    }
+    fpg_bad_value(L, cx, idx,
+                  lua_pushfstring(L, "a row of %s (which has no column %s)", type->name, lua_tostring(L, -1)));
   }
 }
 

@@ -118,6 +118,10 @@ void fpg_time_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type,
 /* "date in range", or "date (year, month, day)": what a table should have been. */
 static int bad_table(lua_State *L, const fpg_ctx *cx, int idx, int kind, int why) {
   const char *type = fpg_value_name(kind) + 7;
+  if (why == FPG_FIELDS_UNKNOWN && lua_type(L, -1) == LUA_TSTRING) {
+    const char *name = lua_tostring(L, -1), *known = fpg_time_field_names(L, kind);
+    return fpg_refuse(L, cx, lua_pushfstring(L, "%s expected, whose fields are %s, got table with \"%s\"", type, known, name));
+  }
   const char *fields = kind == FPG_V_INTERVAL ? "months, days, usec, …"
                        : kind == FPG_V_DATE   ? "year, month, day"
                        : kind == FPG_V_TIME || kind == FPG_V_TIMETZ

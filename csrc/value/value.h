@@ -87,11 +87,12 @@ int64_t fpg_clock_to_instant(int64_t clock, const fpg_tz *zone);
  * *out; 0: not that kind of thing; else one of: */
 enum {
   FPG_FIELDS_RANGE = -1,
-  FPG_FIELDS_UNKNOWN = -2,
+  FPG_FIELDS_UNKNOWN = -2, /* of a table: then its key is on top of the stack */
   FPG_FIELDS_MISSING = -3,
   FPG_TEXT_BAD = -4,
   FPG_OFFSET_RANGE = -5,
   FPG_INTERVAL_RANGE = -6, /* of text: the server has a condition of its own for it */
+  FPG_FIELDS_SURPLUS = -7, /* more numbers than the constructor has fields */
 };
 typedef union fpg_any {
   fpg_date date;
@@ -102,6 +103,8 @@ typedef union fpg_any {
 } fpg_any;
 int fpg_time_of_text(const char *s, size_t len, int kind, const fpg_tz *zone, fpg_any *out);
 int fpg_time_of_table(lua_State *L, int idx, int kind, const fpg_tz *zone, fpg_any *out);
+/* Pushes the names of a kind's fields: a table whose keys they are, and a text, which is returned. */
+const char *fpg_time_field_names(lua_State *L, int kind);
 int fpg_time_of_value(int from, const void *v, int kind, const fpg_tz *zone, fpg_any *out);
 /* True when the conversion loses nothing but the zone. */
 int fpg_time_cast_safe(int from, int to);

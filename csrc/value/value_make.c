@@ -76,7 +76,19 @@ enum { SEEN_DATE = 1 << YEAR | 1 << MONTH | 1 << DAY };
 static const char *const field_names[] = {"year", "month", "day",  "hour", "min",
                                           "sec",  "usec",  "offset"};
 /* What os.date "*t" gives besides. */
-static const char *const ignored[] = {"wday", "yday", "isdst"};
+static const char *const of_os_date[] = {"wday", "yday", "isdst"};
+
+/* The fields that a kind has. */
+static unsigned fields_of(int kind) {
+  enum { CLOCK = 1 << HOUR | 1 << MIN | 1 << SEC | 1 << USEC };
+  switch (kind) {
+  case FPG_V_DATE: return SEEN_DATE;
+  case FPG_V_TIME: return CLOCK;
+  case FPG_V_TIMETZ: return CLOCK | 1 << OFFSET;
+  case FPG_V_TIMESTAMP: return SEEN_DATE | CLOCK;
+  default: return SEEN_DATE | CLOCK | 1 << OFFSET;
+  }
+}
 
 /* Stores the number at idx as field i; false when it can't be one. */
 static int set_part(lua_State *L, parts *p, int i, int idx) {
@@ -205,10 +217,13 @@ static int interval_of_table(lua_State *L, int idx, fpg_any *out) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
     size_t i = 0, n = sizeof amounts / sizeof amounts[0];
     while (i < n && strcmp(name, amounts[i].name) != 0) i++;
-    int ok = i < n;
-    if (!ok || !add_amount(L, -1, &amounts[i], sum)) {
+    if (i == n) {
+      lua_pop(L, 1);
+      return FPG_FIELDS_UNKNOWN;
+    }
+    if (!add_amount(L, -1, &amounts[i], sum)) {
       lua_pop(L, 2);
-      return ok ? FPG_FIELDS_RANGE : FPG_FIELDS_UNKNOWN;
+      return FPG_FIELDS_RANGE;
     }
     any = 1;
   }
@@ -217,25 +232,65 @@ static int interval_of_table(lua_State *L, int idx, fpg_any *out) {
 
 /* ---- tables ------------------------------------------------------------------------------- */
 
+/* Whether it is all that os.date "*t" gives: a moment, of which a date or a time is a part.  In a table of
+ * one's own a field that the value does not have is a slip. */
+static int is_os_date(lua_State *L, int idx) {
+  lua_pushliteral(L, "yday");
+  lua_rawget(L, idx);
+  int yes = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return yes;
+}
+
 int fpg_time_of_table(lua_State *L, int idx, int kind, const fpg_tz *zone, fpg_any *out) {
   idx = lua_absindex(L, idx);
   if (kind == FPG_V_INTERVAL) return interval_of_table(L, idx, out);
   parts p;
   memset(&p, 0, sizeof p);
+  unsigned fields = fields_of(kind);
+  int moment = is_os_date(L, idx);
   for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    int i = name_in(name, field_names, FIELD_COUNT), bad = 0;
-    if (i >= 0) bad = set_part(L, &p, i, -1) ? 0 : FPG_FIELDS_RANGE;
-    else if (name_in(name, ignored, 3) < 0) bad = FPG_FIELDS_UNKNOWN;
-    if (bad) {
+    int i = name_in(name, field_names, FIELD_COUNT);
+    if (i >= 0 && fields & 1u << i) {
+      if (set_part(L, &p, i, -1)) continue;
       lua_pop(L, 2);
-      return bad;
+      return FPG_FIELDS_RANGE;
     }
+    if (moment && (i >= 0 ? i < USEC : name_in(name, of_os_date, 3) >= 0)) continue;
+    lua_pop(L, 1);
+    return FPG_FIELDS_UNKNOWN;
   }
   return parts_make(&p, kind, zone, out);
 }
 
+const char *fpg_time_field_names(lua_State *L, int kind) {
+  lua_newtable(L);
+  int known = lua_gettop(L);
+  lua_pushliteral(L, "");
+  int n = kind == FPG_V_INTERVAL ? (int)(sizeof amounts / sizeof amounts[0]) : FIELD_COUNT;
+  for (int i = 0, any = 0; i < n; i++) {
+    if (kind != FPG_V_INTERVAL && !(fields_of(kind) & 1u << i)) continue;
+    const char *name = kind == FPG_V_INTERVAL ? amounts[i].name : field_names[i];
+    lua_pushboolean(L, 1);
+    lua_setfield(L, known, name);
+    lua_pushfstring(L, "%s%s%s", lua_tostring(L, -1), any++ ? ", " : "", name);
+    lua_remove(L, -2);
+  }
+  return lua_tostring(L, -1);
+}
+
 /* ---- errors ------------------------------------------------------------------------------- */
+
+/* A field that is none of the kind's: its key is on top of the stack. */
+static int raise_unknown(lua_State *L, int kind) {
+  int key = lua_gettop(L);
+  const char *fields = fpg_time_field_names(L, kind);
+  const char *what = lua_pushfstring(L, "%s{ %s }", fpg_value_name(kind), fields);
+  if (lua_type(L, key) == LUA_TSTRING) return fpg_unknown_name(L, what, key, key + 1);
+  return fpg_value_raise(L, "invalid_argument", "%s: its fields have names, got a key that is a %s", what,
+                         luaL_typename(L, key));
+}
 
 static int raise_why(lua_State *L, int kind, int why) {
   const char *type = fpg_value_name(kind) + 7; /* without "fastpg." */
@@ -248,11 +303,9 @@ static int raise_why(lua_State *L, int kind, int why) {
     return fpg_value_raise(L, "interval_field_overflow", "interval out of range");
   case FPG_OFFSET_RANGE:
     return fpg_value_raise(L, "invalid_time_zone_displacement_value", "%s: offset out of range", type);
-  case FPG_FIELDS_UNKNOWN:
-    return fpg_value_raise(L, "invalid_argument", "%s: unknown field; known are %s", type,
-                           kind == FPG_V_INTERVAL
-                               ? "months days usec years weeks hours mins secs"
-                               : "year month day hour min sec usec offset");
+  case FPG_FIELDS_UNKNOWN: return raise_unknown(L, kind);
+  case FPG_FIELDS_SURPLUS:
+    return fpg_value_raise(L, "invalid_argument", "%s: takes fewer numbers", type);
   case FPG_FIELDS_MISSING:
     return fpg_value_raise(L, "invalid_argument", "%s: %s needed", type,
                            kind == FPG_V_INTERVAL                        ? "at least one field"
@@ -284,7 +337,7 @@ static int of_numbers(lua_State *L, int kind, int first, int n, const fpg_tz *zo
   for (int i = 0; i < n; i++) {
     int field = first + i;
     if (field >= USEC) field++; /* a constructor's seconds have a fraction: no usec */
-    if (field > OFFSET || (field == OFFSET && kind != FPG_V_TIMETZ)) return FPG_FIELDS_UNKNOWN;
+    if (field > OFFSET || !(fields_of(kind) & 1u << field)) return FPG_FIELDS_SURPLUS;
     if (!lua_isnil(L, i + 1) && !set_part(L, &p, field, i + 1)) return FPG_FIELDS_RANGE;
   }
   return parts_make(&p, kind, zone, out);

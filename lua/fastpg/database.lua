@@ -199,6 +199,9 @@ function methods.set_type_codec(self, name, codec)
   if type(name) ~= "string" then errors.argument("set_type_codec: the name of a type expected, got %s", type(name)) end
   if type(codec) ~= "table" then errors.argument("set_type_codec: a table of functions expected, got %s", type(codec)) end
   options.check(codec, CODEC, "set_type_codec")
+  if not codec.encode and not codec.decode then
+    errors.argument("set_type_codec: encode or decode expected, or both: this would change nothing")
+  end
   local root = self.root
   if not self:on_connection(set_codec, root.types, name, codec) then
     errors.raise("undefined_object", ('set_type_codec: there is no type "%s"'):format(name))

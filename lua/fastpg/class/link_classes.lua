@@ -127,14 +127,18 @@ local function link_classes(db, module)
   end
   db:connected()
   local by_table, by_name, elsewhere = {}, {}, {}
-  for _, cls in pairs(module) do
+  for name, cls in pairs(module) do
     local info = class.info(cls)
-    local relation = info and info.relation
+    if not info then
+      errors.argument("link_classes: classes expected, got %s as %s (db:set_classes takes the classes of a namespace)",
+        type(cls), type(name) == "string" and ('"%s"'):format(name) or ("[%s]"):format(tostring(name)))
+    end
+    local relation = info.relation
     if relation and relation.schema and relation.schema ~= db.catalog.schema then
       elsewhere[cls] = relation
     elseif relation then
       by_table[relation.name] = cls
-    elseif info then
+    else
       by_name[info.name] = cls
     end
   end

@@ -132,7 +132,8 @@ local function note_events(self, events, sql, failed)
   if events % 128 >= EVENT_REPORT then wrong = self:note_reports() end
   if events >= EVENT_RIGHTS then self:note_rights(sql) end
   if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then wrong = self:ended_inside() end
-  if events % 64 >= EVENT_UNLISTEN and self.on_unlisten then self.on_unlisten() end
+  local within_do = events % 16 >= EVENT_SET and sql and sql:lower():find("unlisten", 1, true)
+  if (within_do or events % 64 >= EVENT_UNLISTEN) and self.on_unlisten then self.on_unlisten() end
   if idle then self:end_transaction(rolled_back, rolled_back and events % 32 >= EVENT_COMMIT) end
   return wrong
 end

@@ -72,6 +72,10 @@ end
 -- Savepoints under our own names would be taken for ours; going back beyond one of ours would take that away.
 ---@param made table<string, boolean>  names of the savepoints that the text itself makes before
 local function check_savepoint(conn, one, made)
+  if one.name:sub(1, 3) == 'u&"' then
+    errors.raise("feature_not_supported",
+      ("%s: which savepoint U&\"…\" names is not read here: write its name plainly"):format(one.verb), { sqlstate = "0A000" })
+  end
   if savepoint.is_ours(one.name) then
     errors.raise("invalid_argument", ("%s: names of savepoints that begin with fastpg_ are fastpg's own"):format(one.verb))
   end

@@ -58,14 +58,26 @@ end
 
 local Args = { __name = "fastpg.args" }
 
+-- What the list holds beyond n, or under a key that is no position, would be dropped.
+local function check_within(list, n)
+  for key in next, list do
+    local position = type(key) == "number" and key >= 1 and key <= n and key % 1 == 0
+    if not position and key ~= "n" then
+      errors.argument("fastpg.args: the list has an item at %s, and n is %d",
+        type(key) == "string" and ('"%s"'):format(key) or type(key) == "number" and ("%.14g"):format(key) or "a " .. type(key), n)
+    end
+  end
+end
+
 --- Stands for many arguments: db:q(sql, fastpg.args(list, n)).
 ---@param list table
----@param n integer?  how many (default #list); nil in between is NULL
+---@param n integer?  how many (default #list); nil in between is NULL, an item behind is an error
 function user_sql.args(list, n)
   if type(list) ~= "table" then errors.argument("fastpg.args: a list expected, got %s", type(list)) end
   if n ~= nil and (type(n) ~= "number" or n < 0 or n % 1 ~= 0) then
     errors.argument("fastpg.args: the number of arguments expected, got %s", type(n))
   end
+  if n then check_within(list, n) end
   return setmetatable({ list = list, n = n or lists.length("fastpg.args", list) }, Args)
 end
 

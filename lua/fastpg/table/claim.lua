@@ -129,9 +129,16 @@ local function mark(st, job, key, status)
   handle.run_list(st, sql, fetch.first, st.link, args, n)
 end
 
+-- What says nothing of the job: its transaction met another one (and would do well the next time, as
+-- db:transaction's retries have it), or somebody pressed Ctrl-C, of which the interpreter makes this text.
+local function is_chance(err)
+  if type(err) == "string" then return err:find "interrupted!$" ~= nil end
+  return errors.is(err, "40001") or errors.is(err, "40P01")
+end
+
 -- Runs fn(p) inside a savepoint: what it did is undone where it fails.  Gives the error that ends the worker,
--- which is none of the job's: where the task was canceled meanwhile, also if fn made nothing of it, since what
--- it was waiting for was not done.
+-- which is none of the job's: chance, or that the task was canceled meanwhile, also if fn made nothing of it,
+-- since what it was waiting for was not done.
 local function work(tx, p, fn)
   local cancels = current_task.cancels()
   local function handler(err)
@@ -145,14 +152,14 @@ local function work(tx, p, fn)
   end)
   p.failed = not ok
   if not ok and p.error == nil then p.error, p.traceback = err, debug.traceback(tostring(err), 1) end
-  if current_task.cancels() == cancels then return nil end
+  if current_task.cancels() == cancels then return not ok and is_chance(err) and err or nil end
   return not ok and errors.is(err, "canceled") and err or errors.new("canceled", "the task was canceled")
 end
 
 --- Takes one job off the queue and runs fn(p) on it: p, or nil where no job is pending.
 --- p has `row` and, inside fn, `db` (the transaction, which is ambient too); after it `failed`,
 --- `error`, `traceback`.  `p.retry = true` leaves the status as it was.  Raises "canceled" where the task is
---- canceled meanwhile: the job stays pending.
+--- canceled meanwhile, and a serialization failure, a deadlock, Ctrl-C: the job stays pending.
 ---@param opts { status_col: string?, pending: any, completed: any, failed: any, order_by: any, where: any, args: table? }?
 ---@param fn fun(p: table)
 function claim.claim_one(self, opts, fn)

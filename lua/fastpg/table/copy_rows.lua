@@ -211,11 +211,15 @@ local function run(conn, scan, names, next_row, rest, wanted)
   end)
 end
 
-local function rows_of_list(list)
+-- An encoder of the user's may have changed the list since it was looked through.
+local function rows_of_list(list, n)
   local i = 0
   return function()
+    if i == n then return nil end
     i = i + 1
-    return list[i]
+    local record = list[i]
+    if type(record) == "table" then return record end
+    errors.argument("copy: row %d was a record when copy began, and is %s now", i, type(record))
   end
 end
 
@@ -233,9 +237,9 @@ local function scan_list(scan, list)
   if list[1] == nil and type((next(list))) == "string" then
     errors.argument("copy: a list of records expected, got one record: use insert")
   end
-  lists.length("copy", list)
+  local n = lists.length("copy", list)
   for i, record in ipairs(list) do note(scan, i, record) end
-  return list[1] ~= nil and rows_of_list(list) or nil
+  return list[1] ~= nil and rows_of_list(list, n) or nil
 end
 
 local function scan_first(scan, source)
