@@ -347,6 +347,35 @@ describe("a result that comes as text", function()
     for _, digits in ipairs{ "-15", "0", "1", "3" } do check("set extra_float_digits = " .. digits, "UTC") end
   end)
 
+  it("is never read by the style of before, where the statement itself sets another one", function()
+    db:execute [[create function other_style() returns text language sql as
+      $$ select set_config('DateStyle', case current_setting('DateStyle') when 'SQL, MDY' then 'SQL, DMY' else 'SQL, MDY' end, false) $$]]
+    for _, call in ipairs{ "set_config('DateStyle', 'SQL, DMY', false)", "other_style()" } do
+      for _, style in ipairs{ "iso, mdy", "sql, mdy", "iso, dmy" } do
+        for _, how in ipairs{ "q", "each", "each in a transaction" } do
+          local function read(values)
+            db:execute("set datestyle = '" .. style .. "'; set timezone = 'Europe/Berlin'")
+            local sql, seen = ("select %s, '1'::money as m, %s"):format(call, values), nil
+            local function note(row) seen = row end
+            local ok, err = pcall(function()
+              if how == "q" then note(db:q(sql)[1])
+              elseif how == "each" then db:each(sql, note)
+              else db:transaction(function(tx) tx:each(sql, note) end) end
+            end)
+            if not ok then assert.equal("ambiguous_text", err.name, tostring(err)) end
+            return ok, seen
+          end
+          local ok, row = read "date '2024-02-01' as d"
+          if ok then assert.equal("2024-02-01", tostring(row.d), call .. style .. how) end
+          ok, row = read "timestamptz '2024-02-01 12:00+01' as d"
+          if ok then assert.equal("2024-02-01 12:00:00+01", tostring(row.d), call .. style .. how) end
+        end
+      end
+    end
+    for _, d in ipairs{ db, uncached } do d:execute "reset all; set datestyle = iso" end
+    db:execute "drop function other_style()"
+  end)
+
   it("leaves the digits as they were set", function()
     for _, d in ipairs{ db, uncached } do
       d:execute "reset all; set extra_float_digits = -2"

@@ -79,8 +79,24 @@ local function read_row(self)
   return gathered_row(self)
 end
 
+-- At the end: rows that came as text were read by what was in force when they were asked for.
+local function check_style(self)
+  local conn = self.conn
+  conn:clear() -- the report comes behind the rows
+  local now = conn.c:parameter "DateStyle"
+  if now == self.style then return end
+  errors.raise("ambiguous_text", ("the statement changed DateStyle from %s to %s itself, and its rows came as text: which "
+    .. "style their dates had is not known; set it before"):format(self.style, now), { query = self.sql })
+end
+
+local function later_row(self)
+  local row = gathered_row(self)
+  if row == nil and self.style then check_style(self) end
+  return row
+end
+
 function Single:next_row()
-  if self.rest then return gathered_row(self) end
+  if self.rest then return later_row(self) end
   local conn, c = self.conn, self.conn.c
   if self.ready then -- the first one was waited for at the start
     self.ready = false
@@ -96,6 +112,7 @@ function Single:next_row()
   end
   local row
   if self.names_types then row = read_row(self) else row = c:fetch_row(self.st, self.metatable) end
+  if row == nil and self.style then check_style(self) end
   local spend = conn.spend
   if spend then spend(1) end
   return row
@@ -110,7 +127,9 @@ function Single:finish()
   conn:end_digits(self.digits)
 end
 
--- What the text of its rows depends on is asked for before, since nothing fits in between.
+-- What the text of its rows depends on is asked for before, since nothing fits in between.  While they come the
+-- statement itself may set another style (SELECT set_config), whose report comes behind them.  ISO says its own
+-- order and offset: what is not ISO there is of a style that is not known.
 local function begin_text(conn, st, sql)
   if st == conn.unnamed then
     conn.unnamed = nil
@@ -118,30 +137,31 @@ local function begin_text(conn, st, sql)
   end
   local digits = conn:begin_digits()
   local style = conn.c:parameter "DateStyle"
-  conn.c:text_style(style, style, false)
-  return conn:statement(sql), digits
+  local known = not style:find "^ISO" and not sql:lower():find("set_config", 1, true)
+  conn.c:text_style(style, known and style or nil, not known)
+  return conn:statement(sql), digits, style
 end
 
 local function start_single(conn, sql, list, n)
-  local st, digits = conn:statement(sql), nil
+  local st, digits, style = conn:statement(sql), nil, nil
   if conn.doubled then conn:check_duplicates(st, fetch.rows) end
-  if conn.textual and conn.textual[st] then st, digits = begin_text(conn, st, sql) end
+  if conn.textual and conn.textual[st] then st, digits, style = begin_text(conn, st, sql) end
   conn:send("send_list", st, list, n)
   conn.c:stream()
   conn:drive()
   local err, reader = conn:outcome(st, sql)
-  return reader, err, st, digits
+  return reader, err, st, digits, style
 end
 
 local function open_single(conn, target, sql, list, n)
-  local st, err, sent, digits = start_single(conn, sql, list, n)
+  local st, err, sent, digits, style = start_single(conn, sql, list, n)
   if err and conn:may_retry(err, sent) then
     local _
-    st, err, _, digits = start_single(conn, sql, list, n)
+    st, err, _, digits, style = start_single(conn, sql, list, n)
   end
   if err then error(errors.annotate(err, sql), 0) end
   return setmetatable({
-    conn = conn, st = st, sql = sql, digits = digits, ready = true, untimed = 0, target = target,
+    conn = conn, st = st, sql = sql, digits = digits, style = style, ready = true, untimed = 0, target = target,
     names_types = conn:names_types(st), -- its values do
     metatable = fetch.row_metatable(conn, st, target),
   }, Single)
