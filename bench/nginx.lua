@@ -8,8 +8,8 @@
 -- What is measured is the worker: its CPU time per request, beside the requests per second, which on a
 -- machine of few cores are as much the server's and wrk's own.
 
+local fastpg = require "fastpg"
 local nginx = require "spec.support.nginx"
-local pg = require "spec.support.pg"
 
 local ROUNDS = tonumber(os.getenv "ROUNDS") or 3
 local SECONDS = tonumber(os.getenv "SECONDS") or 3
@@ -25,14 +25,15 @@ local PAGES = [==[
 ]==]
 
 local MODULE = [==[
-local pages, conninfo = {}, $conninfo
-conninfo.host = "127.0.0.1" -- for both
+local pages = {}
+local conninfo = { host = "127.0.0.1", port = %d, user = %q, password = %q, database = "postgres" } -- for both
 local random = math.random
 local artist = require("fastpg").create_pool(conninfo, { max_size = 30 }).t.bench_artist
 function pages.fastpg() ngx.say(artist[random(300)].name) end
 function pages.pgmoon()
   local conn = require("pgmoon").new(
-    { socket_type = "nginx", host = conninfo.host, port = conninfo.port, user = conninfo.user, database = conninfo.database })
+    { socket_type = "nginx", host = conninfo.host, port = conninfo.port, user = conninfo.user,
+      password = conninfo.password, database = conninfo.database })
   assert(conn:connect())
   local rows = assert(conn:query("SELECT * FROM bench_artist WHERE artist_id = " .. conn:escape_literal(random(300))))
   ngx.say(rows[1].name)
@@ -63,15 +64,18 @@ local function measure(page, clients)
   return rate, (cpu_of(worker) - before) / tonumber(said:match "(%d+) requests in") * 1e6
 end
 
-pg.cluster "127.0.0.1" -- pgmoon comes by TCP
-pg.psql([[create table bench_artist (artist_id int primary key, name text);
-  insert into bench_artist select i, 'n' || i from generate_series(1, 300) i; analyze bench_artist]], pg.database())
+local pg = fastpg.cluster{ settings = { listen_addresses = "127.0.0.1", max_connections = 200 } } -- pgmoon comes by TCP
+local at, db = pg.conninfo, pg:connect()
+db:execute[[create table bench_artist (artist_id int primary key, name text);
+  insert into bench_artist select i, 'n' || i from generate_series(1, 300) i; analyze bench_artist]]
+db:close()
 local contestants = { "lua", "fastpg" }
 if PGMOON then contestants[3] = "pgmoon" else print "bench-nginx: without pgmoon (PGMOON=directory)" end
 server = nginx.start{
   http = "lua_socket_log_errors off; keepalive_requests 100000000;" ,
   server = PAGES:gsub("$port", tostring(PORT)), connections = 1024,
-  files = { ["pages.lua"] = MODULE }, path = PGMOON and ("%s/?.lua;%s/?/init.lua"):format(PGMOON, PGMOON),
+  files = { ["pages.lua"] = MODULE:format(at.port, at.user, at.password) },
+  path = PGMOON and ("%s/?.lua;%s/?/init.lua"):format(PGMOON, PGMOON),
 }
 
 print(("%8s  %-8s %12s %22s"):format("clients", "page", "requests/s", "CPU of worker, µs"))
@@ -95,3 +99,4 @@ for clients in (os.getenv "CLIENTS" or "16 64"):gmatch "%d+" do
   end
 end
 io.write(server:stop())
+pg:close()
