@@ -15,6 +15,12 @@
 -- The script's answers are lines: text of a failure, then one line that begins with "+" (done, with
 -- a value) or "-" (failed). A server of root's runs as `postgres`, else `nobody`.
 
+local assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type =
+  assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type
+
+local assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type =
+  assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type
+
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
 local errors = require "fastpg.base.errors"

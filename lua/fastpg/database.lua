@@ -6,6 +6,12 @@
 -- (fastpg.pool.route), which finds the connection.  The functions below are given routes; `Database.methods`, at the end, are
 -- those that the user calls.
 
+local error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type =
+  error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type
+
+local error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type =
+  error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type
+
 local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"

@@ -5,6 +5,8 @@
 -- The module's table is empty: every name is looked up in `names`, so that one that is not there is an
 -- error (`fastpg.Null` is no NULL) and nothing is overwritten.
 
+local next, pairs, setmetatable, tostring, type = next, pairs, setmetatable, tostring, type
+
 require "fastpg.load_core"
 
 local class = require "fastpg.class.class"

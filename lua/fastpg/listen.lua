@@ -4,6 +4,12 @@
 --
 -- PostgreSQL manual: LISTEN, NOTIFY.
 
+local error, ipairs, next, pairs, pcall, setmetatable, type, xpcall =
+  error, ipairs, next, pairs, pcall, setmetatable, type, xpcall
+
+local error, ipairs, next, pairs, pcall, setmetatable, type, xpcall =
+  error, ipairs, next, pairs, pcall, setmetatable, type, xpcall
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"

@@ -2,6 +2,8 @@
 --
 -- load_core: loads the C core, and says which Lua it was built for when it is the wrong one.
 
+local error, pcall, rawget = error, pcall, rawget
+
 local this_lua = rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
 
 -- The file that require would load, searched as package.searchpath does (5.1 has none).

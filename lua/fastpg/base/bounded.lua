@@ -6,6 +6,8 @@
 -- At its bound a cache is emptied: those in use come back at once, and no use is written down for the others.
 -- spec/caches_spec.lua names them all.
 
+local setmetatable = setmetatable
+
 local bounded = {}
 
 local Bounded = {}

@@ -2,6 +2,8 @@
 --
 -- compat: what the Luas do not have alike; in C it is csrc/lua/compat.h.
 
+local select = select
+
 local compat = {}
 
 --- All arguments, with their number in `n`.

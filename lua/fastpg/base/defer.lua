@@ -3,6 +3,8 @@
 -- defer: what is run when a function is left, in whatever way: it returns, it raises, or Lua 5.4's coroutine.close
 -- ends its coroutine in the middle, which no pcall sees; and what is run when an object is collected.
 
+local error, getmetatable, pcall, rawget, setmetatable = error, getmetatable, pcall, rawget, setmetatable
+
 local defer = {}
 
 local function once(_, before)

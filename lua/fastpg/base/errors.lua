@@ -6,6 +6,12 @@
 -- they get their text, and fastpg's own errors are raised.  A wrong argument is blamed on the first
 -- stack frame that is not fastpg's, whatever the depth of the call inside.
 
+local error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall =
+  error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall
+
+local error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall =
+  error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall
+
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 

@@ -5,6 +5,8 @@
 -- Each has its name here, with who calls and who gives it; whoever gives one assigns it when it is loaded.  A name that
 -- is not here can be neither given nor called, and spec/rooms_spec.lua holds the list against the sources.
 
+local error, setmetatable, tostring = error, setmetatable, tostring
+
 local NAMES = {
   -- name = { who calls it, who gives it }
   describe_row = { "value/lua_form", "value/pretty" }, -- (row, mt, walk) -> what is between the brackets of a row

@@ -6,6 +6,8 @@
 -- written and success reported.  So each list that is given where rows, arguments, names or values are expected
 -- comes through here.  `n`, as table.pack and db:arrays have it, may be there where it says what is there.
 
+local getmetatable, next, rawget, tostring, type = getmetatable, next, rawget, tostring, type
+
 local compat = require "fastpg.base.compat"
 local errors = require "fastpg.base.errors"
 

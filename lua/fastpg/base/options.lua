@@ -11,6 +11,8 @@
 --
 -- A type is { wanted = its description, test = function(value) -> boolean }.
 
+local next, pairs, select, tostring, type = next, pairs, select, tostring, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local suggest = require "fastpg.base.suggest"

@@ -14,6 +14,8 @@
 -- exceeds it.  A first pass looks for distances up to 3; what a second one spends on vaguer
 -- likeness is capped, so thousands of long names made of the same letters can't hold up a loop.
 
+local ipairs, next, type = ipairs, next, type
+
 local byte, sub = string.byte, string.sub
 local floor = math.floor
 

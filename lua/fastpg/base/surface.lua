@@ -9,6 +9,8 @@
 --
 -- (The methods of value objects are C's: csrc/lua/lx.c, fpg_set_methods, says the same of them.)
 
+local assert, getmetatable, pairs, select, setmetatable, type = assert, getmetatable, pairs, select, setmetatable, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local suggest = require "fastpg.base.suggest"

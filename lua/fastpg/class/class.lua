@@ -19,6 +19,12 @@
 -- A table's rows get the class that is kept for its relation (fastpg.table.table_state) when the statement runs.  Columns
 -- win over methods: a row whose column `count` is NULL has nil there, whatever the class holds.
 
+local error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type =
+  error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type
+
+local error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type =
+  error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"

@@ -15,6 +15,8 @@
 --   - in comments a name that is no plain identifier is such a literal too, and a comment line begins
 --     with `---@`, which never opens a long comment.
 
+local ipairs, type = ipairs, type
+
 local class = require "fastpg.class.class"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"

@@ -7,6 +7,8 @@
 --
 -- PostgreSQL manual: CREATE TABLE, DROP TABLE.
 
+local ipairs, type = ipairs, type
+
 local alter = require "fastpg.class.transform"
 local class = require "fastpg.class.class"
 local core = require "fastpg.core"

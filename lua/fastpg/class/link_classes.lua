@@ -3,6 +3,8 @@
 -- linking: many tables and their classes at once: classes for all of a database, classes of a module
 -- or a namespace given to the tables, tables and classes written into a namespace.
 
+local ipairs, pairs, pcall, rawget, rawset, tostring, type = ipairs, pairs, pcall, rawget, rawset, tostring, type
+
 local class = require "fastpg.class.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

@@ -13,6 +13,8 @@
 --
 -- PostgreSQL manual: CREATE TABLE.
 
+local getmetatable, ipairs, pairs, tostring, type = getmetatable, ipairs, pairs, tostring, type
+
 local class = require "fastpg.class.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

@@ -16,6 +16,8 @@
 --
 -- PostgreSQL manual: ALTER TABLE.
 
+local error, ipairs, pcall = error, ipairs, pcall
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"

@@ -13,6 +13,8 @@
 -- Coroutines are weak keys and scopes don't name them: one that is never resumed again takes its
 -- scope along when it is collected.
 
+local pairs, setmetatable = pairs, setmetatable
+
 local compat = require "fastpg.base.compat"
 local current_task = require "fastpg.host.current_task"
 local errors = require "fastpg.base.errors"

@@ -3,6 +3,8 @@
 -- current_task: which task (fastpg.host.task) the running coroutine is, or runs inside of, and whether somebody
 -- canceled it.
 
+local pairs, pcall, setmetatable = pairs, pcall, setmetatable
+
 local compat = require "fastpg.base.compat"
 local errors = require "fastpg.base.errors"
 local wait = require "fastpg.host.wait"

@@ -3,6 +3,8 @@
 -- gates: the gates (csrc/host/gate.c) of all hosts that wait by them, used again and again: each is three
 -- descriptors, and costs more to make than to wait with.
 
+local pcall = pcall
+
 local core = require "fastpg.core"
 
 local gates = {}

@@ -6,6 +6,8 @@
 -- Who waits has an entry { host, co, ready } that somebody signals.  It says for whom it waits (`waits_for`), so that a
 -- circle of waits is an error at once and never a silence.
 
+local error, ipairs, pairs, pcall, setmetatable, type = error, ipairs, pairs, pcall, setmetatable, type
+
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"

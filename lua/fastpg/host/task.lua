@@ -8,6 +8,12 @@
 --
 -- Which of them is running is in fastpg.host.current_task, how they wait in fastpg.host.parking.
 
+local error, ipairs, pcall, select, setmetatable, tostring, type, xpcall =
+  error, ipairs, pcall, select, setmetatable, tostring, type, xpcall
+
+local error, ipairs, pcall, select, setmetatable, tostring, type, xpcall =
+  error, ipairs, pcall, select, setmetatable, tostring, type, xpcall
+
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"

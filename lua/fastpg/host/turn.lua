@@ -6,6 +6,8 @@
 -- a turn: whoever waits is told that the connection is free and takes it, so that one that was killed
 -- meanwhile takes nothing along.
 
+local error, pcall, setmetatable = error, pcall, setmetatable
+
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"
 local defer = require "fastpg.base.defer"

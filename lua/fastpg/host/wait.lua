@@ -13,6 +13,8 @@
 --
 -- Nothing above this file knows which one it has.  "auto" is decided at each call.
 
+local pcall, rawget, setmetatable, tostring, type = pcall, rawget, setmetatable, tostring, type
+
 local block = require "fastpg.host.wait.block"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"

@@ -12,6 +12,8 @@
 --
 -- PostgreSQL manual: "Pipeline Mode" of libpq; "Pipelining" in the protocol.
 
+local error, ipairs, pcall, tonumber, type = error, ipairs, pcall, tonumber, type
+
 local errors = require "fastpg.base.errors"
 local savepoint = require "fastpg.pg.savepoint"
 local transaction_control = require "fastpg.pg.transaction_control"

@@ -6,6 +6,8 @@
 -- This is the only file that calls `step`.  Everything above says what to send and how to fetch;
 -- everything below (the waiter) knows a file descriptor and nothing of SQL.
 
+local error, pcall, select, setmetatable = error, pcall, select, setmetatable
+
 local batch = require "fastpg.pg.batch"
 local changes = require "fastpg.sql.changes"
 local compat = require "fastpg.base.compat"

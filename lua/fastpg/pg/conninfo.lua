@@ -2,6 +2,8 @@
 --
 -- conninfo: from what the user says of a server to libpq's keywords and fastpg's own options.
 
+local ipairs, next, pairs, tonumber, type = ipairs, next, pairs, tonumber, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local options = require "fastpg.base.options"

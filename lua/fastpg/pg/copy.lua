@@ -8,6 +8,8 @@
 --
 -- PostgreSQL manual: COPY.
 
+local error, getmetatable, pcall, tonumber, tostring, type = error, getmetatable, pcall, tonumber, tostring, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local lists = require "fastpg.base.lists"

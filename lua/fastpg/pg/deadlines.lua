@@ -11,6 +11,8 @@
 -- A request to cancel goes over a connection of its own, by a thread.  It may reach the server late, and
 -- would hit the next statement: nobody sends one before it is through (`end_cancel`).
 
+local error, pairs, pcall = error, pairs, pcall
+
 local block_wait = require("fastpg.host.wait.block").wait
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

@@ -6,6 +6,8 @@
 -- Each of these functions takes (connection, statement, target): the target says what rows become, { origin =, class =,
 -- class_name = } (fastpg.value.rows), and of a `select *` of a Table also { rel =, compare = } (fastpg.table.table_state).
 
+local ipairs = ipairs
+
 local errors = require "fastpg.base.errors"
 local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"

@@ -10,6 +10,12 @@
 --
 -- PostgreSQL manual: "Specifying Multiple Hosts" and "Parameter Key Words" of libpq.
 
+local error, ipairs, pairs, pcall, setmetatable, tonumber, tostring =
+  error, ipairs, pairs, pcall, setmetatable, tonumber, tostring
+
+local error, ipairs, pairs, pcall, setmetatable, tonumber, tostring =
+  error, ipairs, pairs, pcall, setmetatable, tonumber, tostring
+
 local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"

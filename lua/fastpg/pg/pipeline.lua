@@ -2,6 +2,8 @@
 --
 -- pipeline: many statements of the user's in one round trip (fastpg.pg.batch): db:pipeline, db:executemany.
 
+local ipairs, pairs, rawget, setmetatable, type = ipairs, pairs, rawget, setmetatable, type
+
 local batch = require "fastpg.pg.batch"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"

@@ -10,6 +10,8 @@
 -- Their names begin by chance: a pooler may give one server's connection to many clients, and a name that two of them
 -- used would run another's statement.  So it can only be missing (26000), never be somebody else's.
 
+local error, ipairs, next, pairs, setmetatable, tostring = error, ipairs, next, pairs, setmetatable, tostring
+
 local changes = require "fastpg.sql.changes"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

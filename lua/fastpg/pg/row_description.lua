@@ -16,6 +16,8 @@
 -- Where results of a pipeline or a stream are still to come nothing can be looked up: they are put aside until all are
 -- there (fastpg.pg.batch, fastpg.pg.stream).
 
+local error, ipairs, pairs, pcall, setmetatable = error, ipairs, pairs, pcall, setmetatable
+
 local errors = require "fastpg.base.errors"
 
 local described = {}

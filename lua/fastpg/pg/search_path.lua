@@ -22,6 +22,8 @@
 --
 -- PostgreSQL manual: SET; RESET; "The Schema Search Path"; SHOW (which takes no snapshot).
 
+local error, ipairs, pairs, pcall, setmetatable = error, ipairs, pairs, pcall, setmetatable
+
 local changes = require "fastpg.sql.changes"
 local core = require "fastpg.core"
 local settings = require "fastpg.pg.transaction_settings"

@@ -10,6 +10,8 @@
 --
 -- PostgreSQL manual: "Asynchronous Operations" of the protocol (ParameterStatus); SET ROLE.
 
+local ipairs, next, pairs, pcall, tonumber = ipairs, next, pairs, pcall, tonumber
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 

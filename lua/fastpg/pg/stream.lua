@@ -7,6 +7,8 @@
 -- between them on the same connection.  What `each` gives is callable (a generic `for` takes it), has
 -- :close(), closes itself at the end, on an error, when the loop is left (5.4) and when collected.
 
+local error, getmetatable, pcall, setmetatable = error, getmetatable, pcall, setmetatable
+
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"

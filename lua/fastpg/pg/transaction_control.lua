@@ -10,6 +10,8 @@
 --
 -- PostgreSQL manual: BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION, SAVEPOINT.
 
+local ipairs = ipairs
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local held = require "fastpg.pg.claimed_rows"

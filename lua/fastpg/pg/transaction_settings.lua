@@ -9,6 +9,8 @@
 --
 -- PostgreSQL manual: SET; "Setting Parameters"; search_path in "Statement Behavior".
 
+local ipairs, pairs, select, tostring, type = ipairs, pairs, select, tostring, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 

@@ -7,6 +7,8 @@
 --
 -- PostgreSQL manual: pg_type, pg_attribute, pg_range.
 
+local ipairs, setmetatable = ipairs, setmetatable
+
 local core = require "fastpg.core"
 local fetch = require "fastpg.pg.fetch"
 local rows = require "fastpg.value.rows"

@@ -13,6 +13,8 @@
 --
 -- PostgreSQL manual: SET; RESET; "Client Connection Defaults"; "Version and Platform Compatibility".
 
+local error, ipairs, pairs, pcall = error, ipairs, pairs, pcall
+
 local core = require "fastpg.core"
 
 local NAMES = {}

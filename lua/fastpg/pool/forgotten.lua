@@ -9,6 +9,8 @@
 --
 -- No timer runs.  The collector is run only for those who would have to wait.
 
+local collectgarbage, pairs, type = collectgarbage, pairs, type
+
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"
 local parking = require "fastpg.host.parking"

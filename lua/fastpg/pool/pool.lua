@@ -9,6 +9,8 @@
 -- A single connection is a pool of one.  The queue is in fastpg.pool.queue; what becomes of connections whose
 -- users are gone, in fastpg.pool.forgotten.  No timer runs: an idle pool keeps no loop alive.
 
+local error, ipairs, next, pairs, pcall, setmetatable = error, ipairs, next, pairs, pcall, setmetatable
+
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
 local current_task = require "fastpg.host.current_task"

@@ -7,6 +7,8 @@
 --
 -- The first of the queue looks for connections whose users are gone (fastpg.pool.forgotten) for all of it.
 
+local setmetatable = setmetatable
+
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"

@@ -8,6 +8,8 @@
 -- What the user holds is a facade (fastpg.database) with nothing in it but its route, under a key that is no
 -- string: routes, pools and catalogs know routes, and only what is handed to the user's code is a facade.
 
+local error, next, pcall, rawget, select, setmetatable, type = error, next, pcall, rawget, select, setmetatable, type
+
 local compat = require "fastpg.base.compat"
 local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"

@@ -8,6 +8,8 @@
 --
 -- PostgreSQL manual: BEGIN, SET TRANSACTION, SAVEPOINT.
 
+local error, pairs, pcall, type = error, pairs, pcall, type
+
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"

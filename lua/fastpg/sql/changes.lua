@@ -21,6 +21,8 @@
 --
 -- PostgreSQL manual: "SQL Commands", "The Schema Search Path".
 
+local ipairs, next, pairs = ipairs, next, pairs
+
 local changes = {}
 
 -- ---- sets of names --------------------------------------------------------------------------

@@ -4,6 +4,8 @@
 --
 -- The reading of SQL is the core's (core.convert); here a table of names becomes a list of values.
 
+local getmetatable, rawget, type = getmetatable, rawget, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 

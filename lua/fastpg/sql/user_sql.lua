@@ -4,6 +4,12 @@
 --
 -- Placeholders are converted once per text.  Named arguments, fastpg.args and plain arguments end as a list.
 
+local getmetatable, next, select, setmetatable, tostring, type =
+  getmetatable, next, select, setmetatable, tostring, type
+
+local getmetatable, next, select, setmetatable, tostring, type =
+  getmetatable, next, select, setmetatable, tostring, type
+
 local bounded = require "fastpg.base.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

@@ -14,6 +14,8 @@
 --
 -- PostgreSQL manual: "System Catalogs" (pg_class, pg_attribute, pg_index, pg_constraint).
 
+local error, ipairs, pairs, setmetatable, type = error, ipairs, pairs, setmetatable, type
+
 local bounded = require "fastpg.base.bounded"
 local changes = require "fastpg.sql.changes"
 local compat = require "fastpg.base.compat"

@@ -10,6 +10,12 @@
 --
 -- PostgreSQL manual: COPY.
 
+local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
+  error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type
+
+local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
+  error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type
+
 local catalog = require "fastpg.table.catalog"
 local copy = require "fastpg.pg.copy"
 local core = require "fastpg.core"

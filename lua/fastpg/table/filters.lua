@@ -6,6 +6,8 @@
 -- which nothing takes away, and those of xtra; `merged` is both.  Every statement of a filtered
 -- Table is confined to rows that match it.
 
+local next, pairs, rawequal, tostring, type = next, pairs, rawequal, tostring, type
+
 local bounded = require "fastpg.base.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

@@ -3,6 +3,8 @@
 -- primary_key: the key of a row: read from what names it (a scalar, a list in the key's order, a table by columns) or
 -- from a record, and what the row is called in messages: cat[1].
 
+local ipairs, next, rawget, type = ipairs, next, rawget, type
+
 local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

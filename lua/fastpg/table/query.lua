@@ -4,6 +4,12 @@
 --
 -- A query is immutable: each method gives a new one.  Calling it runs it.
 
+local getmetatable, ipairs, pairs, select, setmetatable, tostring, type =
+  getmetatable, ipairs, pairs, select, setmetatable, tostring, type
+
+local getmetatable, ipairs, pairs, select, setmetatable, tostring, type =
+  getmetatable, ipairs, pairs, select, setmetatable, tostring, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"

@@ -16,6 +16,8 @@
 -- There are entries only for what the program filtered or gave a class; oids of relations that are gone are
 -- swept out when the entries get many.
 
+local ipairs, next, pairs, setmetatable = ipairs, next, pairs, setmetatable
+
 local relation_registry = {}
 
 local Kept = {}

@@ -6,6 +6,8 @@
 -- a condition is { map = } or { text =, args =, n =, names = }.  Tables make one per call, queries
 -- carry one and never change it.
 
+local ipairs, next, tostring, type = ipairs, next, tostring, type
+
 local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

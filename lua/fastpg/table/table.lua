@@ -6,6 +6,8 @@
 -- A Table is a userdata (core.table_new), so that `t[1]`, `t.name` and `#t` come here on every Lua.
 -- A string key is a method or property, never data: t[user_input] can't reach a row by accident.
 
+local ipairs, pairs, select, tostring, type = ipairs, pairs, select, tostring, type
+
 local catalog = require "fastpg.table.catalog"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"

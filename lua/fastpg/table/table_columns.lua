@@ -2,6 +2,12 @@
 --
 -- table_columns: what `t.c` gives, and its columns, which may stand wherever the name of one may.
 
+local getmetatable, ipairs, rawget, select, setmetatable, tostring, type =
+  getmetatable, ipairs, rawget, select, setmetatable, tostring, type
+
+local getmetatable, ipairs, rawget, select, setmetatable, tostring, type =
+  getmetatable, ipairs, rawget, select, setmetatable, tostring, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"

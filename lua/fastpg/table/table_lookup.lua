@@ -5,6 +5,8 @@
 -- A name has one handle as long as anybody holds that; a transaction's database has handles of its own.  What belongs
 -- to the relation (filters, the class of its rows) is not the handle's: see fastpg.table.relation_registry.
 
+local ipairs, pairs, select, setmetatable, tostring, type = ipairs, pairs, select, setmetatable, tostring, type
+
 local catalog = require "fastpg.table.catalog"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"

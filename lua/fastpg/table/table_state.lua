@@ -19,6 +19,8 @@
 -- each meaning: `handle.current` gives the one for the connection that the caller's statement runs on.  So what one
 -- coroutine does under one search_path never changes what another one builds under another.
 
+local error, ipairs, pairs, pcall, select, setmetatable, type = error, ipairs, pairs, pcall, select, setmetatable, type
+
 local bounded = require "fastpg.base.bounded"
 local catalog = require "fastpg.table.catalog"
 local Connection = require "fastpg.pg.connection"

@@ -5,6 +5,8 @@
 -- The C builders (csrc/table/sql_builder.c) decide what becomes of each column; here are the keys, the errors
 -- for rows that are not there, and the batches.
 
+local error, ipairs, next, pcall, select, setmetatable, type = error, ipairs, next, pcall, select, setmetatable, type
+
 local batch = require "fastpg.pg.batch"
 local catalog = require "fastpg.table.catalog"
 local Connection = require "fastpg.pg.connection"

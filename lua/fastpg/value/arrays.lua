@@ -3,6 +3,8 @@
 -- arrays: what a plain list can't say of an array: its lower bounds, and how many dimensions it has
 -- where its elements may be tables themselves (json[], hstore[]).  The core keeps it beside the list.
 
+local getmetatable, ipairs, rawget, setmetatable, type = getmetatable, ipairs, rawget, setmetatable, type
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local options = require "fastpg.base.options"

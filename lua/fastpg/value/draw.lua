@@ -4,6 +4,8 @@
 -- a value goes on in the next line, tabs expanded, other control characters as \xNN.  It differs
 -- where psql miscounts columns (see wcwidth).
 
+local type = type
+
 local bounded = require "fastpg.base.bounded"
 local wcwidth = require "fastpg.value.wcwidth"
 

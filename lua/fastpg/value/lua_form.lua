@@ -7,6 +7,12 @@
 -- raises on unknown keys), a metatable's __tostring is called protected.  Time and memory are linear
 -- in what is printed; tables that share tables can't explode.
 
+local getmetatable, next, pcall, rawequal, rawget, tostring, type =
+  getmetatable, next, pcall, rawequal, rawget, tostring, type
+
+local getmetatable, next, pcall, rawequal, rawget, tostring, type =
+  getmetatable, next, pcall, rawequal, rawget, tostring, type
+
 local core = require "fastpg.core"
 local from_above = require "fastpg.base.from_above"
 local wcwidth = require "fastpg.value.wcwidth"

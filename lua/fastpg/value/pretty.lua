@@ -11,6 +11,8 @@
 -- all else is the server's text (server_form).  What no type explains is in Lua's form (lua_form).  Printing
 -- never fails and never does I/O: rows are read by raw access.
 
+local ipairs, next, rawequal, rawget, type = ipairs, next, rawequal, rawget, type
+
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local draw = require "fastpg.value.draw"

@@ -14,6 +14,8 @@
 --
 -- The last four come from the row's origin: { facade = the database, types =, strict = }.
 
+local getmetatable, ipairs, next, rawget, type = getmetatable, ipairs, next, rawget, type
+
 local bounded = require "fastpg.base.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

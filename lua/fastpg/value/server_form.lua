@@ -8,6 +8,8 @@
 --
 -- A json document is laid out as jsonb's text is: its own layout is gone once it is read.
 
+local getmetatable, ipairs, rawget, type = getmetatable, ipairs, rawget, type
+
 local core = require "fastpg.core"
 local lua_form = require "fastpg.value.lua_form"
 

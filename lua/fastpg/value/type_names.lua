@@ -16,6 +16,8 @@
 --
 -- PostgreSQL manual: "Data Types", table of names and aliases.
 
+local ipairs, pairs, type = ipairs, pairs, type
+
 local typenames = {}
 
 -- ---- the table ------------------------------------------------------------------------------

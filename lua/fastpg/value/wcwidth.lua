@@ -17,6 +17,8 @@
 -- Control characters have no width of their own: `char` says -1, `width` counts 0; whoever
 -- prints replaces them first.  A byte that is no UTF-8 counts as one column.
 
+local tonumber = tonumber
+
 local byte, find = string.byte, string.find
 local floor = math.floor
 

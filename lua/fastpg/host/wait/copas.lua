@@ -6,6 +6,8 @@
 -- descriptor is a gate (csrc/host/gate.c), readable when the connection is ready, the time is over or
 -- somebody wakes it: of timers and threads copas offers too little in its older versions.
 
+local setmetatable = setmetatable
+
 local bell = require "fastpg.host.wait.copas_bell"
 local copas = require "copas"
 local core = require "fastpg.core"

@@ -5,6 +5,8 @@
 -- Copas waits by select(2), which knows no descriptor over 1023: a thousand tasks that wait for a pool must
 -- not need one each.  One thread lets them go on, which waits for one gate and ends when nobody is left.
 
+local ipairs, next, pairs = ipairs, next, pairs
+
 local copas = require "copas"
 local core = require "fastpg.core"
 local gates = require "fastpg.host.gates"

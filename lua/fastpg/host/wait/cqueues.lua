@@ -5,6 +5,8 @@
 -- The descriptor is taken out of the controller after each wait, because it may be closed right then;
 -- nothing is kept of a controller, so a connection goes on under the next one.
 
+local select, setmetatable = select, setmetatable
+
 local cqueues = require "cqueues"
 local condition = require "cqueues.condition"
 local core = require "fastpg.core"

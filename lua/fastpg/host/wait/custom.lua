@@ -6,6 +6,8 @@
 -- is a gate's (csrc/host/gate.c), which turns readable for all three: always when nothing but a call or the
 -- time is waited for, and for connections where there are tasks, that is, where there is `spawn`.
 
+local type = type
+
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local gated = require "fastpg.host.wait.gated"

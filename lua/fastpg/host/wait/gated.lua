@@ -2,6 +2,8 @@
 --
 -- wait.gated: waits that can be woken, made of a user's wait that can't, by gates (csrc/host/gate.c).
 
+local setmetatable = setmetatable
+
 local gates = require "fastpg.host.gates"
 
 local MOST_PARKED = 100 -- a gate is three descriptors: no more than so many wait by gates for a call or a time

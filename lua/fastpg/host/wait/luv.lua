@@ -6,6 +6,8 @@
 -- nothing keeps the loop alive.  The coroutine yields nothing and is resumed here, whoever made it.
 -- Polled are gates where there are any (csrc/host/gate.c): luv writes to stderr when a connection is refused.
 
+local assert, error, rawget, setmetatable, type = assert, error, rawget, setmetatable, type
+
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"

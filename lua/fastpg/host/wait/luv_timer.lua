@@ -6,6 +6,8 @@
 -- and again: the loop's clock, which stands still while Lua runs, is left so.  What is due at once is an
 -- idle handle's, in the order it came; of several handles libuv runs the last one first.
 
+local assert, ipairs, setmetatable = assert, ipairs, setmetatable
+
 --- after(seconds, fn) -> a handle with close(); fn is called with it.
 ---@param uv table
 return function(uv)

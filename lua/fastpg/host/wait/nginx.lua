@@ -4,6 +4,12 @@
 --
 -- nginx's own event loop watches the socket (csrc/host/nginx.c); where it can't, wait.nginx_poll does.
 
+local assert, ipairs, pairs, pcall, rawget, setmetatable, tostring =
+  assert, ipairs, pairs, pcall, rawget, setmetatable, tostring
+
+local assert, ipairs, pairs, pcall, rawget, setmetatable, tostring =
+  assert, ipairs, pairs, pcall, rawget, setmetatable, tostring
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local block = require "fastpg.host.wait.block"

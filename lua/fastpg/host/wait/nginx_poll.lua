@@ -3,6 +3,8 @@
 -- wait.nginx_poll: how a light thread of nginx waits where nginx's event loop can't watch the socket:
 -- it looks again and again, with ngx.sleep in between.  The functions are those of core.nginx_events.
 
+local pairs, rawget, setmetatable = pairs, rawget, setmetatable
+
 local core = require "fastpg.core"
 
 local ngx = rawget(_G, "ngx")
