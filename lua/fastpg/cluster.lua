@@ -18,9 +18,6 @@
 local assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type =
   assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type
 
-local assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type =
-  assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type
-
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
 local errors = require "fastpg.base.errors"

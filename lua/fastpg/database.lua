@@ -9,9 +9,6 @@
 local error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type =
   error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type
 
-local error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type =
-  error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type
-
 local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"

@@ -4,11 +4,7 @@
 --
 -- PostgreSQL manual: LISTEN, NOTIFY.
 
-local error, ipairs, next, pairs, pcall, setmetatable, type, xpcall =
-  error, ipairs, next, pairs, pcall, setmetatable, type, xpcall
-
-local error, ipairs, next, pairs, pcall, setmetatable, type, xpcall =
-  error, ipairs, next, pairs, pcall, setmetatable, type, xpcall
+local ipairs, pairs, setmetatable, type = ipairs, pairs, setmetatable, type
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -132,19 +128,7 @@ Subscription.__call = function(subscription)
   return nil
 end
 Subscription.__close = close
-local subscription_methods = {
-  --- Ends it, where the loop was left early.
-  close = close,
-}
-surface.methods(subscription_methods, { close = 0 }, Subscription, "what db:notifications gave", "notifications")
-local FIELDS = options.set("listener", "entry") -- where nil
-Subscription.__index = function(_, name)
-  local method = subscription_methods[name]
-  if method == nil and not FIELDS[name] and surface.is_name(name) then
-    surface.unknown("what db:notifications gave", name, subscription_methods)
-  end
-  return method
-end
+surface.closable(Subscription, "what db:notifications gave", "notifications", close, options.set("listener", "entry"))
 
 --- An iterator over the channel's notifications, which listens before it returns: `for n in
 --- db:notifications(channel, timeout)`.  Nothing for that many seconds ends it.

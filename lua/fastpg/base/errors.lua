@@ -9,9 +9,6 @@
 local error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall =
   error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall
 
-local error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall =
-  error, getmetatable, pairs, pcall, select, setmetatable, tostring, type, xpcall
-
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 

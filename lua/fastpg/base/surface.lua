@@ -106,6 +106,21 @@ function surface.names(names, what, hint)
   })
 end
 
+--- The names of what a generic `for` takes and that may be left early: `close`, and no other.
+---@param metatable table  of the objects
+---@param what string  "what db:each gave"
+---@param variable string  what the manual calls one: "rows"
+---@param close function
+---@param fields table<string, boolean>  its own, which may be nil
+function surface.closable(metatable, what, variable, close, fields)
+  local names = surface.methods({ close = close }, { close = 0 }, metatable, what, variable)
+  metatable.__index = function(_, name)
+    local method = names[name]
+    if method == nil and not fields[name] and surface.is_name(name) then surface.unknown(what, name, names) end
+    return method
+  end
+end
+
 core.set_unknown_name(surface.unknown)
 surface.methods(core.Error.__index, { is = 1 }, false)
 

@@ -22,9 +22,6 @@
 local error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type =
   error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type
 
-local error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type =
-  error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetatable, tostring, type
-
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"

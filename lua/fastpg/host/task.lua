@@ -11,9 +11,6 @@
 local error, ipairs, pcall, select, setmetatable, tostring, type, xpcall =
   error, ipairs, pcall, select, setmetatable, tostring, type, xpcall
 
-local error, ipairs, pcall, select, setmetatable, tostring, type, xpcall =
-  error, ipairs, pcall, select, setmetatable, tostring, type, xpcall
-
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"

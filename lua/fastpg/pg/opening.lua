@@ -13,9 +13,6 @@
 local error, ipairs, pairs, pcall, setmetatable, tonumber, tostring =
   error, ipairs, pairs, pcall, setmetatable, tonumber, tostring
 
-local error, ipairs, pairs, pcall, setmetatable, tonumber, tostring =
-  error, ipairs, pairs, pcall, setmetatable, tonumber, tostring
-
 local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"

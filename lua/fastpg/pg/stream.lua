@@ -283,21 +283,8 @@ Stream.__close = function(self)
   if wait.can_finish() then return close(self) end
   abandon(self)
 end
-local methods = {
-  --- Ends the reading; a no-op when it has ended.
-  close = close,
-}
-surface.methods(methods, { close = 0 }, Stream, "what db:each gave", "rows")
-local FIELDS = options.set("source", "owner", "release", "sentinel") -- where nil
-Stream.__index = function(_, name)
-  local method = methods[name]
-  if method == nil and not FIELDS[name] and surface.is_name(name) then
-    surface.unknown("what db:each gave", name, methods)
-  end
-  return method
-end
-
 Stream.__gc = abandon
+surface.closable(Stream, "what db:each gave", "rows", close, options.set("source", "owner", "release", "sentinel"))
 
 --- Opens a stream on a connection: in a transaction a cursor, else in single-row mode.
 ---@param conn table

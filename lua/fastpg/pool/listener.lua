@@ -15,6 +15,9 @@
 --
 -- PostgreSQL manual: LISTEN, NOTIFY, "Asynchronous Notification".
 
+local error, ipairs, next, pairs, pcall, setmetatable, type, xpcall =
+  error, ipairs, next, pairs, pcall, setmetatable, type, xpcall
+
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
 local errors = require "fastpg.base.errors"

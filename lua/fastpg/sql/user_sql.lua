@@ -7,9 +7,6 @@
 local getmetatable, next, select, setmetatable, tostring, type =
   getmetatable, next, select, setmetatable, tostring, type
 
-local getmetatable, next, select, setmetatable, tostring, type =
-  getmetatable, next, select, setmetatable, tostring, type
-
 local bounded = require "fastpg.base.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"

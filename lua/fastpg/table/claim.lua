@@ -18,9 +18,6 @@
 local error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall =
   error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall
 
-local error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall =
-  error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall
-
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"
 local errors = require "fastpg.base.errors"

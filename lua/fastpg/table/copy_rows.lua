@@ -13,9 +13,6 @@
 local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
   error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type
 
-local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
-  error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type
-
 local catalog = require "fastpg.table.catalog"
 local copy = require "fastpg.pg.copy"
 local core = require "fastpg.core"

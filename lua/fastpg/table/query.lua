@@ -7,9 +7,6 @@
 local getmetatable, ipairs, pairs, select, setmetatable, tostring, type =
   getmetatable, ipairs, pairs, select, setmetatable, tostring, type
 
-local getmetatable, ipairs, pairs, select, setmetatable, tostring, type =
-  getmetatable, ipairs, pairs, select, setmetatable, tostring, type
-
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"

@@ -5,9 +5,6 @@
 local getmetatable, ipairs, rawget, select, setmetatable, tostring, type =
   getmetatable, ipairs, rawget, select, setmetatable, tostring, type
 
-local getmetatable, ipairs, rawget, select, setmetatable, tostring, type =
-  getmetatable, ipairs, rawget, select, setmetatable, tostring, type
-
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"

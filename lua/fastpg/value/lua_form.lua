@@ -10,9 +10,6 @@
 local getmetatable, next, pcall, rawequal, rawget, tostring, type =
   getmetatable, next, pcall, rawequal, rawget, tostring, type
 
-local getmetatable, next, pcall, rawequal, rawget, tostring, type =
-  getmetatable, next, pcall, rawequal, rawget, tostring, type
-
 local core = require "fastpg.core"
 local from_above = require "fastpg.base.from_above"
 local wcwidth = require "fastpg.value.wcwidth"

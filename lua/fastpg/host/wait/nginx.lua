@@ -7,9 +7,6 @@
 local assert, ipairs, pairs, pcall, rawget, setmetatable, tostring =
   assert, ipairs, pairs, pcall, rawget, setmetatable, tostring
 
-local assert, ipairs, pairs, pcall, rawget, setmetatable, tostring =
-  assert, ipairs, pairs, pcall, rawget, setmetatable, tostring
-
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local block = require "fastpg.host.wait.block"
