@@ -132,6 +132,32 @@ describe("class", function()
       other:close()
     end)
 
+    it("follows a table that is renamed, whoever does it, and one that is moved to another schema", function()
+      local other = pg.db()
+      db:execute "drop schema if exists elsewhere cascade; create schema elsewhere"
+      for i, by in ipairs{ db, other } do
+        for _, use in ipairs{ false, true } do
+          local was, now = ("was_%d_%s"):format(i, tostring(use)), ("now_%d_%s"):format(i, tostring(use))
+          db:execute(("create table %s (id int); insert into %s values (1)"):format(was, was))
+          local X = db.t[was]:class()
+          by:execute(("alter table %s rename to %s"):format(was, now))
+          if use then assert.equal(X, db.t[now]:class()) end
+          other:execute(("alter table %s add more int default 7"):format(now))
+          has(tostring(X(db:first("select * from " .. now))), "more=7)")
+          has(fastpg.class_source(X), ('table = "%s"'):format(now))
+          has(tostring(X{ more = 2 }), "(more=2)")
+          by:execute(("alter table %s set schema elsewhere"):format(now))
+          other:execute(("alter table elsewhere.%s add moved int"):format(now))
+          has(tostring(X{ moved = 2 }), "(moved=2)")
+          -- one of the name it had is another
+          db:execute(("drop table elsewhere.%s; create table %s (id int, anew int)"):format(now, was))
+          assert.equal(0, #db.t[was])
+        end
+      end
+      other:close()
+      db:execute "drop schema elsewhere"
+    end)
+
     it("one that was made in a transaction, or by hand, takes the rows of its table", function()
       db:execute "create table follow_tx (id int); create table by_hand (id int); insert into by_hand values (1)"
       local Made
@@ -480,6 +506,12 @@ describe("class", function()
       has(fails(fresh.link_classes, fresh, { Artist = map[1], X = 1 }), 'got number as "X" (db:set_classes')
       has(fails(fresh.link_classes, fresh, { map[1], "album" }), "got string as [2]")
       has(fails(fresh.link_classes, fresh, { Artist = { "artist_id int" } }), 'got table as "Artist"')
+      db:execute "create table seen_late (id int)" -- after the tables were listed
+      assert.equal(map[1], fresh:link_classes(map).Artist)
+      local Late = fastpg.class("SeenLate", { "id int" })
+      assert.same({ SeenLate = Late }, fresh:link_classes{ Late })
+      assert.equal(Late, fresh.t.seen_late.cls)
+      db:execute "drop table seen_late"
       has(fails(fastpg.database().link_classes, fastpg.database(), {}), "not connected")
       fresh:close()
     end)

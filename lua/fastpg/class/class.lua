@@ -12,7 +12,8 @@
 --   shape      of its instances (see fastpg.value.rows); it and fields are filled anew, never replaced
 --   relation   { name =, schema = or nil } of the table it was made from, or nil
 --   generated  whether the fields follow the table's columns
---   place      { root =, name =, schema = }, weak: the table whose rows it is for, or nil
+--   place      { root =, name =, schema =, oid =, relation = }, weak: the table whose rows it is for, or nil; oid and
+--              relation (its own name) as far as they are known
 --
 -- A class follows its table: where a field is not known, or its source is asked for, the table is looked up again.
 --
@@ -149,7 +150,20 @@ end
 local weak = { __mode = "v" }
 
 local function set_place(info, st)
-  info.place = setmetatable({ root = st.db.root, name = st.name, schema = st.schema }, weak)
+  local rel = st.rel
+  info.place = setmetatable({
+    root = st.db.root, name = st.name, schema = st.schema, oid = rel and rel.oid, relation = rel and rel.name,
+  }, weak)
+end
+
+-- The class's table has another name now: so has what is said of the class.
+local function note_rename(info, rel)
+  local place, relation = info.place, info.relation
+  if not place or place.oid ~= rel.oid or place.relation == rel.name then return end
+  if info.generated and relation.name == place.relation then
+    info.relation = { name = rel.name, schema = relation.schema and rel.schema }
+  end
+  place.name, place.schema, place.relation = rel.name, rel.schema, rel.name
 end
 
 local function look_up(place)
@@ -158,11 +172,27 @@ local function look_up(place)
   return handle.resolve(st)
 end
 
+-- By its name, which may be another table's by now; else what has been renamed.
+local function find(info)
+  local place = info.place
+  local ok, rel = pcall(look_up, place)
+  if ok then
+    place.oid, place.relation = rel.oid, rel.name
+    return rel
+  end
+  if not errors.is(rel, "undefined_table") or not place.oid then error(rel, 0) end
+  local schema, name = place.root.catalog:place_of(place.root, place.oid)
+  if not name then error(rel, 0) end
+  rel = look_up{ root = place.root, name = name, schema = schema }
+  note_rename(info, rel)
+  return rel
+end
+
 -- What the class's table is now; nil where there is none, or nothing can be asked.
 local function relation_now(info)
   local place = info.place
   if not place or not place.root then return nil end
-  local ok, rel = pcall(look_up, place)
+  local ok, rel = pcall(find, info)
   if ok then return rel end
   if errors.is(rel, "canceled") or errors.is(rel, "timeout") then error(rel, 0) end
   return nil
@@ -293,6 +323,7 @@ end
 --- Takes from a relation what only the server knows of the types; a class made from it gets its columns.
 function class.follow(cls, rel)
   local info = infos[cls]
+  note_rename(info, rel)
   if info.generated and info.relation.name == rel.name then return set_fields(info, fields_of_relation(rel)) end
   for i, field in ipairs(info.fields) do
     local col = rel.index[field.name]

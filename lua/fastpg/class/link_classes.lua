@@ -123,6 +123,13 @@ local function link_each(db, find)
   return linked
 end
 
+local function are_linked(linked, classes)
+  for _, cls in pairs(classes) do
+    if linked[class.info(cls).name] ~= cls then return false end
+  end
+  return true
+end
+
 local function link_classes(db, module)
   if type(module) ~= "table" then
     errors.argument("link_classes: a map of classes expected (as create_mod's modules return), got %s", type(module))
@@ -144,9 +151,12 @@ local function link_classes(db, module)
       by_name[info.name] = cls
     end
   end
-  local linked = link_each(db, function(st)
-    return by_table[st.name] or by_name[class.camel(st.name)]
-  end)
+  local function find(st) return by_table[st.name] or by_name[class.camel(st.name)] end
+  local linked = link_each(db, find)
+  if not (are_linked(linked, by_table) and are_linked(linked, by_name)) then -- somebody else may have made the table
+    db.catalog:stale()
+    linked = link_each(db, find)
+  end
   for cls, relation in pairs(elsewhere) do
     if db.catalog:relation(db, relation.name, relation.schema) then
       class.link(core.table_state(names.table_of(db, relation.name, relation.schema)), cls)

@@ -89,6 +89,8 @@ where c.relkind in ('r','p','f','v','m') and case when $1 = ''
   else n.nspname = $1 end
 order by c.relname collate "C"]]
 
+local PLACE = "select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+  .. " where c.oid = $1"
 local ALIVE = "select c.oid from pg_catalog.pg_class c where c.oid = any($1::oid[])"
 
 local MOST_SPACES = 256 -- meanings of names
@@ -412,6 +414,14 @@ function Catalog:alive(db, oids)
   local alive = {}
   for _, f in ipairs((query(db, nil, nil, ALIVE, oids))) do alive[f[1]] = true end
   return alive
+end
+
+--- What a relation is called now.
+---@return string? schema  nil: it is gone
+---@return string? name
+function Catalog:place_of(db, oid)
+  local f = query(db, nil, nil, PLACE, oid)[1]
+  if f then return f[1], f[2] end
 end
 
 -- ---- columns --------------------------------------------------------------------------------
