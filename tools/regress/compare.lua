@@ -162,9 +162,11 @@ local function shows_itself(session, unit)
   return script.shows_the_session(unit.sql) or executed and session.showing[executed]
 end
 
--- A pipeline within a transaction has a savepoint, and with it a transaction's number of its own.
+-- A pipeline within a transaction has a savepoint, and with it a transaction's number of its own, and counts of its own.
 local function numbers_transactions(session, unit)
-  return session.way == "pipeline" and unit.sql:lower():find "%f[%w]xmin%f[%W]" ~= nil
+  if session.way ~= "pipeline" then return false end
+  local low = unit.sql:lower()
+  return low:find "%f[%w]xmin%f[%W]" ~= nil or low:find("pg_stat_get_xact_", 1, true) ~= nil
 end
 
 --- Reports what differs.
