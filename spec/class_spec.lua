@@ -149,6 +149,7 @@ describe("class", function()
           by:execute(("alter table %s set schema elsewhere"):format(now))
           other:execute(("alter table elsewhere.%s add moved int"):format(now))
           has(tostring(X{ moved = 2 }), "(moved=2)")
+          has(fastpg.class_source(X), ('table = "%s", schema = "elsewhere"'):format(now))
           -- one of the name it had is another
           db:execute(("drop table elsewhere.%s; create table %s (id int, anew int)"):format(now, was))
           assert.equal(0, #db.t[was])

@@ -156,13 +156,17 @@ local function set_place(info, st)
   }, weak)
 end
 
+-- Of a class that was made from it.
+local function relation_of(rel)
+  return { name = rel.name, schema = rel.qualified ~= rel.ref and rel.schema or nil }
+end
+
 -- The class's table has another name now: so has what is said of the class.
-local function note_rename(info, rel)
-  local place, relation = info.place, info.relation
-  if not place or place.oid ~= rel.oid or place.relation == rel.name then return end
-  if info.generated and relation.name == place.relation then
-    info.relation = { name = rel.name, schema = relation.schema and rel.schema }
-  end
+---@param is_moved boolean?  it is not where it was in any case
+local function note_rename(info, rel, is_moved)
+  local place = info.place
+  if not place or place.oid ~= rel.oid or place.relation == rel.name and not is_moved then return end
+  if info.generated and info.relation.name == place.relation then info.relation = relation_of(rel) end
   place.name, place.schema, place.relation = rel.name, rel.schema, rel.name
 end
 
@@ -184,7 +188,7 @@ local function find(info)
   local schema, name = place.root.catalog:place_of(place.root, place.oid)
   if not name then error(rel, 0) end
   rel = look_up{ root = place.root, name = name, schema = schema }
-  note_rename(info, rel)
+  note_rename(info, rel, true)
   return rel
 end
 
@@ -309,8 +313,7 @@ end
 ---@param rel table  of fastpg.table.catalog
 ---@param name string
 function class.of_relation(rel, name)
-  local relation = { name = rel.name, schema = rel.qualified ~= rel.ref and rel.schema or nil }
-  return make(name, fields_of_relation(rel), relation, true)
+  return make(name, fields_of_relation(rel), relation_of(rel), true)
 end
 
 --- Makes rows of the table instances of the class.
