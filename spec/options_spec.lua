@@ -175,6 +175,15 @@ describe("what was given wrong", function()
     end
   end)
 
+  it("is a number that no keyword has", function()
+    for _, number in ipairs{ 1e308, 2^63, -1e300, 1 / 0, 0 / 0, 1.5 } do
+      for _, keyword in ipairs{ "port", "user", "keepalives", "application_name" } do
+        local text = message(fastpg.connect, { [keyword] = number })
+        assert.truthy(text:find(keyword .. " must be a string or a whole number, got", 1, true), text)
+      end
+    end
+  end)
+
   it("is a bound for a dimension that is not there", function()
     assert.equal("fastpg.array: lower has 2 bounds, the list has 1 dimension: one for each",
       message(fastpg.array, { 7, 8 }, { lower = { 0, 1 } }))

@@ -78,7 +78,7 @@ end
 
 local function read_keyword(config, what, name, value)
   if name == "database" then name = "dbname" end
-  if type(value) == "number" and value % 1 == 0 then
+  if type(value) == "number" and value % 1 == 0 and math.abs(value) <= 2^53 then
     value = ("%d"):format(value)
   elseif type(value) ~= "string" then
     errors.argument("%s: %s must be a string or a whole number, got %s", what, name,
