@@ -103,6 +103,7 @@ end
 
 --- The innermost scope that this coroutine runs in, or nil.
 function Ambient:current()
+  if wait.is_plain(self.loop) then return self.scopes[MAIN] end -- it runs inside of no other one
   local thread = running() or MAIN
   if self.open > 0 then
     local scope = own(self, thread)
@@ -120,12 +121,14 @@ end
 --- Opens a scope inside the current one: what it does not set it inherits.
 ---@param scope { bound: table?, deadline: number? }
 function Ambient:push(scope)
-  local parent = self:current()
-  local thread = running() or MAIN
+  local parent, thread = self:current(), MAIN
+  if not wait.is_plain(self.loop) then
+    thread = running() or MAIN
+    scope.task = current_task.enclosing()
+    scope.group = wait.group(self.loop)
+  end
   scope.parent = parent
   scope.below = self.scopes[thread]
-  scope.task = current_task.enclosing()
-  scope.group = wait.group(self.loop)
   if parent then
     scope.bound = scope.bound or parent.bound
     if parent.deadline and (not scope.deadline or parent.deadline < scope.deadline) then

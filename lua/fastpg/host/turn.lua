@@ -17,6 +17,8 @@ local wait = require "fastpg.host.wait"
 
 local turn = {}
 
+local MAIN = current_task.main
+
 local LOOK_AGAIN = 1.0 -- the one before may have been killed after it was told
 
 local function give(conn)
@@ -79,7 +81,19 @@ end
 function turn.run_by(conn, deadline, fn, ...)
   local me = current_task.me()
   take(conn, me, deadline)
+  if me == MAIN then return finish(conn, pcall(fn, conn, ...)) end -- which nobody closes
   return defer.close(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
+end
+
+--- Whether nobody is in the middle of a statement there, and nobody waits for a turn.
+function turn.is_free(conn)
+  return conn.user == nil and not (conn.turns and conn.turns[1])
+end
+
+--- The turn of the main thread, on a connection that is free.
+function turn.run_free(conn, fn, ...)
+  conn.user, conn.depth = MAIN, 1
+  return finish(conn, pcall(fn, conn, ...))
 end
 
 --- The same in the time that a statement has.

@@ -134,6 +134,7 @@ end
 ---@param loop string|table|nil  a `loop =` option; nil means the default of this Lua state
 ---@return table
 function wait.pick(loop)
+  if wait.is_plain(loop) then return block end
   loop = loop or default
   if loop == "block" then return block end
   local host

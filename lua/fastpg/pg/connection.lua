@@ -76,6 +76,7 @@ function Connection.open(config, wait, deadline, place)
     patience = limit, -- until when it may take to answer that; `deadline` is then when it is asked again
     canceling = nil, -- the job that asks it
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
+    eventful = true, -- something happened since it was last found to be as others expect it (fastpg.pool.pool)
     in_transaction = false, -- one that fastpg opened
     one_snapshot = false, -- and all of whose statements see what the first one saw
     held = nil, -- the rows that it has claimed (fastpg.pg.claimed_rows)
@@ -164,6 +165,7 @@ end
 ---@param sql string?  its text, where one is known
 function Connection:outcome(st, sql)
   local err, events, differs = self.c:outcome(st)
+  self.eventful = true
   if self.path_setters and st and self.path_setters[st] then self:note_path(sql or "execute", err ~= nil) end
   if events then
     local wrong = note_events(self, events, sql, err ~= nil)
@@ -349,6 +351,19 @@ function Connection:simple(sql)
   local status = self.c:fetch_status()
   self:note_path(sql)
   return status
+end
+
+--- Runs a command of fastpg's own that sets nothing, as BEGIN and COMMIT: its text is not looked at.
+---@return string  the command tag
+function Connection:command(sql)
+  local c = self.c
+  local more = c:command(sql)
+  if more then more = follow(self, nil, more) end
+  if more then
+    local err = self:outcome()
+    if err then error(errors.annotate(err, sql), 0) end
+  end
+  return (c:fetch_status())
 end
 
 -- Rows that are there already cost less than a request to cancel: whether these were all.

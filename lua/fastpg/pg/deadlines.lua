@@ -35,7 +35,7 @@ Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
 --- When the statement must be over.  Where there is no such time and nothing else can run, the core waits by itself.
 ---@param deadline number?
 function Connection:limit(deadline)
-  self.deadline, self.overdue = deadline, nil
+  self.deadline, self.overdue, self.eventful = deadline, nil, true
   local blocks = not deadline and self.wait == block_wait
   if blocks ~= self.blocks then
     self.blocks = blocks

@@ -226,7 +226,7 @@ function Pool:take()
   local idle = self.idle
   local n = #idle
   local conn = idle[n]
-  if not conn or not conn.c:ready(IDLE_PING) or #self.queue.entries > 0 then return nil end
+  if not conn or not conn.c:ready(IDLE_PING) then return nil end
   if not conn.blocks then conn:unlimited() end
   idle[n] = nil
   self.lent[conn], self.holders[conn] = true, MAIN
@@ -234,14 +234,22 @@ function Pool:take()
   return conn
 end
 
+-- Whether what happened on the connection left something to do before others get it.
+local function is_as_before(conn)
+  if conn.in_transaction or conn.canceling or conn.abandoned or conn.interrupted or not conn:is_home()
+    or conn.standard_strings ~= conn.strings_at_start or not conn.blocks then return false end
+  conn.eventful = false
+  return true
+end
+
 --- And back, after what went well; false where the other way is to be taken.
 function Pool:put(conn)
-  if self.closed or not conn.c:idle() or conn.in_transaction or conn.canceling or conn.abandoned or conn.interrupted
-    or not conn:is_home() or conn.standard_strings ~= conn.strings_at_start or not conn.blocks or #self.queue.entries > 0 then
+  if self.closed or not conn.c:idle() or conn.eventful and not is_as_before(conn) or conn.home_key ~= self.homes.key
+    or #self.queue.entries > 0 then
     return false
   end
   conn.lease = conn.lease + 1
-  self.lent[conn], self.holders[conn] = nil, nil
+  self.lent[conn] = nil
   local idle = self.idle
   idle[#idle + 1] = conn
   return true

@@ -269,11 +269,20 @@ local function lent(root, conn, fn, ...)
   return release(root, conn, pcall(fn, conn, ...))
 end
 
--- An idle connection of a plain script, where nothing is ambient; else nil.
-local function take(self)
-  local pool = self.pool
-  if self.bound_conn or not pool or not pool.is_plain or self.ambient.open > 0 or not is_plain(pool.config.loop) then return nil end
-  return pool:take()
+-- The straight way of a plain script's main thread: on an idle connection where nothing is ambient, and where a
+-- transaction is, on its connection.  Gives the connection, and the route that it is bound to.  Nil: the other way.
+local function straight(self, pool)
+  local scopes = self.ambient
+  if not is_plain(scopes.loop) then return nil end
+  local bound = self.bound_conn and self
+  if scopes.open > 0 then
+    local scope = scopes:current()
+    if scope and scope.deadline then return nil end
+    bound = bound or scope and scope.bound
+  end
+  if not bound then return pool:take() end
+  local conn = bound:connection()
+  if conn.blocks and turn.is_free(conn) and not (conn.canceling or conn.interrupted or conn.abandoned) then return conn, bound end
 end
 
 local function put(root, conn, ok, ...)
@@ -284,8 +293,12 @@ end
 
 --- Runs fn(conn, ...) on the connection that it belongs on.
 function Route:on_connection(fn, ...)
-  local idle = take(self)
-  if idle then return put(self, idle, pcall(fn, idle, ...)) end
+  local pool = self.pool
+  if pool and pool.is_plain then
+    local idle, owner = straight(self, pool)
+    if owner then return turn.run_free(idle, fn, ...) end
+    if idle then return put(self, idle, pcall(fn, idle, ...)) end
+  end
   local conn, bound = self:bound_connection()
   if conn then return turn.run(conn, in_turn, bound, fn, ...) end
   conn = self:checkout()

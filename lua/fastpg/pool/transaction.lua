@@ -54,13 +54,16 @@ local BEGIN_OPTIONS = options.declare("db:begin", {
 
 -- ---- the commands ---------------------------------------------------------------------------
 
+-- The command that begins it; the search_path that it sets, if it does; whether it sets anything.
 local function begin_command(opts, what)
+  if next(opts) == nil then return "BEGIN", nil, false end
   local parts = { "BEGIN" }
   if opts.isolation ~= nil then parts[#parts + 1] = "ISOLATION LEVEL " .. level_of(opts.isolation):upper() end
   if opts.readonly ~= nil then parts[#parts + 1] = opts.readonly and "READ ONLY" or "READ WRITE" end
   if opts.deferrable ~= nil then parts[#parts + 1] = opts.deferrable and "DEFERRABLE" or "NOT DEFERRABLE" end
   local command = parts[1] .. " " .. table.concat(parts, ", ", 2)
-  return table.concat({ command, unpack(settings.commands(opts.settings, what)) }, "; "), settings.path(opts.settings, what)
+  if not opts.settings then return command, nil, false end
+  return table.concat({ command, unpack(settings.commands(opts.settings, what)) }, "; "), settings.path(opts.settings, what), true
 end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
@@ -71,7 +74,7 @@ local function commit_now(conn)
   conn:arm()
   conn.in_transaction = false
   held.forget(conn)
-  if conn:simple("COMMIT") == "ROLLBACK" then
+  if conn:command("COMMIT") == "ROLLBACK" then
     errors.raise("in_failed_sql_transaction",
       "the transaction was rolled back at its end, because a statement in it had failed")
   end
@@ -101,11 +104,12 @@ end
 
 -- A failure at BEGIN leaves nothing open.
 ---@param path string?  the search_path that it sets
-local function start(conn, command, path)
+---@param sets boolean  whether it sets anything
+local function start(conn, command, path, sets)
   check_none_open(conn)
   local busy = conn.c:busy()
   if not busy then conn:bury() end
-  local ok, err = pcall(conn.begin_with_path, conn, command, path)
+  local ok, err = pcall(sets and conn.begin_with_path or conn.command, conn, command, path)
   if ok then
     conn.in_transaction, conn.nested = true, 1
     conn.one_snapshot = command:find "^BEGIN ISOLATION LEVEL [RS]E[PR]" ~= nil -- REPEATABLE READ, SERIALIZABLE
@@ -122,24 +126,26 @@ local function is_retryable(err)
   return errors.is(err, "40001") or errors.is(err, "40P01")
 end
 
--- Runs fn(tx), then finish or undo.  The connection may be in other hands by then, when a coroutine
+-- After fn, with what pcall said of it: finish or undo.  The connection may be in other hands by then, when a coroutine
 -- left this transaction half-way and came back after the one around it had ended.
-local function run_inside(db, conn, fn, is_users, finish, undo)
-  local lease = conn.lease
-  local tx = db:bind(conn, "transaction")
-  local results = pack(tx:try_lending(fn, is_users))
-  if lease == conn.lease then conn.nested = conn.nested - 1 end
+local function end_inside(conn, lease, finish, undo, ok, ...)
   if lease ~= conn.lease then
-    if results[1] then errors.raise("closed", "the transaction around this one is over") end
-    error(results[2], 0)
+    if ok then errors.raise("closed", "the transaction around this one is over") end
+    error((...), 0)
   end
-  if results[1] then
-    local ok, err = pcall(finish, conn)
-    if ok then return unpack(results, 2, results.n) end
-    results[2] = err
+  conn.nested = conn.nested - 1
+  local problem = ...
+  if ok then
+    ok, problem = pcall(finish, conn)
+    if ok then return ... end
   end
   undo(conn)
-  error(results[2], 0)
+  error(problem, 0)
+end
+
+-- Runs fn(tx) in the transaction that is open.
+local function run_inside(db, conn, fn, is_users, finish, undo)
+  return end_inside(conn, conn.lease, finish, undo, db:bind(conn, "transaction"):try_lending(fn, is_users))
 end
 
 local savepoints = 0
@@ -161,7 +167,7 @@ local function nested(db, conn, fn, is_users)
   local function run(command, note)
     return turn.run(conn, function()
       conn:arm()
-      conn:simple(command(name))
+      conn:command(command(name))
       note(conn, name)
     end)
   end
@@ -182,8 +188,8 @@ local function nested(db, conn, fn, is_users)
   return run_inside(db, conn, fn, is_users, release, undo)
 end
 
-local function outermost(conn, db, command, path, fn, is_users)
-  start(conn, command, path)
+local function outermost(conn, db, command, path, sets, fn, is_users)
+  start(conn, command, path, sets)
   return run_inside(db, conn, fn, is_users, commit, roll_back)
 end
 
@@ -203,22 +209,22 @@ function transaction.run(db, opts, fn, is_users)
     end
     return nested(db, conn, fn, is_users)
   end
-  local command, path = begin_command(opts, what)
+  local command, path, sets = begin_command(opts, what)
   local retries = opts.retries or 0
   while retries > 0 do
-    local results = pack(pcall(db.on_connection, db, outermost, db, command, path, fn, is_users))
+    local results = pack(pcall(db.on_connection, db, outermost, db, command, path, sets, fn, is_users))
     if results[1] then return unpack(results, 2, results.n) end
     if not is_retryable(results[2]) then error(results[2], 0) end
     retries = retries - 1
   end
-  return db:on_connection(outermost, db, command, path, fn, is_users)
+  return db:on_connection(outermost, db, command, path, sets, fn, is_users)
 end
 
 -- ---- db:begin -------------------------------------------------------------------------------
 
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
 function transaction.begin(db, opts)
-  local command, path = begin_command(options.check(opts, BEGIN_OPTIONS, "begin"), "begin")
+  local command, path, sets = begin_command(options.check(opts, BEGIN_OPTIONS, "begin"), "begin")
   local conn = db:bound_connection()
   if conn then
     if conn.in_transaction then
@@ -226,7 +232,7 @@ function transaction.begin(db, opts)
     end
     turn.run(conn, function()
       conn:arm()
-      start(conn, command, path)
+      start(conn, command, path, sets)
     end)
     local tx = db:bind(conn, "transaction")
     tx:own("transaction")
@@ -235,7 +241,7 @@ function transaction.begin(db, opts)
   conn = db:checkout()
   defer.undo(function(closed)
     if closed then conn.pool:abandon(conn) else conn.pool:checkin(conn) end
-  end, start, conn, command, path)
+  end, start, conn, command, path, sets)
   local tx = db:bind(conn, "transaction")
   tx:own("connection")
   return tx
