@@ -4,6 +4,7 @@
 -- handle means what its name means on the connection it runs on, and nobody else notices.
 
 local fastpg = require "fastpg"
+local compat = require "fastpg.base.compat"
 local Connection = require "fastpg.pg.connection"
 local pg = require "spec.support.pg"
 
@@ -49,13 +50,18 @@ end
 
 -- Round trips (and results of a pipeline) of fn.
 local function trips(fn)
-  local drive, n = Connection.drive, 0
-  Connection.drive = function(...)
-    n = n + 1
-    return drive(...)
+  local core, kept, n = debug.getregistry()["fastpg.connection"].__index, {}, 0
+  for name, object in pairs{ drive = Connection, ask = core, ask_list = core, command = core } do
+    local method = object[name]
+    kept[name] = function() object[name] = method end
+    object[name] = function(...)
+      local results = compat.pack(method(...))
+      if results[1] ~= false then n = n + 1 end -- (false: nothing was sent)
+      return compat.unpack(results, 1, results.n)
+    end
   end
   local ok, err = pcall(fn)
-  Connection.drive = drive
+  for _, restore in pairs(kept) do restore() end
   if not ok then error(err, 0) end
   return n
 end
