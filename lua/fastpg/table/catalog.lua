@@ -3,7 +3,7 @@
 -- catalog: what the server's catalogs say of tables and views, read when it is needed.
 --
 -- Connecting reads nothing.  The first use of a table reads its columns, keys and foreign keys in one round
--- trip; listing reads the names in one.  All of it is kept until `generation` moves on: by refresh, by DDL
+-- trip (fastpg.table.relation); listing reads the names in one.  All of it is kept until `generation` moves on: by refresh, by DDL
 -- through fastpg, by an error or a result that shows it stale.
 --
 -- What a name means depends on the connection: its search_path, its role, its temporary tables.  What is known
@@ -23,6 +23,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
+local relation = require "fastpg.table.relation"
 local suggest = require "fastpg.base.suggest"
 
 local unpack = compat.unpack
@@ -31,54 +32,6 @@ local catalog = {}
 
 local Catalog = {}
 Catalog.__index = Catalog
-
--- One row per column of each relation of one of the names in $2 that is in one of the schemas in $1 beside it (a
--- schema of '' means the search_path), then one per foreign key: its own, and those of others that refer to it.
--- A key may carry columns that are not of it (INCLUDE); a domain counts as its base type.  The keys that refer to a
--- table are found by pg_depend, whose index leads to them: pg_constraint has none for confrelid.
-local RELATION = [[
-with found as materialized (
-  select w.choice, c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_table_is_visible(c.oid) as visible
-  from unnest($1::text[], $2::text[]) with ordinality w(nsp, rel, choice)
-  join pg_catalog.pg_class c on c.relname = w.rel and c.relkind in ('r','p','f','v','m')
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    and case when w.nsp = '' then pg_catalog.pg_table_is_visible(c.oid) else n.nspname = w.nsp end
-), refers as (
-  select f.choice, f.oid, 1 as part, k.oid as key, k.conparentid, k.conname, k.conkey as own, k.confrelid as other,
-    k.confkey as theirs
-  from found f join pg_catalog.pg_constraint k on k.conrelid = f.oid and k.contype = 'f'
-  union
-  select f.choice, f.oid, 2, k.oid, k.conparentid, k.conname, k.confkey, k.conrelid, k.conkey
-  from found f
-  join pg_catalog.pg_depend d on d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = f.oid
-    and d.classid = 'pg_catalog.pg_constraint'::regclass
-  join pg_catalog.pg_constraint k on k.oid = d.objid and k.contype = 'f' and k.confrelid = f.oid
-)
-select f.choice, f.oid, 0 as part, a.attnum::int as place, f.nspname, f.relname, f.relkind, f.visible,
-  a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity = 'a',
-  a.attgenerated <> '', ty.typcategory = 'A', coalesce(base.typname, ty.typname) in ('json', 'jsonb'),
-  case when pg_catalog.array_position(k.indkey::int2[], a.attnum) < k.indnkeyatts
-    then pg_catalog.array_position(k.indkey::int2[], a.attnum) + 1 else 0 end,
-  a.atttypid, coalesce(base.typname, ty.typname), a.atthasdef or a.attidentity <> '', ty.typbasetype,
-  null::oid, null::name, null::name, null::text[], null::text[], null::oid, null::oid
-from found f
-left join pg_catalog.pg_index k on k.indrelid = f.oid and k.indisprimary
-left join pg_catalog.pg_attribute a on a.attrelid = f.oid and a.attnum > 0 and not a.attisdropped
-left join pg_catalog.pg_type ty on ty.oid = a.atttypid
-left join pg_catalog.pg_type base on base.oid = ty.typbasetype
-union all
-select r.choice, r.oid, r.part, 0, null, null, null, null,
-  r.conname, null, null, null, null, null, null, null, null, null, null, null,
-  r.other, n.nspname, o.relname,
-  array(select a.attname::text from unnest(r.own) with ordinality u(num, place)
-    join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attnum = u.num order by u.place),
-  array(select a.attname::text from unnest(r.theirs) with ordinality u(num, place)
-    join pg_catalog.pg_attribute a on a.attrelid = r.other and a.attnum = u.num order by u.place),
-  r.key, r.conparentid
-from refers r
-join pg_catalog.pg_class o on o.oid = r.other
-join pg_catalog.pg_namespace n on n.oid = o.relnamespace
-order by 1, 2, 3, 4, 9]]
 
 -- Names of tables ('r','p','f') or views ('v','m') of a schema, or of the search_path where it is ''.
 local NAMES = [[
@@ -210,112 +163,15 @@ local function candidates(name, schema, default)
   return schemas, names
 end
 
--- The columns of RELATION.
-local CHOICE, OID, PART, SCHEMA, NAME, KIND, VISIBLE, COLUMN = 1, 2, 3, 5, 6, 7, 8, 9
-
--- A temporary table that is found belongs to the connection alone: nothing told of it where a function made it.
-local function note_relation(conn, f)
-  if f[VISIBLE] == true and f[SCHEMA]:find "^pg_temp_" then conn:note_temporary(f[NAME]) end
-end
-
+-- A temporary table that is found belongs to the connection alone.
 local function note_name(conn, f)
   if f[1]:find "^pg_temp_" then conn:note_temporary(f[2]) end
 end
 
-local function add_column(rel, f)
-  local col = {
-    name = f[COLUMN], type = f[10], not_null = f[11], identity_always = f[12], generated = f[13], is_array = f[14],
-    is_json = f[15], pk = f[16], oid = f[17], base_type = f[18], has_default = f[19], base_oid = f[20],
-  }
-  local at = #rel.columns + 1
-  rel.columns[at], rel.index[col.name] = col, col
-  rel.shape.columns[at], rel.shape.types[at], rel.shape.index[col.name] = col.name, col.oid, at
-  if col.pk > 0 then rel.pks[col.pk] = col.name end
-end
-
--- Adds { name = of the constraint, columns = this table's, oid =, schema =, table =, refers = the other's columns }.
--- What a constraint of a partitioned table left on partitions is not told again beside it.
-local function add_key(list, f, told)
-  if told[f[27]] then return end
-  list[#list + 1] = {
-    name = f[COLUMN], oid = f[21], schema = f[22], table = f[23],
-    columns = { unpack(f[24]) }, refers = { unpack(f[25]) },
-  }
-end
-
-local function constraints_of(found, part)
-  local told = {}
-  for _, f in ipairs(found) do
-    if f[PART] == part then told[f[26]] = true end
-  end
-  return told
-end
-
-local function build(found)
-  local first = found[1]
-  local rel = {
-    oid = first[OID], schema = first[SCHEMA], name = first[NAME], kind = first[KIND], columns = {}, index = {}, pks = {},
-    foreign_keys = {}, -- this table's
-    referenced_by = {}, -- those of others (or of itself) that refer to it
-    shape = { columns = {}, types = {}, index = {} }, -- of a list without rows
-  }
-  rel.is_view = rel.kind == "v" or rel.kind == "m"
-  rel.ref = core.quote_ident(rel.name)
-  rel.qualified = first[VISIBLE] and rel.ref or core.quote_ident(rel.schema) .. "." .. rel.ref
-  local own, of_others = constraints_of(found, 1), constraints_of(found, 2)
-  for _, f in ipairs(found) do
-    if f[PART] == 1 then
-      add_key(rel.foreign_keys, f, own)
-    elseif f[PART] == 2 then
-      add_key(rel.referenced_by, f, of_others)
-    elseif f[COLUMN] ~= core.null then
-      add_column(rel, f)
-    end
-  end
-  rel.core = core.relation(rel.qualified, rel.columns)
-  return rel
-end
-
-local COMPARED = { "name", "type", "not_null", "identity_always", "generated", "pk", "oid", "has_default", "base_oid" }
-
---- Whether two look-ups found the same.
-function catalog.is_same(a, b)
-  if a.oid ~= b.oid or a.qualified ~= b.qualified or a.kind ~= b.kind or #a.columns ~= #b.columns then return false end
-  for i, col in ipairs(a.columns) do
-    for _, field in ipairs(COMPARED) do
-      if col[field] ~= b.columns[i][field] then return false end
-    end
-  end
-  return true
-end
-
---- Whether a result of `select *` (or returning *) has the columns that are known.  The server describes a domain as
---- its base type.
----@param shape table  of a statement
-function catalog.fits(rel, shape)
-  if #shape.columns ~= #rel.columns then return false end
-  for i, col in ipairs(rel.columns) do
-    if shape.columns[i] ~= col.name then return false end
-    if shape.types[i] ~= col.oid and (col.base_oid == 0 or col.base_oid == nil) then return false end
-  end
-  return true
-end
-
--- The rows of each choice's first relation, by choice.
-local function by_choice(list)
-  local found = {}
-  for _, f in ipairs(list) do
-    local rows = found[f[CHOICE]] or {}
-    found[f[CHOICE]] = rows
-    if #rows == 0 or rows[1][OID] == f[OID] then rows[#rows + 1] = f end
-  end
-  return found
-end
-
 local function look_up(self, db, name, schema)
   local schemas, names = candidates(name, schema, self.schema)
-  local list, space = query(db, name, note_relation, RELATION, schemas, names)
-  return list[1] and build(by_choice(list)[list[1][CHOICE]]) or nil, space
+  local list, space = query(db, name, relation.note, relation.SQL, schemas, names)
+  return relation.first(list), space
 end
 
 local LOAD = 500 -- names in one look-up
@@ -335,13 +191,13 @@ function Catalog:load(db, names)
     for i = from, math.min(from + LOAD - 1, #unknown) do
       schemas[#schemas + 1], some[#some + 1] = self.schema, unknown[i]
     end
-    local list, key = query(db, nil, note_relation, RELATION, schemas, some)
-    local found = by_choice(list)
+    local list, key = query(db, nil, relation.note, relation.SQL, schemas, some)
+    local found = relation.by_choice(list)
     if generation ~= self.generation then return end -- it may have changed meanwhile
     relations = space_of(self, key).relations
     relations.most = self.most_relations
     for i, name in ipairs(some) do
-      if found[i] then relations:keep("\0" .. name, build(found[i])) end
+      if found[i] then relations:keep("\0" .. name, relation.build(found[i])) end
     end
   end
 end
@@ -424,7 +280,7 @@ function Catalog:place_of(db, oid)
   if f then return f[1], f[2] end
 end
 
--- ---- columns --------------------------------------------------------------------------------
+-- ---- what it does not know ------------------------------------------------------------------
 
 -- Errors that were raised because of what is known here: it may be stale.
 local doubtful = setmetatable({}, { __mode = "k" })
@@ -452,16 +308,6 @@ function catalog.unknown_column(rel, name, what)
   end
   raise_doubtful(errors.new("undefined_column",
     (what and what .. ": " or "") .. suggest.no_such(rel.ref, "column", name, rel.index)))
-end
-
---- { "artist_id", "name", artist_id = "integer", name = "character varying(120)" }
-function catalog.columns_of(rel)
-  local cols = {}
-  for i, col in ipairs(rel.columns) do
-    cols[i] = col.name
-    cols[col.name] = col.type
-  end
-  return cols
 end
 
 from_above.new_catalog = catalog.new

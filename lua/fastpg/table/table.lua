@@ -8,7 +8,6 @@
 
 local ipairs, pairs, select, tostring, type = ipairs, pairs, select, tostring, type
 
-local catalog = require "fastpg.table.catalog"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -19,6 +18,7 @@ local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
 local query = require "fastpg.table.query"
+local relation = require "fastpg.table.relation"
 local selection = require "fastpg.table.selection"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
@@ -135,7 +135,7 @@ function properties.pks(st)
   for i, name in ipairs(handle.resolve(st).pks) do copy[i] = name end
   return copy
 end
-function properties.cols(st) return catalog.columns_of(handle.resolve(st)) end
+function properties.cols(st) return relation.columns_of(handle.resolve(st)) end
 function properties.c(st) return table_columns.of(st) end
 function properties.cls(st) return handle.class_of(st) end
 function properties.db(st) return st.db:user() end

@@ -7,12 +7,12 @@
 
 local ipairs, pairs, select, setmetatable, tostring, type = ipairs, pairs, select, setmetatable, tostring, type
 
-local catalog = require "fastpg.table.catalog"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
+local relation = require "fastpg.table.relation"
 local Table = require "fastpg.table.table"
 local wait = require "fastpg.host.wait"
 
@@ -147,7 +147,7 @@ local function check_place(what, t, schema)
   return st
 end
 
-local function relation(db, what, t, schema)
+local function relation_of(db, what, t, schema)
   local st = check_place(what, t, schema)
   if st then return handle.resolve(st) end
   return db:connected().catalog:relation(db, t, schema) or db.catalog:missing(db, t, schema)
@@ -188,12 +188,12 @@ function names.extend(methods, properties)
   end
 
   --- { "artist_id", "name", artist_id = "integer", … }
-  function methods.columns_info(self, t, schema) return catalog.columns_of(relation(self, "columns_info", t, schema)) end
+  function methods.columns_info(self, t, schema) return relation.columns_of(relation_of(self, "columns_info", t, schema)) end
 
   --- The columns of the primary key, in the key's order.
   function methods.pk_cols(self, t, schema)
     local copy = {}
-    for i, name in ipairs(relation(self, "pk_cols", t, schema).pks) do copy[i] = name end
+    for i, name in ipairs(relation_of(self, "pk_cols", t, schema).pks) do copy[i] = name end
     return copy
   end
 

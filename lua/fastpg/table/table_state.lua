@@ -27,6 +27,7 @@ local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
+local relation = require "fastpg.table.relation"
 local relation_registry = require "fastpg.table.relation_registry"
 local wait = require "fastpg.host.wait"
 
@@ -108,7 +109,7 @@ end
 -- statement at most: what differs after that is no matter of time.)
 local function compare(target, shape)
   shape.relation = target.rel
-  if catalog.fits(target.rel, shape) then return end
+  if relation.fits(target.rel, shape) then return end
   shape.doubts = (shape.doubts or 0) + 1
   if shape.doubts <= 2 then handle.doubt(target.state) end
 end
@@ -343,7 +344,7 @@ local function is_other_now(st, before, err)
   local conn = st.db:bound_connection()
   if conn and not unsent and conn.c:transaction_status() ~= "idle" then return false end
   local ok, rel = pcall(handle.resolve, st)
-  return ok and not catalog.is_same(before, rel)
+  return ok and not relation.is_same(before, rel)
 end
 
 --- Runs fn(...), which gives one value and changes nothing where it fails.  Where it fails because the relation is
