@@ -10,8 +10,8 @@
  * top of the stack, what it offers.  The order matters where one adds methods to another's object (fpg_add_methods). */
 #define PARTS(part)                                                                                \
   part(raise) part(buffer) part(number) part(printable) part(surface)                                                               \
-  part(math) part(numeric) part(time) part(range)                                                  \
-  part(json)                                                                                       \
+  part(value_numeric) part(value_time) part(value_range)                                                  \
+  part(json_mark) part(json)                                                                                       \
   part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)                          \
   part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config)     \
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                                 \

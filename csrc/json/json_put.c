@@ -6,10 +6,11 @@
  * doubles in the form of float8 with the fewest digits that read back.  What the reader makes of
  * escapes that stand for no text, a zero byte and half a surrogate pair, goes out as they came.
  */
+#include "json_put.h"
+
 #include <math.h>
 
 #include "buffer.h"
-#include "json.h"
 #include "json_lex.h"
 #include "shortest.h"
 

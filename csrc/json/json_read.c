@@ -12,10 +12,13 @@
  * Past CHUNK of them (or when the Lua stack is long) the table is made early, takes the place of
  * its elements and gets the rest one by one: level.made.
  */
+#include "json_read.h"
+
 #include "buffer.h"
-#include "json.h"
 #include "json_lex.h"
-#include "value.h"
+#include "json_mark.h"
+#include "json_path.h"
+#include "value_numeric.h"
 
 enum { CHUNK = 64, LONG_STACK = 2000, SPARE = 8 };
 

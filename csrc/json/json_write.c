@@ -16,9 +16,13 @@
  * Each node holds two slots of the Lua stack (ROW four): the table, [columns, index,] the key.
  * No metamethod is called.
  */
+#include "json_write.h"
+
 #include "buffer.h"
-#include "json.h"
 #include "json_lex.h"
+#include "json_mark.h"
+#include "json_path.h"
+#include "json_put.h"
 #include "number.h"
 #include "raise.h"
 #include "value.h"

@@ -33,7 +33,7 @@
 #include "number.h"
 #include "raise.h"
 #include "surface.h"
-#include "value.h"
+#include "zone.h"
 
 #define WRITER_MT "fastpg.copywriter"
 

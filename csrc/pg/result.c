@@ -14,7 +14,7 @@
 
 #include "conn.h"
 #include "error.h"
-#include "json.h"
+#include "json_mark.h"
 #include "number.h"
 #include "raise.h"
 #include "surface.h"

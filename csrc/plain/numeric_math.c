@@ -186,7 +186,6 @@ static int finite_op(fpg_math *m, int op, const fpg_num *a, const fpg_num *b) {
   switch (op) {
   case FPG_MATH_MUL: return multiply(m, a, b);
   case FPG_MATH_DIV: return divide(m, a, b);
-  case FPG_MATH_POW: return fpg_math_power(m, a, b);
   default: break;
   }
   if (op == FPG_MATH_MOD && b->ndigits == 0) return FPG_MATH_DIVISION_BY_ZERO;
@@ -247,7 +246,7 @@ static int cmp_abs_one(const fpg_num *n) {
 static int is_one(const fpg_num *n) { return n->sign == FPG_NUM_POS && cmp_abs_one(n) == 0; }
 
 /* The rules of pow(3). */
-static int power_special(fpg_math *m, const fpg_num *a, const fpg_num *b) {
+int fpg_math_power_special(fpg_math *m, const fpg_num *a, const fpg_num *b) {
   if (a->sign == FPG_NUM_NAN)
     return fpg_num_finite(b) && b->ndigits == 0 ? whole(m, 1) : infinite(m, 0);
   if (b->sign == FPG_NUM_NAN) return is_one(a) ? whole(m, 1) : infinite(m, 0);
@@ -267,7 +266,6 @@ static int power_special(fpg_math *m, const fpg_num *a, const fpg_num *b) {
 
 int fpg_math_op(fpg_math *m, int op, const fpg_num *a, const fpg_num *b) {
   if (fpg_num_finite(a) && fpg_num_finite(b)) return finite_op(m, op, a, b);
-  if (op == FPG_MATH_POW) return power_special(m, a, b);
   if (a->sign == FPG_NUM_NAN || b->sign == FPG_NUM_NAN) return infinite(m, 0);
   switch (op) {
   case FPG_MATH_ADD: return add_special(m, a, b, 0);

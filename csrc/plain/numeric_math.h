@@ -36,6 +36,7 @@ void fpg_math_clear(fpg_math *m);
 /* Gives back what a huge operation took. */
 void fpg_math_trim(fpg_math *m);
 
+/* Any of these but POW, which is fpg_math_power (numeric_power.h). */
 int fpg_math_op(fpg_math *m, int op, const fpg_num *a, const fpg_num *b);
 /* Half away from zero, to `scale` digits after the point (before it where negative). */
 int fpg_math_round(fpg_math *m, const fpg_num *a, int64_t scale);
@@ -45,9 +46,10 @@ size_t fpg_math_room(const fpg_math *m);
 /* The result; z[0] is used up. */
 void fpg_math_result(fpg_math *m, fpg_num *out);
 
-/* ---- numeric_power.c: on registers -------------------------------------------------------- */
+/* ---- for numeric_power.c: on registers ---------------------------------------------------- */
 
-int fpg_math_power(fpg_math *m, const fpg_num *a, const fpg_num *b);
+/* a ^ b where one of them is not finite. */
+int fpg_math_power_special(fpg_math *m, const fpg_num *a, const fpg_num *b);
 
 /* z = n * 10^dscale */
 void fpg_math_load(mpz_t z, const fpg_num *n);

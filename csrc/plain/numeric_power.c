@@ -10,10 +10,10 @@
  * so near that the series of atanh is short.  exp works on decimal digits: x / 2^j by Taylor's
  * series, then j squarings.
  */
+#include "numeric_power.h"
+
 #include <math.h>
 #include <stdlib.h>
-
-#include "numeric_math.h"
 
 #define BITS_PER_DIGIT 3.3219280948873626
 #define LOG10_E 0.434294481903252 /* with the server's digits */
@@ -343,6 +343,7 @@ static int power_fraction(fpg_math *m, const fpg_num *a, const fpg_num *b) {
 
 int fpg_math_power(fpg_math *m, const fpg_num *a, const fpg_num *b) {
   int64_t exp;
+  if (!fpg_num_finite(a) || !fpg_num_finite(b)) return fpg_math_power_special(m, a, b);
   int whole = fpg_num_is_whole(b);
   if (a->ndigits == 0 && b->sign == FPG_NUM_NEG) return FPG_MATH_ZERO_TO_NEGATIVE;
   if (a->sign == FPG_NUM_NEG && !whole) return FPG_MATH_COMPLEX;

@@ -15,7 +15,7 @@
 #include "be.h"
 #include "buffer.h"
 #include "escape.h"
-#include "json.h"
+#include "json_mark.h"
 #include "number.h"
 #include "raise.h"
 

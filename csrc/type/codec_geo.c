@@ -20,6 +20,7 @@
 #include "buffer.h"
 #include "float_text.h"
 #include "value.h"
+#include "value_numeric.h"
 
 /* Which shape a type is. */
 enum { POINT, LINE, LSEG, BOX, CIRCLE, PATH, POLYGON };

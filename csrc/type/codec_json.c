@@ -7,7 +7,8 @@
 #include "codec_json.h"
 
 #include "buffer.h"
-#include "json.h"
+#include "json_read.h"
+#include "json_write.h"
 #include "raise.h"
 
 void fpg_json_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,

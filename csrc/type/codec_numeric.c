@@ -8,6 +8,7 @@
 
 #include "buffer.h"
 #include "value.h"
+#include "value_numeric.h"
 
 void fpg_numeric_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                                size_t len) {

@@ -3,7 +3,7 @@
  * codec_range.c: ranges and multiranges of any subtype, the user's too.  `elem` of a range is its
  * subtype, of a multirange its range.
  *
- * Binary (range_send): one byte of flags (value.h), then for each bound there is int32 length and
+ * Binary (range_send): one byte of flags (value_range.h), then for each bound there is int32 length and
  * bytes.  Multirange: int32 count, then per range int32 length and the range.
  * Text: [1,10), (,"a b"], empty; {[1,3),[5,6)}.
  */
@@ -11,6 +11,7 @@
 #include "escape.h"
 #include "number.h"
 #include "value.h"
+#include "value_range.h"
 #include "codec_range.h"
 
 #include "be.h"
@@ -139,7 +140,7 @@ void fpg_multirange_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_typ
     if (p[4] & FPG_RANGE_EMPTY) fpg_bad_binary(L, type); /* the server drops empty ones */
     p += 4 + size;
     if (i > 1) fpg_buf_putc(L, text, ',');
-    fpg_range_text(L, lua_gettop(L), text);
+    fpg_value_text(L, lua_gettop(L), text);
     lua_rawseti(L, list, i);
   }
   if (p != end) fpg_bad_length(L, type, "fewer", len);
@@ -175,7 +176,7 @@ void fpg_multirange_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type 
     if (!stop || stop >= end) fpg_bad_text(L, type);
     fpg_range_decode_text(L, cx, type->elem, p, (size_t)(stop - p));
     if (i > 1) fpg_buf_putc(L, text, ',');
-    fpg_range_text(L, lua_gettop(L), text);
+    fpg_value_text(L, lua_gettop(L), text);
     lua_rawseti(L, list, i);
     p = stop;
     if (*p == ',') p++;
@@ -291,7 +292,7 @@ static int push_ranges(lua_State *L, const fpg_ctx *cx, const fpg_type *type, in
   }
   fpg_getuservalue(L, idx);
   if (lua_rawlen(L, -1)) return 1;
-  fpg_range_text(L, idx, out); /* made of text, or empty */
+  fpg_value_text(L, idx, out); /* made of text, or empty */
   return 0;
 }
 

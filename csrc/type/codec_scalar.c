@@ -14,6 +14,7 @@
 #include "hex.h"
 #include "number.h"
 #include "value.h"
+#include "value_numeric.h"
 
 /* ---- bool --------------------------------------------------------------------------------- */
 

@@ -18,7 +18,9 @@
 #include "buffer.h"
 #include "datestyle.h"
 #include "raise.h"
+#include "time_make.h"
 #include "value.h"
+#include "zone.h"
 
 /* Which of the objects a value of the type is. */
 static int value_of(const fpg_type *type) { return type->kind - FPG_KIND_DATE + FPG_V_DATE; }

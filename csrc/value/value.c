@@ -3,12 +3,13 @@
  * value.c: what the value objects have in common: kinds, metatables, text, order.
  *
  * The registry holds each kind's metatable under the address of its row in `kinds`; a metatable
- * holds its kind under the address of `kind_key`, which no Lua code can make up.
+ * holds its class under the address of `class_key`, which no Lua code can make up.
  */
 #include "value.h"
 
 #include <stdarg.h>
 
+#include "numeric_math.h"
 #include "raise.h"
 
 static const char *const kinds[FPG_V_COUNT] = {
@@ -16,16 +17,22 @@ static const char *const kinds[FPG_V_COUNT] = {
     "fastpg.timetz", "fastpg.timestamp", "fastpg.timestamptz", "fastpg.interval",
     "fastpg.range",  "fastpg.multirange",
 };
-static const char kind_key = 0;
+static const char class_key = 0;
 
 const char *fpg_value_name(int kind) { return kinds[kind]; }
 
-int fpg_value_kind(lua_State *L, int idx) {
-  if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) return FPG_V_NONE;
-  lua_rawgetp(L, -1, &kind_key);
-  int kind = (int)lua_tointeger(L, -1);
+/* The class of the value at idx, NULL when it is none of ours. */
+static const fpg_value_class *class_of(lua_State *L, int idx) {
+  if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx)) return NULL;
+  lua_rawgetp(L, -1, &class_key);
+  const fpg_value_class *c = lua_touserdata(L, -1);
   lua_pop(L, 2);
-  return kind;
+  return c;
+}
+
+int fpg_value_kind(lua_State *L, int idx) {
+  const fpg_value_class *c = class_of(L, idx);
+  return c ? c->kind : FPG_V_NONE;
 }
 
 void *fpg_value_to(lua_State *L, int idx, int kind) {
@@ -60,38 +67,26 @@ void *fpg_value_new(lua_State *L, int kind, size_t size) {
 
 /* ---- text --------------------------------------------------------------------------------- */
 
-static void append_text(lua_State *L, int kind, const void *v, fpg_buf *out) {
-  size_t room = kind == FPG_V_NUMERIC ? fpg_num_text_size(v) : FPG_DT_TEXT;
-  char *at = fpg_buf_grow(L, out, room);
-  size_t len = kind == FPG_V_NUMERIC ? fpg_num_text(v, at) : fpg_time_value_text(kind, v, at);
-  out->len -= room - len;
-}
-
 int fpg_value_text(lua_State *L, int idx, fpg_buf *out) {
-  int kind = fpg_value_kind(L, idx);
-  if (kind == FPG_V_RANGE || kind == FPG_V_MULTIRANGE)
-    fpg_range_text(L, idx, out);
-  else if (kind)
-    append_text(L, kind, lua_touserdata(L, idx), out);
-  return kind;
+  const fpg_value_class *c = class_of(L, idx);
+  if (!c) return FPG_V_NONE;
+  size_t room = c->text(L, idx, NULL);
+  char *at = fpg_buf_grow(L, out, room);
+  out->len -= room - c->text(L, idx, at);
+  return c->kind;
 }
 
 enum { SMALL_TEXT = 256 };
 
-/* Ranges and multiranges have functions of their own for all. */
-static int is_plain(int kind) { return kind > FPG_V_NONE && kind < FPG_V_RANGE; }
-
 static int value_tostring(lua_State *L) {
-  int kind = fpg_value_kind(L, 1);
-  if (!is_plain(kind)) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
-  const void *v = lua_touserdata(L, 1);
-  if (kind != FPG_V_NUMERIC || fpg_num_text_size(v) <= SMALL_TEXT) {
+  const fpg_value_class *c = class_of(L, 1);
+  if (!c) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
+  if (c->text(L, 1, NULL) <= SMALL_TEXT) {
     char text[SMALL_TEXT];
-    size_t len = kind == FPG_V_NUMERIC ? fpg_num_text(v, text) : fpg_time_value_text(kind, v, text);
-    lua_pushlstring(L, text, len);
+    lua_pushlstring(L, text, c->text(L, 1, text));
   } else {
     fpg_buf *b = fpg_buf_new(L);
-    append_text(L, kind, v, b);
+    fpg_value_text(L, 1, b);
     lua_pushlstring(L, b->data, b->len);
     fpg_buf_free(L, b);
   }
@@ -100,37 +95,40 @@ static int value_tostring(lua_State *L) {
 
 /* ---- order -------------------------------------------------------------------------------- */
 
-static int compare(int kind, const void *a, const void *b) {
-  return kind == FPG_V_NUMERIC ? fpg_num_cmp(a, b) : fpg_time_cmp(kind, a, b);
+int fpg_value_cmp(lua_State *L, int a, int b) {
+  const fpg_value_class *c = class_of(L, a);
+  return c->cmp(c->kind, lua_touserdata(L, a), lua_touserdata(L, b));
 }
 
-static int coerce(lua_State *L, int idx, int kind, int text_too) {
-  if (fpg_value_kind(L, idx) == kind) {
-    lua_pushvalue(L, idx);
-    return 1;
-  }
-  if (kind == FPG_V_NUMERIC) return fpg_numeric_coerce(L, idx, text_too);
-  return text_too && fpg_time_coerce(L, idx, kind);
+/* Pushes what is at idx as a value of the class; 0 where it can't be one. */
+static int coerce(lua_State *L, int idx, const fpg_value_class *c, int text_too) {
+  if (class_of(L, idx) != c) return c->coerce(L, idx, c->kind, text_too);
+  lua_pushvalue(L, idx);
+  return 1;
+}
+
+/* The class of the value at idx, where its values have an order. */
+static const fpg_value_class *ordered(lua_State *L, int idx) {
+  const fpg_value_class *c = class_of(L, idx);
+  return c && c->cmp ? c : NULL;
 }
 
 /* Orders the values at 1 and 2, one of which is ours. */
 static int order(lua_State *L, int text_too) {
-  int kind = fpg_value_kind(L, 1);
-  if (!is_plain(kind)) kind = fpg_value_kind(L, 2);
-  if (!is_plain(kind)) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
+  const fpg_value_class *c = ordered(L, 1);
+  if (!c) c = ordered(L, 2);
+  if (!c) return fpg_value_raise(L, "invalid_argument", "a value of fastpg expected");
   lua_settop(L, 2);
-  if (!coerce(L, 1, kind, text_too) || !coerce(L, 2, kind, text_too)) {
+  if (!coerce(L, 1, c, text_too) || !coerce(L, 2, c, text_too)) {
     const char *a = fpg_describe(L, 1), *b = fpg_describe(L, 2);
     return fpg_value_raise(L, "invalid_argument", "cannot compare %s with %s", a, b);
   }
-  return compare(kind, lua_touserdata(L, 3), lua_touserdata(L, 4));
+  return c->cmp(c->kind, lua_touserdata(L, 3), lua_touserdata(L, 4));
 }
 
 static int value_eq(lua_State *L) {
-  int kind = fpg_value_kind(L, 1);
-  int same = is_plain(kind) && kind == fpg_value_kind(L, 2) &&
-             compare(kind, lua_touserdata(L, 1), lua_touserdata(L, 2)) == 0;
-  lua_pushboolean(L, same);
+  const fpg_value_class *c = ordered(L, 1);
+  lua_pushboolean(L, c && c == class_of(L, 2) && fpg_value_cmp(L, 1, 2) == 0);
   return 1;
 }
 static int value_lt(lua_State *L) {
@@ -168,6 +166,33 @@ static int method_lt(lua_State *L) {
 static int method_le(lua_State *L) {
   lua_pushboolean(L, method_order(L) <= 0);
   return 1;
+}
+
+/* ---- arithmetic ---------------------------------------------------------------------------- */
+
+int fpg_arith_undefined(lua_State *L, int op) {
+  static const char *const names[] = {"+", "-", "*", "/", "%", "^"};
+  const char *a = fpg_describe(L, 1), *b = fpg_describe(L, 2);
+  return fpg_value_raise(L, "invalid_argument", "%s %s %s is not defined", a, names[op], b);
+}
+
+/* Of two kinds the later one knows the earlier. */
+static int arith(lua_State *L, int op) {
+  const fpg_value_class *a = class_of(L, 1), *b = class_of(L, 2), *c = !a || (b && b->kind > a->kind) ? b : a;
+  return c && c->arith ? c->arith(L, op) : fpg_arith_undefined(L, op);
+}
+
+static int value_add(lua_State *L) { return arith(L, FPG_MATH_ADD); }
+static int value_sub(lua_State *L) { return arith(L, FPG_MATH_SUB); }
+static int value_mul(lua_State *L) { return arith(L, FPG_MATH_MUL); }
+static int value_div(lua_State *L) { return arith(L, FPG_MATH_DIV); }
+static int value_mod(lua_State *L) { return arith(L, FPG_MATH_MOD); }
+static int value_pow(lua_State *L) { return arith(L, FPG_MATH_POW); }
+
+static int value_unm(lua_State *L) {
+  const fpg_value_class *c = class_of(L, 1);
+  if (c && c->negate) return c->negate(L);
+  return fpg_value_raise(L, "invalid_argument", "- %s is not defined", fpg_describe(L, 1));
 }
 
 /* ---- concatenation ------------------------------------------------------------------------ */
@@ -236,37 +261,37 @@ static const fpg_method common_methods[] = {
 static const luaL_Reg common_meta[] = {
     {"__concat", value_concat}, {"__newindex", value_newindex}, {NULL, NULL}};
 static const luaL_Reg scalar_meta[] = {
-    {"__tostring", value_tostring}, {"__eq", value_eq}, {"__lt", value_lt}, {"__le", value_le}, {NULL, NULL}};
+    {"__tostring", value_tostring}, {"__eq", value_eq}, {"__lt", value_lt}, {"__le", value_le},
+    {"__add", value_add}, {"__sub", value_sub}, {"__mul", value_mul}, {"__div", value_div},
+    {"__mod", value_mod}, {"__pow", value_pow}, {"__unm", value_unm}, {NULL, NULL}};
 
 /* Pushes a metatable with what all kinds have. */
-static void push_metatable(lua_State *L, int kind) {
+static void push_metatable(lua_State *L, const fpg_value_class *c) {
   lua_createtable(L, 0, 16);
   luaL_setfuncs(L, common_meta, 0);
-  lua_pushstring(L, kinds[kind]);
+  lua_pushstring(L, kinds[c->kind]);
   lua_pushvalue(L, -1);
   lua_setfield(L, -3, "__name");
   lua_setfield(L, -2, "__metatable");
-  lua_pushinteger(L, kind);
-  lua_rawsetp(L, -2, &kind_key);
+  lua_pushlightuserdata(L, (void *)(uintptr_t)c);
+  lua_rawsetp(L, -2, &class_key);
 }
 
-void fpg_value_metatable(lua_State *L, int kind, const luaL_Reg *meta) {
-  push_metatable(L, kind);
+void fpg_value_metatable(lua_State *L, const fpg_value_class *c, const luaL_Reg *meta) {
+  push_metatable(L, c);
   lua_insert(L, -2);
   lua_setfield(L, -2, "__index");
   luaL_setfuncs(L, meta, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &kinds[kind]);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &kinds[c->kind]);
 }
 
 void fpg_value_define(lua_State *L, const fpg_value_class *c) {
-  push_metatable(L, c->kind);
+  push_metatable(L, c);
   luaL_setfuncs(L, scalar_meta, 0);
-  luaL_setfuncs(L, fpg_arith_meta, 0);
 
   lua_createtable(L, 0, 16); /* what __index finds */
   fpg_set_methods(L, common_methods, c->kind);
   fpg_set_methods(L, c->methods, c->kind);
-  if (c->more_methods) fpg_set_methods(L, c->more_methods, c->kind);
   for (int i = 0; c->fields && c->fields[i]; i++) {
     lua_pushinteger(L, i);
     lua_setfield(L, -2, c->fields[i]);

@@ -8,13 +8,16 @@
  *
  * PostgreSQL manual: "Range Types".
  */
-#include "buffer.h"
+#include "value_range.h"
+
 #include "escape.h"
 #include "float_text.h"
 #include "number.h"
+#include "numeric.h"
 #include "raise.h"
 #include "surface.h"
 #include "value.h"
+#include "value_numeric.h"
 
 typedef struct {
   int flags;
@@ -54,13 +57,15 @@ static void bound_text(lua_State *L, int idx, fpg_buf *out) {
   }
 }
 
-void fpg_range_text(lua_State *L, int idx, fpg_buf *out) {
+/* The text of the range or multirange at idx, which keeps it. */
+static size_t range_text(lua_State *L, int idx, char *to) {
+  size_t len;
   fpg_getuservalue(L, idx);
   lua_getfield(L, -1, "text");
-  size_t len;
   const char *s = lua_tolstring(L, -1, &len);
-  fpg_buf_put(L, out, s, len);
+  if (to) memcpy(to, s, len);
   lua_pop(L, 2);
+  return len;
 }
 
 /* ---- making ------------------------------------------------------------------------------- */
@@ -188,7 +193,7 @@ static int is_backwards(lua_State *L, int kind) {
     return order > 0;
   }
   return fpg_value_kind(L, 1) == fpg_value_kind(L, 2) && kind < FPG_V_RANGE &&
-         fpg_time_cmp(fpg_value_kind(L, 1), lua_touserdata(L, 1), lua_touserdata(L, 2)) > 0;
+         fpg_value_cmp(L, 1, 2) > 0;
 }
 
 static void check_bounds(lua_State *L) {
@@ -287,7 +292,7 @@ static int core_multirange(lua_State *L) {
     if (i > 1) fpg_buf_putc(L, text, ',');
     lua_rawgeti(L, 1, i);
     fpg_value_check(L, lua_gettop(L), FPG_V_RANGE);
-    fpg_range_text(L, lua_gettop(L), text);
+    fpg_value_text(L, lua_gettop(L), text);
     lua_rawseti(L, list, i);
   }
   fpg_buf_putc(L, text, '}');
@@ -405,18 +410,21 @@ static const luaL_Reg multirange_meta[] = {
 
 static const fpg_method multirange_methods[] = {{"ranges", multirange_ranges, 0}, {NULL, NULL, 0}};
 
-void fpg_open_range(lua_State *L) {
+static const fpg_value_class range_class = {.kind = FPG_V_RANGE, .text = range_text};
+static const fpg_value_class multirange_class = {.kind = FPG_V_MULTIRANGE, .text = range_text};
+
+void fpg_open_value_range(lua_State *L) {
   lua_newtable(L);
   for (int i = 0; range_fields[i]; i++) {
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, range_fields[i]);
   }
   lua_pushcclosure(L, range_index, 1);
-  fpg_value_metatable(L, FPG_V_RANGE, range_meta);
+  fpg_value_metatable(L, &range_class, range_meta);
   lua_newtable(L);
   fpg_set_methods(L, multirange_methods, FPG_V_MULTIRANGE);
   lua_pushcclosure(L, multirange_index, 1);
-  fpg_value_metatable(L, FPG_V_MULTIRANGE, multirange_meta);
+  fpg_value_metatable(L, &multirange_class, multirange_meta);
   lua_pushcfunction(L, core_range);
   lua_setfield(L, -2, "range");
   lua_pushcfunction(L, core_multirange);

@@ -9,8 +9,9 @@
  * None may ever be freed, and a program may be given any POSIX form for a name: beyond MOST_ZONES, which is
  * more than any system's tzdata has, another one counts as one that can't be loaded.
  */
+#include "zone.h"
+
 #include "buffer.h"
-#include "value.h"
 
 enum { MOST_ZONES = 1500 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * value_make.c: dates, times, timestamps and intervals from text, from tables of fields, from
+ * time_make.c: dates, times, timestamps and intervals from text, from tables of fields, from
  * numbers and from each other.
  *
  *   fastpg.date        "2024-02-29" · (2024, 2, 29) · { year = 2024, month = 2, day = 29 } · ts
@@ -10,11 +10,15 @@
  *   fastpg.timestamptz as timestamp, then a zone's name (UTC); one number is Unix time
  *   fastpg.interval    "1 day 02:03:04" · (seconds) · { months =, days =, usec = }
  */
+#include "time_make.h"
+
 #include <math.h>
+#include <time.h>
 
 #include "number.h"
 #include "raise.h"
 #include "value.h"
+#include "zone.h"
 
 /* ---- text --------------------------------------------------------------------------------- */
 
@@ -317,10 +321,10 @@ static int raise_why(lua_State *L, int kind, int why) {
   }
 }
 
-int fpg_time_coerce(lua_State *L, int idx, int kind) {
+int fpg_time_coerce(lua_State *L, int idx, int kind, int text_too) {
   fpg_any v;
   size_t len;
-  if (lua_type(L, idx) != LUA_TSTRING) return 0;
+  if (!text_too || lua_type(L, idx) != LUA_TSTRING) return 0;
   const char *s = lua_tolstring(L, idx, &len);
   int why = fpg_time_of_text(s, len, kind, NULL, &v);
   if (why != 1) return raise_why(L, kind, why);
@@ -403,4 +407,20 @@ int fpg_make_timestamptz(lua_State *L) {
     n--;
   }
   return make(L, FPG_V_TIMESTAMPTZ, n, zone);
+}
+
+/* fastpg.now([zone]): this machine's time as a timestamptz, in UTC or in that zone. */
+int fpg_now(lua_State *L) {
+  const fpg_tz *zone = NULL;
+  if (!lua_isnoneornil(L, 1)) {
+    if (lua_type(L, 1) != LUA_TSTRING)
+      return fpg_value_raise(L, "invalid_argument", "now: the name of a time zone expected, got %s",
+                             fpg_describe(L, 1));
+    zone = fpg_zone(L, lua_tostring(L, 1));
+    if (!zone) return fpg_value_raise(L, "invalid_parameter_value", "now: no such time zone");
+  }
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  fpg_push_timestamptz(L, (t.tv_sec - FPG_UNIX_EPOCH) * FPG_SEC + t.tv_nsec / 1000, zone, 0);
+  return 1;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * value_arith.c: arithmetic of dates, times and intervals.
+ * time_arith.c: arithmetic of dates, times and intervals.
  *
  *   date + n, n + date, date - n      date          date - date               days, an integer
  *   date ± interval, date + time      timestamp     date + timetz             timestamptz
@@ -11,12 +11,13 @@
  * Sums work in either order.  Months go first, then days, then time: a day that a month lacks
  * becomes its last, and of a timestamptz months and days move the clock of its zone.
  */
-#include <math.h>
-#include <time.h>
+#include "time_arith.h"
 
 #include "number.h"
+#include "numeric.h"
 #include "numeric_math.h"
 #include "raise.h"
+#include "time_cast.h"
 #include "value.h"
 
 /* ---- errors ------------------------------------------------------------------------------- */
@@ -221,20 +222,11 @@ int fpg_time_arith(lua_State *L, int op) {
   return fpg_arith_undefined(L, op);
 }
 
-/* ---- now ---------------------------------------------------------------------------------- */
-
-/* fastpg.now([zone]): this machine's time as a timestamptz, in UTC or in that zone. */
-int fpg_now(lua_State *L) {
-  const fpg_tz *zone = NULL;
-  if (!lua_isnoneornil(L, 1)) {
-    if (lua_type(L, 1) != LUA_TSTRING)
-      return fpg_value_raise(L, "invalid_argument", "now: the name of a time zone expected, got %s",
-                             fpg_describe(L, 1));
-    zone = fpg_zone(L, lua_tostring(L, 1));
-    if (!zone) return fpg_value_raise(L, "invalid_parameter_value", "now: no such time zone");
-  }
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  fpg_push_timestamptz(L, (t.tv_sec - FPG_UNIX_EPOCH) * FPG_SEC + t.tv_nsec / 1000, zone, 0);
-  return 1;
+/* -v is 0 - v. */
+int fpg_interval_negate(lua_State *L) {
+  fpg_interval zero = {0};
+  lua_settop(L, 1);
+  fpg_push_interval(L, &zero);
+  lua_insert(L, 1);
+  return fpg_time_arith(L, FPG_MATH_SUB);
 }
