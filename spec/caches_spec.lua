@@ -31,7 +31,7 @@ local BOUNDS = {
   ["lua/fastpg/value/rows.lua"] = { "MOST_CLASSES = 16" },
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64" },
-  ["csrc/table/sql_builder.c"] = { "MOST_TEXTS 500", "MOST_SHAPES = 500" },
+  ["csrc/table/sql_texts.c"] = { "MOST_TEXTS 500", "MOST_SHAPES = 500" },
   ["csrc/value/zone.c"] = { "MOST_ZONES = 1500" },
   ["csrc/plain/numeric_power.c"] = { "MOST_DIGITS 131073.0" }, -- of a number: no cache
 }
