@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "compat.h"
 #include "lex.h"
 #include "sql_argument.h"
 

@@ -5,6 +5,7 @@
  *
  * PostgreSQL manual: INSERT, UPDATE, DELETE, SELECT.
  */
+#include "buffer.h"
 #include "codec.h"
 #include "number.h"
 #include "relation.h"

@@ -4,6 +4,7 @@
  */
 #include "sql_texts.h"
 
+#include "buffer.h"
 #include "codec.h"
 #include "number.h"
 
