@@ -88,9 +88,22 @@ local function lua_arrows(sources)
   return arrows
 end
 
--- A subject is a header with its .c.
+-- What the .c files define: name -> subject.
+local function c_definitions(sources)
+  local defined = {}
+  for path, text in pairs(sources) do
+    for line in (path:find "%.c$" and text or ""):gmatch "[^\n]+" do
+      local name = line:find "^%a" and not line:find "^static"
+        and (line:match "(fpg_[%w_]+) =" or line:match "(fpg_[%w_]+)%[" or (not line:find ";$" and line:match "(fpg_[%w_]+)%("))
+      if name then defined[name] = path:gsub("%.%w+$", "") end
+    end
+  end
+  return defined
+end
+
+-- A subject is a header with its .c: it knows what it includes, and what it calls.
 local function c_arrows(sources)
-  local where, arrows = {}, {}
+  local where, arrows, defined = {}, {}, c_definitions(sources)
   for path in pairs(sources) do where[path:match "[^/]+$"] = path:gsub("%.%w+$", "") end
   for path, text in pairs(sources) do
     local subject = path:gsub("%.%w+$", "")
@@ -98,6 +111,9 @@ local function c_arrows(sources)
     for name in text:gmatch '#include "([^"]+)"' do
       local to = assert(where[name], path .. ": there is no " .. name)
       if to ~= subject then arrows[subject][to] = true end
+    end
+    for name in text:gsub("/%*.-%*/", ""):gmatch "%f[%w_]fpg_[%w_]+" do
+      if defined[name] and defined[name] ~= subject then arrows[subject][defined[name]] = true end
     end
   end
   return arrows
@@ -143,7 +159,7 @@ describe("rooms", function()
     assert.same({}, gives)
   end)
 
-  it("of C: no file includes one of a room above, and no other is on its include path", function()
+  it("of C: no file includes or calls one of a room above, and no other is on its include path", function()
     assert.same({}, upward(c, heights(C_ROOMS), "csrc"))
     assert.equal(table.concat(C_ROOMS, " "), read("Makefile"):match "\nROOMS = ([^\n]+)")
   end)
@@ -171,5 +187,11 @@ describe("rooms", function()
     local made_c = c_arrows{ ["csrc/lua/a.h"] = '#include "b.h"', ["csrc/pg/b.h"] = "", ["csrc/pg/b.c"] = '#include "a.h"' }
     assert.same({ "csrc/lua/a -> csrc/pg/b" }, upward(made_c, heights(C_ROOMS), "csrc"))
     assert.truthy(circle(made_c))
+    made_c = c_arrows{
+      ["csrc/lua/a.c"] = "int fpg_a(int n) {\n  return fpg_b(n);\n}",
+      ["csrc/lua/b.c"] = "/* of fpg_a */\nint fpg_b(int n) {\n  return n + *fpg_table;\n}",
+      ["csrc/lua/c.c"] = "const fpg_row fpg_table[] = {1};",
+    }
+    assert.same({ ["csrc/lua/a"] = { ["csrc/lua/b"] = true }, ["csrc/lua/b"] = { ["csrc/lua/c"] = true }, ["csrc/lua/c"] = {} }, made_c)
   end)
 end)

@@ -2,7 +2,7 @@
  *
  * conn.h: a connection to the server that never waits.
  *
- * Every operation is two calls: a `send_*` that hands bytes to libpq, and `step`, called again and
+ * Every operation is two calls: a `send_*` (send.c) that hands bytes to libpq, and `step` (step.c), called again and
  * again until it is done:
  *
  *            send_*                    step: "r" / "w" / "rw"  (wait for the socket, step again)
@@ -100,42 +100,23 @@ enum { FPG_CONN_UPVALUE = 1, FPG_STMT_UPVALUE, FPG_CONN_UPVALUES = FPG_STMT_UPVA
 /* The connection at idx; raises "closed" when it is closed or belongs to another process. */
 fpg_conn *fpg_check_conn(lua_State *L, int idx);
 
+/* The same where it may belong to another process; where it may be closed, too. */
+fpg_conn *fpg_open_conn_at(lua_State *L, int idx);
+fpg_conn *fpg_any_conn(lua_State *L, int idx);
+
 /* The statement at idx, for methods of a connection. */
 fpg_stmt *fpg_check_stmt_of_conn(lua_State *L, int idx);
 
 /* Adds methods to those of connections. */
 void fpg_add_conn_methods(lua_State *L, const luaL_Reg *list);
 
-/* Whether the finished result is other than the statement's description. */
-int fpg_result_differs(const fpg_conn *c, const fpg_stmt *st);
-
 /* Clears what the last operation left; raises when it is still under way. */
 void fpg_conn_begin(lua_State *L, fpg_conn *c);
 
-/* Notes whether a setting is another that the server reports. */
-void fpg_conn_note_reports(fpg_conn *c);
+/* Clears the finished result. */
+void fpg_forget_result(fpg_conn *c);
 
-/* Hands one text to libpq by the simple protocol. */
-void fpg_send_simple(lua_State *L, fpg_conn *c, const char *sql);
-
-/* params.c: encodes the arguments; the connection is at index 1 of the stack.  `list` is the index of a table that
- * holds n arguments, or 0 when they are on the stack from `first` on. */
-typedef struct {
-  const char *const *values;
-  const int *lengths, *formats;
-  size_t bytes; /* of all of them */
-} fpg_args;
-fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
-
-/* What the codecs of a value may know of the session; `zone` lives as long as that. */
-fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *zone);
-
-/* Pushes the session's TimeZone, "UTC" where it is not known. */
-const char *fpg_push_timezone(lua_State *L, const void *c);
-
-/* getpid, without a system call. */
-pid_t fpg_process_id(void);
-
-int fpg_look_for_end(fpg_conn *c); /* copy.c: before libpq reads while a COPY is under way */
+/* Why a connection that is doubtful can't be used. */
+extern const char FPG_OUT_OF_STEP[];
 
 #endif

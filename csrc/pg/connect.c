@@ -9,6 +9,7 @@
 #include "buffer.h"
 #include "conn.h"
 #include "error.h"
+#include "process.h"
 #include "raise.h"
 #include "surface.h"
 

@@ -14,7 +14,7 @@
  * this connection: meanwhile the arenas are taken out of it, and made anew where they are missing.
  */
 #include "buffer.h"
-#include "conn.h"
+#include "params.h"
 #include "number.h"
 #include "raise.h"
 

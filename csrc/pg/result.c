@@ -16,7 +16,9 @@
 #include "error.h"
 #include "json_mark.h"
 #include "number.h"
+#include "params.h"
 #include "raise.h"
+#include "step.h"
 #include "surface.h"
 
 #define HOLDER_MT "fastpg.result"
@@ -239,14 +241,6 @@ static int conn_fetch_status(lua_State *L) {
   }
   release(h);
   return 2;
-}
-
-/* Whether what came is not what the statement was described with: FETCH, EXECUTE and their like give what their cursor
- * or statement gives by now. */
-int fpg_result_differs(const fpg_conn *c, const fpg_stmt *st) {
-  ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_FATAL_ERROR;
-  int has_rows = status == PGRES_TUPLES_OK || status == PGRES_SINGLE_TUPLE || status == PGRES_COMMAND_OK;
-  return has_rows && !fpg_stmt_describes(st, c->res);
 }
 
 /* conn:outcome([stmt]) -> the error object of the finished operation or nil, what happened to the session (FPG_EVENT_*

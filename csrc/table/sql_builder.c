@@ -28,7 +28,7 @@ static void put_columns(lua_State *L, fpg_sql_writer *w, fpg_operation op, int o
     fpg_buf_puts(L, w->sql, fpg_separator(&first));
     fpg_put_column(L, w, col);
   }
-  fpg_buf_puts(L, w->sql, overriding ? ") OVERRIDING SYSTEM FPG_VALUE VALUES (" : ") VALUES (");
+  fpg_buf_puts(L, w->sql, overriding ? ") OVERRIDING SYSTEM VALUE VALUES (" : ") VALUES (");
   first = 1;
   for (int col = 1; col <= w->rel->ncols; col++) {
     if (fpg_state_of(w, col) == FPG_UNSET) continue;
