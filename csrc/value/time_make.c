@@ -17,6 +17,7 @@
 
 #include "number.h"
 #include "raise.h"
+#include "surface.h"
 #include "value.h"
 #include "zone.h"
 
