@@ -45,7 +45,4 @@ fpg_request *fpg_nginx_request_of(double id);
 extern const luaL_Reg fpg_nginx_functions[];
 int fpg_nginx_hold(lua_State *L);
 
-/* A socket is about to be closed: whoever waits for it goes on, and nginx forgets it. */
-void fpg_nginx_closing(int fd);
-
 #endif

@@ -20,6 +20,8 @@
  * nginx is used only where its version and binary signature are those of the headers.  Its symbols
  * must not be undefined in the .so, so nothing here may use nginx's macros that log.
  */
+#include "nginx_events.h"
+
 #include "clock.h"
 #include "nginx.h"
 #include "number.h"

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "job.h"
-#include "nginx.h"
+#include "nginx_events.h"
 #include "process.h"
 #include "raise.h"
 #include "udata.h"

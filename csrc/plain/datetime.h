@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * datetime.h: PostgreSQL's dates, times and intervals as numbers, fields and ISO text.
+ * datetime.h: PostgreSQL's dates and times as numbers, fields and ISO text.
  *
  * As on the wire: a date counts days, a timestamp microseconds from 2000-01-01; a time microseconds
  * from midnight (24:00:00 is legal); a timetz adds its offset, here in seconds *east* of UTC (the
@@ -40,12 +40,6 @@ typedef struct fpg_fields {
   int64_t year;
   int month, day, hour, min, sec, usec;
 } fpg_fields;
-
-typedef struct fpg_interval {
-  int64_t usec;
-  int32_t days, months;
-  int32_t number; /* the bits of an infinity, which are a number to a server before 17 (fpg_interval_inf) */
-} fpg_interval;
 
 /* ---- calendar ----------------------------------------------------------------------------- */
 
@@ -98,7 +92,6 @@ size_t fpg_timetz_text(char *buf, int64_t usec, int32_t offset);
 size_t fpg_ts_text(char *buf, int64_t ts);
 /* The instant ts where clocks are `offset` seconds ahead of UTC. */
 size_t fpg_tstz_text(char *buf, int64_t ts, int32_t offset);
-size_t fpg_interval_text(char *buf, const fpg_interval *v);
 /* "+05:30" */
 size_t fpg_offset_text(char *buf, int32_t offset);
 
@@ -108,27 +101,5 @@ int fpg_time_parse(const char *s, size_t len, int64_t *out);
  * clock shows, up to a day out of range: the caller takes the offset off, then asks fpg_ts_ok. */
 int fpg_timetz_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *has_offset);
 int fpg_ts_parse(const char *s, size_t len, int64_t *out, int32_t *offset, int *has_offset);
-int fpg_interval_parse(const char *s, size_t len, fpg_interval *out);
-/* The server's text under any IntervalStyle: of "-1 2:03:04" the sign may be that of all fields. */
-int fpg_interval_read(const char *s, size_t len, fpg_interval *out);
-
-/* ---- intervals ---------------------------------------------------------------------------- */
-
-/* The infinite intervals of PostgreSQL 17: all three fields at their ends, unless `number` says that they
- * were counted; `ends` of any such fields. */
-int fpg_interval_ends(const fpg_interval *v); /* -1, 0, 1 */
-int fpg_interval_inf(const fpg_interval *v); /* -1, 0, 1 */
-int fpg_interval_cmp(const fpg_interval *a, const fpg_interval *b);
-
-/* Each false where the result is out of range; sign is 1 or -1. */
-int fpg_interval_add(const fpg_interval *a, const fpg_interval *b, int sign, fpg_interval *out);
-int fpg_interval_mul(const fpg_interval *v, double factor, fpg_interval *out);
-int fpg_interval_div(const fpg_interval *v, double divisor, fpg_interval *out);
-/* a - b as days and time of day. */
-int fpg_ts_diff(int64_t a, int64_t b, fpg_interval *out);
-/* ts, finite, moved by `months`: a day the month lacks becomes its last. */
-int fpg_ts_add_months(int64_t ts, int64_t months, int64_t *out);
-int fpg_ts_add_days(int64_t ts, int64_t days, int64_t *out);
-int fpg_ts_add(int64_t ts, int64_t usec, int64_t *out);
 
 #endif

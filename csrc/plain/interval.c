@@ -7,6 +7,8 @@
  * "3 4:05:06" and "+1-2 -3 +4:05:06", and any list of numbers with units: each style tells itself.  Fractions go down as the server's do: of a year to months, of a month to
  * days (30 to a month), of a week or day to microseconds.
  */
+#include "interval.h"
+
 #include <math.h>
 #include <string.h>
 

@@ -2,6 +2,8 @@
  *
  * interval_math.c: arithmetic of intervals and timestamps, as the server's timestamp.c does it.
  */
+#include "interval_math.h"
+
 #include <math.h>
 
 #include "datetime.h"

@@ -13,6 +13,7 @@
  */
 #include "time_arith.h"
 
+#include "interval_math.h"
 #include "number.h"
 #include "numeric.h"
 #include "numeric_math.h"

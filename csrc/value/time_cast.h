@@ -7,6 +7,7 @@
 
 #include "compat.h"
 #include "datetime.h"
+#include "interval.h"
 #include "tz.h"
 
 typedef struct fpg_date {
