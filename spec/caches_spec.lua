@@ -3,8 +3,8 @@
 -- Whatever is kept by a key is bounded: all caches of the library by name, each driven beyond its bound.  Keys are
 -- texts, names and shapes that users of a program may choose (the keys of a PATCH body, the zone of a browser).
 
-local fastpg = require "fastpg"
 local core = require "fastpg.core"
+local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
 local route_of = require("fastpg.pool.route").of
 
@@ -169,8 +169,8 @@ describe("caches:", function()
         end
       end
     end)
-    local handle = require "fastpg.table.table_state"
-    local rel = handle.resolve(handle.current(core.table_state(t)))
+    local table_state = require "fastpg.table.table_state"
+    local rel = table_state.resolve(table_state.current(core.table_state(t)))
     local kept = debug.getuservalue and debug.getuservalue(rel.core) or debug.getfenv and debug.getfenv(rel.core)
     assert.is_true(count(kept.sql) > 0 and count(kept.sql) <= 500, count(kept.sql))
     assert.is_true(count(kept.columns_of) > 0 and count(kept.columns_of) <= 500, count(kept.columns_of))

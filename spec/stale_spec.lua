@@ -3,10 +3,10 @@
 -- Tables that another session changes: what is remembered of them is doubted by an error or a result that does not fit,
 -- looked up again, and the call made once more where nothing was changed.
 
-local fastpg = require "fastpg"
 local core = require "fastpg.core"
-local handle = require "fastpg.table.table_state"
+local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
+local table_state = require "fastpg.table.table_state"
 local route_of = require("fastpg.pool.route").of
 
 local other -- the other session's connection
@@ -150,9 +150,9 @@ describe("a look-up", function()
       cat:stale()
       return list, key
     end)
-    assert.same({ "id" }, handle.resolve(st).pks) -- what was true when it was asked
+    assert.same({ "id" }, table_state.resolve(st).pks) -- what was true when it was asked
     assert.is_true(cat.generation > before)
-    assert.same({ "key" }, handle.resolve(st).pks)
+    assert.same({ "key" }, table_state.resolve(st).pks)
     assert.equal("n1", pool.t.item[1].name)
     pool:close()
   end)
@@ -164,7 +164,7 @@ describe("the texts that a relation keeps", function()
     local columns = {}
     for i = 1, 14 do columns[i] = ("c%d int"):format(i) end
     db:execute("create table wide (id int primary key, " .. table.concat(columns, ", ") .. ")")
-    local rel = handle.resolve(core.table_state(db.t.wide))
+    local rel = table_state.resolve(core.table_state(db.t.wide))
     local function build(i)
       local record = { id = 1 }
       for bit = 1, 14 do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- cluster.lua: a private PostgreSQL server from the installed binaries, for demos, tests and tools.
+-- cluster: a private PostgreSQL server from the installed binaries, for demos, tests and tools.
 --
 --   local pg <close> = fastpg.cluster()      -- initdb and start, about a second
 --   local db = pg:connect()

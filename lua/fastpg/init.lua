@@ -9,22 +9,22 @@ local next, pairs, setmetatable, tostring, type = next, pairs, setmetatable, tos
 
 require "fastpg.load_core"
 
+local arrays = require "fastpg.value.arrays"
 local class = require "fastpg.class.class"
 local codegen = require "fastpg.class.codegen"
-local arrays = require "fastpg.value.arrays"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
 local ddl = require "fastpg.class.ddl"
 local errors = require "fastpg.base.errors"
-local linking = require "fastpg.class.link_classes"
+local link_classes = require "fastpg.class.link_classes"
 local lists = require "fastpg.base.lists"
 local placeholders = require "fastpg.sql.placeholders"
 local pretty = require "fastpg.value.pretty"
 local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local task = require "fastpg.host.task"
-local typenames = require "fastpg.value.type_names"
+local type_names = require "fastpg.value.type_names"
 local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 require "fastpg.table.write"
@@ -66,9 +66,9 @@ local functions = {
   quote_literal = { core.quote_literal, 1 },
   class = { class.new, 3 },
   class_source = { codegen.class_source, 1 },
-  all_classes = { linking.all_classes, 2 },
+  all_classes = { link_classes.all_classes, 2 },
   col_def = { ddl.col_def, 4 },
-  lua_type = { typenames.lua_type, 1 },
+  lua_type = { type_names.lua_type, 1 },
   html = { pretty.html, 1 },
   columns = { pretty.columns, 1 },
   values = { pretty.values, 1 },

@@ -25,13 +25,13 @@ local error, getmetatable, ipairs, next, pairs, pcall, rawget, select, setmetata
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local handle = require "fastpg.table.table_state"
-local names = require "fastpg.table.table_lookup"
 local options = require "fastpg.base.options"
 local rows = require "fastpg.value.rows"
 local suggest = require "fastpg.base.suggest"
 local Table = require "fastpg.table.table"
-local typenames = require "fastpg.value.type_names"
+local table_lookup = require "fastpg.table.table_lookup"
+local table_state = require "fastpg.table.table_state"
+local type_names = require "fastpg.value.type_names"
 
 local class = {}
 
@@ -74,7 +74,7 @@ end
 -- ---- fields ---------------------------------------------------------------------------------
 
 local function field_of(name, pg_type)
-  local parsed = typenames.parse(pg_type)
+  local parsed = type_names.parse(pg_type)
   if not parsed then return nil end
   return { name = name, type = parsed.text, sql = parsed.sql, lua = parsed.lua, oid = parsed.oid, base = parsed.base,
     depth = parsed.depth, is_known = parsed.is_known }
@@ -171,9 +171,9 @@ local function note_rename(info, rel, is_moved)
 end
 
 local function look_up(place)
-  local st = core.table_state(names.table_of(place.root, place.name, place.schema))
-  handle.doubt(st)
-  return handle.resolve(st)
+  local st = core.table_state(table_lookup.table_of(place.root, place.name, place.schema))
+  table_state.doubt(st)
+  return table_state.resolve(st)
 end
 
 -- By its name, which may be another table's by now; else what has been renamed.
@@ -319,7 +319,7 @@ end
 --- Makes rows of the table instances of the class.
 ---@param st table  of fastpg.table.table_state
 function class.link(st, cls)
-  handle.set_class(st, cls, infos[cls].name)
+  table_state.set_class(st, cls, infos[cls].name)
   set_place(infos[cls], st)
 end
 
@@ -340,8 +340,8 @@ end
 ---@param st table
 ---@param opts { store: boolean?, suf: string?, name: string? }  store = false leaves the table without it
 function class.of_table(st, opts)
-  local rel = handle.resolve(st)
-  local existing = handle.class_of(st)
+  local rel = table_state.resolve(st)
+  local existing = table_state.class_of(st)
   local info = infos[existing]
   local name = opts.name or class.camel(rel.name) .. (opts.suf or "")
   if info and (info.name == name or not opts.name and not opts.suf) then

@@ -19,9 +19,9 @@ local ipairs, type = ipairs, type
 
 local class = require "fastpg.class.class"
 local errors = require "fastpg.base.errors"
-local handle = require "fastpg.table.table_state"
-local linking = require "fastpg.class.link_classes"
+local link_classes = require "fastpg.class.link_classes"
 local options = require "fastpg.base.options"
+local table_state = require "fastpg.table.table_state"
 
 local codegen = {}
 
@@ -217,9 +217,9 @@ function codegen.create_mod(db, path, opts)
   if type(path) ~= "string" or path == "" then errors.argument("create_mod: a path expected, got %s", type(path)) end
   if not path:find("%.lua$") then path = path .. ".lua" end
   local infos, left_out = {}, {}
-  for _, item in ipairs(linking.collect("create_mod", db, opts, true)) do
+  for _, item in ipairs(link_classes.collect("create_mod", db, opts, true)) do
     -- (a class made by hand may say less than the table)
-    local info = class.info(class.of_relation(handle.resolve(item.state), item.name))
+    local info = class.info(class.of_relation(table_state.resolve(item.state), item.name))
     if has_control(info) then left_out[#left_out + 1] = info.relation.name else infos[#infos + 1] = info end
   end
   write_file(path, module_source("create_mod", infos, left_out))

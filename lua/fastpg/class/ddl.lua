@@ -9,26 +9,26 @@
 
 local ipairs, type = ipairs, type
 
-local alter = require "fastpg.class.transform"
 local class = require "fastpg.class.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local handle = require "fastpg.table.table_state"
-local names = require "fastpg.table.table_lookup"
 local options = require "fastpg.base.options"
-local tableplan = require "fastpg.class.table_plan"
+local table_lookup = require "fastpg.table.table_lookup"
+local table_plan = require "fastpg.class.table_plan"
+local table_state = require "fastpg.table.table_state"
 local transaction = require "fastpg.pool.transaction"
+local transform = require "fastpg.class.transform"
 
 local ddl = {}
 
-ddl.col_def = tableplan.col_def
+ddl.col_def = table_plan.col_def
 
 local function create_sql(db, plan)
   local parts = {}
-  for _, field in ipairs(plan.fields) do parts[#parts + 1] = tableplan.field_sql(plan, field, true) end
-  if #plan.pks > 1 then parts[#parts + 1] = ("PRIMARY KEY (%s)"):format(tableplan.quoted_list(plan.pks)) end
-  for _, fk in ipairs(plan.foreign_keys) do parts[#parts + 1] = (tableplan.foreign_key_sql(db, plan, fk)) end
+  for _, field in ipairs(plan.fields) do parts[#parts + 1] = table_plan.field_sql(plan, field, true) end
+  if #plan.pks > 1 then parts[#parts + 1] = ("PRIMARY KEY (%s)"):format(table_plan.quoted_list(plan.pks)) end
+  for _, fk in ipairs(plan.foreign_keys) do parts[#parts + 1] = (table_plan.foreign_key_sql(db, plan, fk)) end
   return ("CREATE TABLE %s%s (\n  %s\n)"):format(plan.if_not_exists and "IF NOT EXISTS " or "", plan.target,
     table.concat(parts, ",\n  "))
 end
@@ -39,11 +39,11 @@ end
 
 -- The Table, with rows of that class.
 local function finish(db, plan)
-  local t = names.table_of(db, plan.name, plan.asked_schema)
+  local t = table_lookup.table_of(db, plan.name, plan.asked_schema)
   local st = core.table_state(t)
   if plan.class then
     class.link(st, plan.class)
-    class.follow(plan.class, handle.resolve(st))
+    class.follow(plan.class, table_state.resolve(st))
   end
   return t
 end
@@ -55,9 +55,9 @@ end
 ---@return userdata  the Table; its rows are instances of the class
 function ddl.create(db, cls, opts)
   db:connected()
-  local plan = tableplan.read(db, cls, opts)
+  local plan = table_plan.read(db, cls, opts)
   transaction.run(db, nil, function(tx)
-    if opts and opts.transform and alter.transform(tx, plan) then return end
+    if opts and opts.transform and transform.transform(tx, plan) then return end
     drop_first(tx, plan)
     tx:simple(create_sql(tx, plan))
   end)
@@ -83,7 +83,7 @@ function ddl.create_from_schema(db, name, schema, opts)
     errors.argument("%s: SQL text (columns and constraints) expected, got %s", what, type(schema))
   end
   if opts.cls ~= nil then class.check(what, opts.cls) end
-  local plan = tableplan.place(db, { class = opts.cls, replace = opts.replace }, tableplan.check_ident(what, name))
+  local plan = table_plan.place(db, { class = opts.cls, replace = opts.replace }, table_plan.check_ident(what, name))
   transaction.run(db, nil, function(tx)
     drop_first(tx, plan)
     -- one statement at a time: what is meant for the brackets can't bring another one along

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- linking: many tables and their classes at once: classes for all of a database, classes of a module
+-- link_classes: many tables and their classes at once: classes for all of a database, classes of a module
 -- or a namespace given to the tables, tables and classes written into a namespace.
 
 local ipairs, pairs, pcall, rawget, rawset, tostring, type = ipairs, pairs, pcall, rawget, rawset, tostring, type
@@ -8,12 +8,12 @@ local ipairs, pairs, pcall, rawget, rawset, tostring, type = ipairs, pairs, pcal
 local class = require "fastpg.class.class"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local handle = require "fastpg.table.table_state"
-local names = require "fastpg.table.table_lookup"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
+local table_lookup = require "fastpg.table.table_lookup"
+local table_state = require "fastpg.table.table_state"
 
-local linking = {}
+local link_classes = {}
 
 -- ---- all classes ----------------------------------------------------------------------------
 
@@ -23,8 +23,8 @@ local ALL_OPTIONS = options.declare("fastpg.all_classes", {
 
 --- Every table of the search_path, then every view.
 local function each_table(db, with_views, fn)
-  for _, t in ipairs(names.list(db, false)) do fn(core.table_state(t)) end
-  for _, t in ipairs(with_views and names.list(db, true) or {}) do fn(core.table_state(t)) end
+  for _, t in ipairs(table_lookup.list(db, false)) do fn(core.table_state(t)) end
+  for _, t in ipairs(with_views and table_lookup.list(db, true) or {}) do fn(core.table_state(t)) end
 end
 
 -- Their columns in one round trip, not in one each.
@@ -39,7 +39,7 @@ end
 local function distinct_names(states, suf)
   local natural, counts, distinct, taken = {}, {}, {}, {}
   for i, st in ipairs(states) do
-    local info = not suf and class.info(handle.class_of(st))
+    local info = not suf and class.info(table_state.class_of(st))
     natural[i] = info and info.name or class.camel(st.name) .. (suf or "")
     counts[natural[i]] = true
   end
@@ -62,7 +62,7 @@ local function collect(what, db, opts, leave)
   each_table(db, opts.with_views, function(st) states[#states + 1] = st end)
   load_all(db, states)
   for i, name in ipairs(distinct_names(states, opts.suf)) do
-    local has = handle.class_of(states[i])
+    local has = table_state.class_of(states[i])
     local store = opts.store
     if leave and has then store = false end
     local cls = class.of_table(states[i], { name = (opts.suf or not has) and name or nil, store = store })
@@ -70,14 +70,14 @@ local function collect(what, db, opts, leave)
   end
   return list
 end
-linking.collect = collect
+link_classes.collect = collect
 
 --- Classes of all tables of a database: those they have, or new ones.
 ---@param db table
 ---@param opts { with_views: boolean?, store: boolean?, suf: string? }?  suf: an end for the names;
 --- store = false: the tables don't get them
 ---@return table<string, table>  class name -> class
-function linking.all_classes(db, opts)
+function link_classes.all_classes(db, opts)
   local classes = {}
   local route = Route.of(db) or errors.argument("all_classes: a database expected, got %s", type(db))
   for _, item in ipairs(collect("all_classes", route, opts)) do classes[item.name] = item.class end
@@ -130,7 +130,7 @@ local function are_linked(linked, classes)
   return true
 end
 
-local function link_classes(db, module)
+local function link_module(db, module)
   if type(module) ~= "table" then
     errors.argument("link_classes: a map of classes expected (as create_mod's modules return), got %s", type(module))
   end
@@ -159,7 +159,7 @@ local function link_classes(db, module)
   end
   for cls, relation in pairs(elsewhere) do
     if db.catalog:relation(db, relation.name, relation.schema) then
-      class.link(core.table_state(names.table_of(db, relation.name, relation.schema)), cls)
+      class.link(core.table_state(table_lookup.table_of(db, relation.name, relation.schema)), cls)
       linked[class.info(cls).name] = cls
     end
   end
@@ -167,10 +167,10 @@ local function link_classes(db, module)
 end
 
 --- Adds to a database's methods.
-function linking.extend(methods)
+function link_classes.extend(methods)
   --- Gives the tables the classes of a module that create_mod wrote (any map of classes): the map of
   --- what was linked.
-  methods.link_classes = link_classes
+  methods.link_classes = link_module
 
   --- Gives each table the class that the namespace has under its CamelCase name.
   function methods.set_classes(self, ns)
@@ -186,7 +186,7 @@ function linking.extend(methods)
   function methods.get_tables(self, ns)
     check_namespace("get_tables", ns)
     local written = {}
-    for _, t in ipairs(names.list(self, false)) do
+    for _, t in ipairs(table_lookup.list(self, false)) do
       write_name(ns, core.table_state(t).name:lower() .. "s", t, written)
     end
     return written
@@ -197,13 +197,13 @@ function linking.extend(methods)
     if type(name) ~= "string" then errors.argument("table2glb: a table's name expected, got %s", type(name)) end
     check_namespace("table2glb", ns)
     methods.refresh(self)
-    local t = names.table_of(self, name)
+    local t = table_lookup.table_of(self, name)
     local cls = t:class()
     local written = {}
-    write_name(ns, handle.resolve(core.table_state(t)).name:lower() .. "s", t, written)
+    write_name(ns, table_state.resolve(core.table_state(t)).name:lower() .. "s", t, written)
     write_name(ns, class.info(cls).name, cls, written)
     return written
   end
 end
 
-return linking
+return link_classes

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- tableplan: what the arguments of db:create say, and the pieces of SQL of it.
+-- table_plan: what the arguments of db:create say, and the pieces of SQL of it.
 --
 -- A *plan* is checked against the class before anything is sent:
 --
@@ -20,11 +20,11 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
-local typenames = require "fastpg.value.type_names"
+local type_names = require "fastpg.value.type_names"
 
 local quote_ident, quote_literal = core.quote_ident, core.quote_literal
 
-local tableplan = {}
+local table_plan = {}
 
 local MAX_NAME = 63 -- bytes; the server would cut a longer name off
 
@@ -44,7 +44,7 @@ local function column_sql(field, is_pk, not_null, default)
   return sql
 end
 
-function tableplan.check_ident(what, name)
+function table_plan.check_ident(what, name)
   if type(name) ~= "string" or name == "" then
     errors.argument("%s: a name expected, got %s", what, type(name) == "string" and '""' or type(name))
   end
@@ -61,7 +61,7 @@ local function read_names(what, value)
   end
   local list, set = {}, {}
   local function add(name)
-    tableplan.check_ident(what, name)
+    table_plan.check_ident(what, name)
     if not set[name] then list[#list + 1] = name end
     set[name] = true
   end
@@ -85,10 +85,10 @@ end
 ---@param pk string|string[]|nil  the primary key; one integer column counts by itself
 ---@param not_null string[]|table<string, boolean>|nil
 ---@return string
-function tableplan.col_def(name, pg_type, pk, not_null)
+function table_plan.col_def(name, pg_type, pk, not_null)
   local what = "fastpg.col_def"
-  tableplan.check_ident(what, name)
-  local parsed = type(pg_type) == "string" and typenames.parse(pg_type)
+  table_plan.check_ident(what, name)
+  local parsed = type(pg_type) == "string" and type_names.parse(pg_type)
   if not parsed then errors.argument("%s: the name of a type expected, got %s", what,
     type(pg_type) == "string" and ("%q"):format(pg_type) or type(pg_type)) end
   local pks, key = read_names(what .. ": pk", pk)
@@ -230,7 +230,7 @@ local function ordered_fields(info, order)
     fields[#fields + 1], placed[name] = info.index[name], true
   end
   for _, field in ipairs(info.fields) do
-    tableplan.check_ident("create", field.name)
+    table_plan.check_ident("create", field.name)
     if not placed[field.name] then fields[#fields + 1] = field end
   end
   return fields
@@ -243,8 +243,8 @@ local function read_foreign_key(name, target)
     errors.argument('%s: { "table", "column" } expected, got %s', what, type(target))
   end
   local other, key = target[1], target[2]
-  if not core.table_state(other) then tableplan.check_ident(what, other) end
-  if key ~= nil then tableplan.check_ident(what, key) end
+  if not core.table_state(other) then table_plan.check_ident(what, other) end
+  if key ~= nil then table_plan.check_ident(what, key) end
   return { column = name, table = other, key = key }
 end
 
@@ -268,7 +268,7 @@ local CREATE_OPTIONS = options.declare("db:create", {
 })
 
 -- Where the table is: in the schema that was asked for, or the database's own, or the search_path.
-function tableplan.place(db, plan, name, schema)
+function table_plan.place(db, plan, name, schema)
   plan.name = name
   plan.schema = schema or db.catalog and db.catalog.schema ~= "" and db.catalog.schema or nil
   plan.target = (plan.schema and quote_ident(plan.schema) .. "." or "") .. quote_ident(name)
@@ -276,7 +276,7 @@ function tableplan.place(db, plan, name, schema)
   return plan
 end
 
-function tableplan.read(db, cls, opts)
+function table_plan.read(db, cls, opts)
   local info = class.check("create", cls)
   opts = options.check(opts, CREATE_OPTIONS, "create")
   if opts.transform and (opts.replace or opts.if_not_exists) then
@@ -292,9 +292,9 @@ function tableplan.read(db, cls, opts)
     check_fields("create: not_null", info, list)
     plan.not_null = set
   end
-  if opts.schema ~= nil then tableplan.check_ident("create: schema", opts.schema) end
-  local name = tableplan.check_ident("create: name", opts.name or class.snake(info.name))
-  return tableplan.place(db, plan, name, opts.schema)
+  if opts.schema ~= nil then table_plan.check_ident("create: schema", opts.schema) end
+  local name = table_plan.check_ident("create: name", opts.name or class.snake(info.name))
+  return table_plan.place(db, plan, name, opts.schema)
 end
 
 -- ---- pieces of SQL --------------------------------------------------------------------------
@@ -304,7 +304,7 @@ local function quoted_list(names)
   for i, name in ipairs(names) do parts[i] = quote_ident(name) end
   return table.concat(parts, ", ")
 end
-tableplan.quoted_list = quoted_list
+table_plan.quoted_list = quoted_list
 
 -- The table a key refers to: this one, one that the catalog finds ("sales.orders"), or just its name.
 local function referenced(db, plan, other)
@@ -315,7 +315,7 @@ local function referenced(db, plan, other)
 end
 
 --- `FOREIGN KEY ("owner_id") REFERENCES "person" ("id")`, and the table's text.
-function tableplan.foreign_key_sql(db, plan, fk)
+function table_plan.foreign_key_sql(db, plan, fk)
   local target = referenced(db, plan, fk.table)
   local key = fk.key and (" (%s)"):format(quote_ident(fk.key)) or ""
   return ("FOREIGN KEY (%s) REFERENCES %s%s"):format(quote_ident(fk.column), target, key), target
@@ -323,10 +323,10 @@ end
 
 --- The definition of a plan's column.
 ---@param inline_key boolean  whether the key's one column says so itself
-function tableplan.field_sql(plan, field, inline_key)
+function table_plan.field_sql(plan, field, inline_key)
   local is_pk = inline_key and #plan.pks == 1 and plan.pks[1] == field.name
   local not_null = plan.not_null and plan.not_null[field.name]
   return column_sql(field, is_pk, not_null, plan.defaults and plan.defaults[field.name])
 end
 
-return tableplan
+return table_plan

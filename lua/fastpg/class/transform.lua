@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- alter: db:create{ transform = true }: an existing table becomes what the class says, with its rows.
+-- transform: db:create{ transform = true }: an existing table becomes what the class says, with its rows.
 --
 -- What differs is found by comparing types as the server itself writes them: the class's columns
 -- are created once as a temporary table (the *probe*) and both are read from pg_attribute.  Then up to three ALTER
@@ -21,12 +21,12 @@ local error, ipairs, pcall = error, ipairs, pcall
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local tableplan = require "fastpg.class.table_plan"
+local table_plan = require "fastpg.class.table_plan"
 local transaction = require "fastpg.pool.transaction"
 
 local quote_ident = core.quote_ident
 
-local alter = {}
+local transform = {}
 
 -- A name that no temporary table or type of this session has.
 local FREE_NAME = [[
@@ -147,7 +147,7 @@ local function change_key(tx, actions, plan, rel, have)
   if #plan.pks == 0 or #rel.pks > 0 and (not plan.pk_given or same_list(plan.pks, rel.pks)) then return false end
   if #rel.pks > 0 then add(actions, 1, "DROP CONSTRAINT %s", quote_ident(tx:query(fetch.item, KEY, rel.qualified))) end
   if #plan.pks == 1 and not have[plan.pks[1]] then return true end
-  add(actions, 3, "ADD PRIMARY KEY (%s)", tableplan.quoted_list(plan.pks))
+  add(actions, 3, "ADD PRIMARY KEY (%s)", table_plan.quoted_list(plan.pks))
   return false
 end
 
@@ -160,14 +160,14 @@ local function change_columns(tx, actions, plan, rel, probe, have, want, inline_
     if old then
       change_column(tx, actions, plan, probe, field, old, want[field.name], is_key[field.name])
     else
-      add(actions, 2, "ADD COLUMN %s", tableplan.field_sql(plan, field, inline_key))
+      add(actions, 2, "ADD COLUMN %s", table_plan.field_sql(plan, field, inline_key))
     end
   end
 end
 
 local function add_foreign_keys(tx, actions, plan, rel)
   for _, fk in ipairs(plan.foreign_keys) do
-    local sql, target = tableplan.foreign_key_sql(tx, plan, fk)
+    local sql, target = table_plan.foreign_key_sql(tx, plan, fk)
     local there = tx:query(fetch.item, HAS_FOREIGN_KEY, rel.qualified, fk.column, target, fk.key)
     if not there then add(actions, 3, "ADD %s", sql) end
   end
@@ -185,7 +185,7 @@ end
 
 --- Alters the table of a plan (fastpg.class.table_plan) inside a transaction.
 ---@return boolean  false where there is none
-function alter.transform(tx, plan)
+function transform.transform(tx, plan)
   local rel = find(tx, plan)
   if not rel then return false end
   local have, probe, want = columns_of(tx, rel.qualified), make_probe(tx, plan)
@@ -200,4 +200,4 @@ function alter.transform(tx, plan)
   return true
 end
 
-return alter
+return transform

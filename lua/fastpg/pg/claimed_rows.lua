@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- held: the rows that the open transaction of a connection has claimed.
+-- claimed_rows: the rows that the open transaction of a connection has claimed.
 --
 -- A transaction's own locks do not stop it, so SKIP LOCKED alone would give it the same row again.  What a
 -- savepoint is rolled back to is free again, on the server and here: so the savepoints are known too, those of
@@ -12,7 +12,7 @@
 
 local savepoint = require "fastpg.pg.savepoint"
 
-local held = {}
+local claimed_rows = {}
 
 local function of(conn)
   local state = conn.held
@@ -25,14 +25,14 @@ end
 
 --- The identities of the rows held: a list that the caller may add to.
 ---@return string[]
-function held.rows(conn) return of(conn).rows end
+function claimed_rows.rows(conn) return of(conn).rows end
 
 --- The transaction is over, or begins.
-function held.forget(conn) conn.held = nil end
+function claimed_rows.forget(conn) conn.held = nil end
 
 --- A savepoint was made.
 ---@param name string
-function held.savepoint(conn, name)
+function claimed_rows.savepoint(conn, name)
   local state = of(conn)
   state.marks[#state.marks + 1] = { name, #state.rows }
 end
@@ -49,14 +49,14 @@ local function cut(list, n)
 end
 
 --- A savepoint is gone, and those made after it.
-function held.release(conn, name)
+function claimed_rows.release(conn, name)
   local marks = of(conn).marks
   local i = find(marks, name)
   if i then cut(marks, i - 1) end
 end
 
 --- Whether a savepoint of fastpg's own was made after the newest one of that name: it would go with it.
-function held.is_outside(conn, name)
+function claimed_rows.is_outside(conn, name)
   local marks = of(conn).marks
   for i = #marks, 1, -1 do
     if marks[i][1] == name then return false end
@@ -66,7 +66,7 @@ function held.is_outside(conn, name)
 end
 
 --- What was done since the savepoint was undone; the savepoint stays.
-function held.rolled_back(conn, name)
+function claimed_rows.rolled_back(conn, name)
   local state = of(conn)
   local i = find(state.marks, name)
   if not i then return end
@@ -74,4 +74,4 @@ function held.rolled_back(conn, name)
   cut(state.marks, i)
 end
 
-return held
+return claimed_rows

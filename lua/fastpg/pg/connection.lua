@@ -13,11 +13,11 @@ local changes = require "fastpg.sql.changes"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local deadlines = require "fastpg.pg.deadlines"
-local described = require "fastpg.pg.row_description"
 local errors = require "fastpg.base.errors"
 local opening = require "fastpg.pg.opening"
-local paths = require "fastpg.pg.search_path"
 local prepared = require "fastpg.pg.prepared"
+local row_description = require "fastpg.pg.row_description"
+local search_path = require "fastpg.pg.search_path"
 local session = require "fastpg.pg.session"
 local unreported = require "fastpg.pg.unreported"
 
@@ -27,9 +27,9 @@ local Connection = {}
 Connection.__index = Connection
 deadlines.extend(Connection)
 prepared.extend(Connection)
-described.extend(Connection)
+row_description.extend(Connection)
 session.extend(Connection)
-paths.extend(Connection)
+search_path.extend(Connection)
 unreported.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/pg/conn.h, FPG_EVENT_*).

@@ -17,7 +17,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local rows = require "fastpg.value.rows"
-local within = require "fastpg.pg.transaction_control"
+local transaction_control = require "fastpg.pg.transaction_control"
 
 local prepared = {}
 
@@ -195,7 +195,7 @@ end
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/pg/conn.h), so that
 -- behind a pooler both happen on the same server connection.
 function methods.unnamed_statement(self, sql)
-  if self.in_transaction then within.check(self, sql) end
+  if self.in_transaction then transaction_control.check(self, sql) end
   self.unnamed = prepare_now(self, "", sql)
   return self.unnamed
 end
@@ -233,7 +233,7 @@ function methods.statement(self, sql)
     end
     return st
   end
-  if self.cache_size == 0 or self.c:transaction_status() == "inerror" or within.is_control(self, sql)
+  if self.cache_size == 0 or self.c:transaction_status() == "inerror" or transaction_control.is_control(self, sql)
     or is_unsteady(self, sql) or is_full(self) then
     return methods.unnamed_statement(self, sql)
   end
@@ -269,7 +269,7 @@ end
 --- only its description, where the cache has no room.
 function methods.statement_of_batch(self, sql, used)
   if not self.statements[sql] then
-    within.check_batch(self, sql)
+    transaction_control.check_batch(self, sql)
     refuse_encoding(self, sql)
   end
   if used < self.cache_size and not is_unsteady(self, sql) then

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- described: what a result is read by: its own description, and types as they are now.
+-- row_description: what a result is read by: its own description, and types as they are now.
 --
 -- Things that are remembered can be wrong by the time that they are used, or not be known:
 --
@@ -20,7 +20,7 @@ local error, ipairs, pairs, pcall, setmetatable = error, ipairs, pairs, pcall, s
 
 local errors = require "fastpg.base.errors"
 
-local described = {}
+local row_description = {}
 
 local methods = {}
 
@@ -233,8 +233,8 @@ function methods.is_stale_composite(self, err, st)
 end
 
 --- Adds them to the methods of a connection.
-function described.extend(Connection)
+function row_description.extend(Connection)
   for name, method in pairs(methods) do Connection[name] = method end
 end
 
-return described
+return row_description

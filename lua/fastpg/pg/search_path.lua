@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- paths: what names mean on a connection.
+-- search_path: what names mean on a connection.
 --
 -- A name without a schema is looked for along the search_path, which may hold the role's own schema, behind the
 -- session's temporary tables.  `names_key` is one text for all of that: connections that have the same one mean the
@@ -26,14 +26,14 @@ local error, ipairs, pairs, pcall, setmetatable = error, ipairs, pairs, pcall, s
 
 local changes = require "fastpg.sql.changes"
 local core = require "fastpg.core"
-local settings = require "fastpg.pg.transaction_settings"
+local transaction_settings = require "fastpg.pg.transaction_settings"
 
 local methods = {}
 
 -- ---- the key --------------------------------------------------------------------------------
 
 local function normal(text)
-  return settings.path_literals(text) or "?" .. text
+  return transaction_settings.path_literals(text) or "?" .. text
 end
 
 local function key_of(self, path, role)
@@ -147,7 +147,7 @@ local function literal_path(text)
     if name then name = "search_path" end
   end
   if not name or name:lower() ~= "search_path" then return nil end
-  return settings.set_literals(list), scope == "LOCAL"
+  return transaction_settings.set_literals(list), scope == "LOCAL"
 end
 
 -- What one statement makes of it: nil for nothing, else { path = (nil: nobody knows), is_local =, role = true where
@@ -367,11 +367,11 @@ function methods.put_path_back(self)
   return true
 end
 
-local paths = {}
+local search_path = {}
 
 --- Adds them to the methods of a connection.
-function paths.extend(Connection)
+function search_path.extend(Connection)
   for name, method in pairs(methods) do Connection[name] = method end
 end
 
-return paths
+return search_path

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- within: what SQL may say inside a transaction that fastpg opened.
+-- transaction_control: what SQL may say inside a transaction that fastpg opened.
 --
 -- Such a transaction ends where its function does (or by commit and rollback of what db:begin gives): a COMMIT in
 -- a text would leave half of it behind, whatever comes after it.  So the verbs of a text are looked at before it is
@@ -12,12 +12,12 @@
 
 local ipairs = ipairs
 
+local claimed_rows = require "fastpg.pg.claimed_rows"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local held = require "fastpg.pg.claimed_rows"
 local savepoint = require "fastpg.pg.savepoint"
 
-local within = {}
+local transaction_control = {}
 
 local BEGINS = { BEGIN = true, START = true }
 local ENDS = { COMMIT = true, END = true, ROLLBACK = true, ABORT = true }
@@ -29,7 +29,7 @@ local function rest(words)
   return words[at], at
 end
 
--- What one statement does to transactions: "begins", "ends", or the method of held for a savepoint and its name.
+-- What one statement does to transactions: "begins", "ends", or the method of claimed_rows for a savepoint and its name.
 local function effect(one)
   local verb, words = one.verb, one.words
   if BEGINS[verb] then return "begins" end
@@ -60,7 +60,7 @@ end
 ---@param conn table
 ---@param sql string
 ---@return boolean
-function within.is_control(conn, sql) return effects(conn, sql) ~= nil end
+function transaction_control.is_control(conn, sql) return effects(conn, sql) ~= nil end
 
 local function refuse(one, where, way_out)
   if one.what == "begins" then
@@ -83,7 +83,7 @@ local function check_savepoint(conn, one, made)
   end
   if one.what == "savepoint" then
     made[one.name] = true
-  elseif not made[one.name] and held.is_outside(conn, one.name) then
+  elseif not made[one.name] and claimed_rows.is_outside(conn, one.name) then
     errors.raise("invalid_savepoint_specification",
       ("%s: the savepoint lies outside of the db:transaction that this runs in"):format(one.verb), { sqlstate = "3B001" })
   end
@@ -94,7 +94,7 @@ local function is_savepoint(one) return one.what ~= "begins" and one.what ~= "en
 local WAY_OUT = "it ends with its function, by an error with a rollback; what db:begin gives has tx:commit() and tx:rollback()"
 
 --- Looks at a text that is about to be sent inside a transaction of ours; raises where it must not be.
-function within.check(conn, sql)
+function transaction_control.check(conn, sql)
   local list = effects(conn, sql)
   if not list then return end
   local made = {}
@@ -102,17 +102,17 @@ function within.check(conn, sql)
     if not is_savepoint(one) then refuse(one, "a transaction that fastpg opened", WAY_OUT) end
     check_savepoint(conn, one, made)
   end
-  for _, one in ipairs(list) do held[one.what](conn, one.name) end
+  for _, one in ipairs(list) do claimed_rows[one.what](conn, one.name) end
 end
 
 --- Looks at a text of a batch: that is all or nothing, whether a transaction is around it or not; but one that the
 --- user began by hand is the user's to end (fastpg.pg.batch puts no savepoint around such a batch).
-function within.check_batch(conn, sql)
-  if conn.in_transaction then return within.check(conn, sql) end
+function transaction_control.check_batch(conn, sql)
+  if conn.in_transaction then return transaction_control.check(conn, sql) end
   if conn.c:transaction_status() ~= "idle" then return end
   for _, one in ipairs(effects(conn, sql) or {}) do
     if not is_savepoint(one) then refuse(one, "a batch, which is all or nothing,", "run it before or after the batch") end
   end
 end
 
-return within
+return transaction_control

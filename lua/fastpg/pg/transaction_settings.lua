@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- settings: settings for one transaction, as commands.
+-- transaction_settings: settings for one transaction, as commands.
 --
 -- SET LOCAL, not `SELECT set_config`: a SELECT takes the transaction's snapshot, behind which SET TRANSACTION is
 -- refused, and under REPEATABLE READ a LOCK TABLE comes too late.  What a value means is as with set_config: of
@@ -14,7 +14,7 @@ local ipairs, pairs, select, tostring, type = ipairs, pairs, select, tostring, t
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 
-local settings = {}
+local transaction_settings = {}
 
 -- Lists of identifiers: all there are, since extensions can't add to them.
 local IDENTIFIERS = {
@@ -100,14 +100,14 @@ end
 
 --- A search_path as SHOW gives it, as a list of literals: what SET takes; nil where it is no list of names.
 ---@return string?
-function settings.path_literals(text)
+function transaction_settings.path_literals(text)
   local list = split(text)
   return list and literals(list)
 end
 
 --- The same of what stands behind SET search_path TO, where that is names and plain strings; "DEFAULT" as it is.
 ---@return string?
-function settings.set_literals(text)
+function transaction_settings.set_literals(text)
   if text:upper() == "DEFAULT" then return "DEFAULT" end
   local list = {}
   for item in (text .. ","):gmatch "([^,]*)," do
@@ -135,7 +135,7 @@ end
 
 --- The search_path among them, as text.
 ---@return string?
-function settings.path(map, what)
+function transaction_settings.path(map, what)
   for name, value in pairs(map or {}) do
     if type(name) == "string" and name:lower() == "search_path" then return value_sql(name, value, what) end
   end
@@ -145,7 +145,7 @@ end
 ---@param map table<string, string|number|boolean>?
 ---@param what string  who takes them, for messages
 ---@return string[]
-function settings.commands(map, what)
+function transaction_settings.commands(map, what)
   local names, commands = {}, {}
   for name in pairs(map or {}) do
     name_sql(name, what)
@@ -158,4 +158,4 @@ function settings.commands(map, what)
   return commands
 end
 
-return settings
+return transaction_settings

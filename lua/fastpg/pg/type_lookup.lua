@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- types: the types of one database that are not built in, looked up when a statement first has one.
+-- type_lookup: the types of one database that are not built in, looked up when a statement first has one.
 --
 -- One query gives the types asked for and all they are made of: elements, fields, base types of
 -- domains, subtypes.  What was found is kept for as long as the schema is not seen to change.
@@ -13,7 +13,7 @@ local core = require "fastpg.core"
 local fetch = require "fastpg.pg.fetch"
 local rows = require "fastpg.value.rows"
 
-local types = {}
+local type_lookup = {}
 
 local Types = {}
 Types.__index = Types
@@ -51,7 +51,7 @@ local EXTENSION_KINDS = {
   citext = "text", ltree = "versioned", lquery = "versioned", ltxtquery = "versioned", hstore = "hstore",
 }
 
-function types.new(db)
+function type_lookup.new(db)
   return setmetatable({
     db = db, map = core.typemap(), codecs = {},
     partial = {}, -- oid -> codec with one function, of a type that is not built in
@@ -273,4 +273,4 @@ function Types:are_current(conn, oids)
   return true
 end
 
-return types
+return type_lookup

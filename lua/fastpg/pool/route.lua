@@ -10,21 +10,21 @@
 
 local error, next, pcall, rawget, select, setmetatable, type = error, next, pcall, rawget, select, setmetatable, type
 
+local ambient = require "fastpg.host.ambient"
 local compat = require "fastpg.base.compat"
 local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
-local ambient = require "fastpg.host.ambient"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
 local Pool = require "fastpg.pool.pool"
 local stream = require "fastpg.pg.stream"
+local transaction_control = require "fastpg.pg.transaction_control"
 local turn = require "fastpg.host.turn"
-local types = require "fastpg.pg.type_lookup"
+local type_lookup = require "fastpg.pg.type_lookup"
 local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
-local within = require "fastpg.pg.transaction_control"
 
 local unpack = compat.unpack
 local is_plain = wait.is_plain
@@ -104,7 +104,7 @@ function Route:open(config)
   self.ambient = ambient.new(config.loop)
   self.strict = config.strict ~= false
   local catalog = from_above.new_catalog(self, config.schema)
-  self.types = types.new(self)
+  self.types = type_lookup.new(self)
   self.catalog = catalog
   local function schema_changed(change, conn)
     if not change or change.all then
@@ -337,7 +337,7 @@ end
 
 local function simple(conn, sql)
   user_sql.refuse_copy(sql, conn.standard_strings)
-  if conn.in_transaction then within.check(conn, sql) end
+  if conn.in_transaction then transaction_control.check(conn, sql) end
   return conn:simple(sql)
 end
 

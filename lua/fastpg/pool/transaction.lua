@@ -10,15 +10,15 @@
 
 local error, pairs, pcall, type = error, pairs, pcall, type
 
+local claimed_rows = require "fastpg.pg.claimed_rows"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local held = require "fastpg.pg.claimed_rows"
 local options = require "fastpg.base.options"
 local savepoint = require "fastpg.pg.savepoint"
-local settings = require "fastpg.pg.transaction_settings"
+local transaction_settings = require "fastpg.pg.transaction_settings"
 local turn = require "fastpg.host.turn"
 
 local pack, unpack = compat.pack, compat.unpack
@@ -63,7 +63,8 @@ local function begin_command(opts, what)
   if opts.deferrable ~= nil then parts[#parts + 1] = opts.deferrable and "DEFERRABLE" or "NOT DEFERRABLE" end
   local command = parts[1] .. " " .. table.concat(parts, ", ", 2)
   if not opts.settings then return command, nil, false end
-  return table.concat({ command, unpack(settings.commands(opts.settings, what)) }, "; "), settings.path(opts.settings, what), true
+  return table.concat({ command, unpack(transaction_settings.commands(opts.settings, what)) }, "; "),
+    transaction_settings.path(opts.settings, what), true
 end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
@@ -73,7 +74,7 @@ local function commit_now(conn)
   end
   conn:arm()
   conn.in_transaction = false
-  held.forget(conn)
+  claimed_rows.forget(conn)
   if conn:command("COMMIT") == "ROLLBACK" then
     errors.raise("in_failed_sql_transaction",
       "the transaction was rolled back at its end, because a statement in it had failed")
@@ -113,7 +114,7 @@ local function start(conn, command, path, sets)
   if ok then
     conn.in_transaction, conn.nested = true, 1
     conn.one_snapshot = command:find "^BEGIN ISOLATION LEVEL [RS]E[PR]" ~= nil -- REPEATABLE READ, SERIALIZABLE
-    held.forget(conn)
+    claimed_rows.forget(conn)
     return
   end
   if not busy then roll_back(conn) end -- else it did not begin
@@ -171,19 +172,19 @@ local function nested(db, conn, fn, is_users)
       note(conn, name)
     end)
   end
-  local function release() run(savepoint.release, held.release) end
+  local function release() run(savepoint.release, claimed_rows.release) end
   local function undo_work()
     conn:arm_recovery()
     conn:settle()
     conn:simple(savepoint.undo(name))
-    held.rolled_back(conn, name)
-    held.release(conn, name)
+    claimed_rows.rolled_back(conn, name)
+    claimed_rows.release(conn, name)
   end
   local function undo()
     if not conn.c:usable() then return end
     if not undo_by(conn, undo_work) then conn:close() end -- it can't be brought back to a known state
   end
-  run(savepoint.make, held.savepoint)
+  run(savepoint.make, claimed_rows.savepoint)
   conn.nested = conn.nested + 1
   return run_inside(db, conn, fn, is_users, release, undo)
 end

@@ -18,12 +18,11 @@
 local error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall =
   error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall
 
+local claimed_rows = require "fastpg.pg.claimed_rows"
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local handle = require "fastpg.table.table_state"
-local held = require "fastpg.pg.claimed_rows"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
 local query = require "fastpg.table.query"
@@ -31,6 +30,7 @@ local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
+local table_state = require "fastpg.table.table_state"
 local transaction = require "fastpg.pool.transaction"
 
 local check_self = Table.check_self
@@ -70,7 +70,7 @@ local function fetch_claimed(conn, st, target)
   local shape, to, name = st:shape(), target.to, target.name
   local mt = rows.of(query.shape_without_last(shape, 1), to.origin, to.class, to.class_name)
   local list = conn.c:fetch_rows(st, mt, nil, rows.list_of(query.shape_without_last(shape, 1)))
-  local known = held.rows(conn)
+  local known = claimed_rows.rows(conn)
   for _, row in ipairs(list) do
     known[#known + 1] = rawget(row, name)
     rawset(row, name, nil)
@@ -81,13 +81,13 @@ end
 
 -- The list of what is held goes along as it is when the statement's turn has come.
 local function claim_rows(st, sel, limit)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   local known_by, name = identity(rel), free_name(rel)
   local conn = st.db:bound_connection()
-  sel.conds[#sel.conds + 1] = { text = known_by .. " <> ALL(?)", args = { held.rows(conn) }, n = 1 }
+  sel.conds[#sel.conds + 1] = { text = known_by .. " <> ALL(?)", args = { claimed_rows.rows(conn) }, n = 1 }
   local columns = ("%s, %s AS %s"):format(selection.select_list(st, rel, sel.select) or "*", known_by, core.quote_ident(name))
   local sql, args, n = selection.sql(st, sel, { select = columns, limit = limit, lock = LOCK })
-  return handle.run_list(st, sql, fetch_claimed, { to = query.target_of(st, sel), name = name, one = limit == 1 }, args, n)
+  return table_state.run_list(st, sql, fetch_claimed, { to = query.target_of(st, sel), name = name, one = limit == 1 }, args, n)
 end
 
 --- Locks a row that nobody has locked, this transaction included, until the transaction ends: the row, or nil where
@@ -107,7 +107,7 @@ end
 -- ---- claim_one ------------------------------------------------------------------------------
 
 local function check_jobs(st, opts)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   opts = options.check(opts, JOB_OPTIONS, "claim_one", rel.index)
   if #rel.pks == 0 then errors.argument("claim_one: %s has no primary key, by which a job is marked", rel.ref) end
   local job = {
@@ -128,8 +128,8 @@ end
 -- The row may be gone: a function that deletes a job that is done has its reasons.
 local function mark(st, job, key, status)
   local args = {}
-  local sql, n = handle.writing(st, "update", args, { [job.column] = status }, nil, key, false)
-  handle.run_list(st, sql, fetch.first, st.link, args, n)
+  local sql, n = table_state.writing(st, "update", args, { [job.column] = status }, nil, key, false)
+  table_state.run_list(st, sql, fetch.first, st.link, args, n)
 end
 
 -- What says nothing of the job: its transaction met another one (and would do well the next time, as
@@ -174,7 +174,7 @@ function claim.claim_one(self, opts, fn)
     local row = claim_rows(st, sel, 1)
     if row == nil then return nil end
     local p = { row = row, db = tx:user(), failed = false, retry = false }
-    local key = primary_key.of_row(handle.resolve(st), row) -- now: the function may change p.row
+    local key = primary_key.of_row(table_state.resolve(st), row) -- now: the function may change p.row
     local ended = work(tx, p, fn)
     if ended then error(ended, 0) end
     if not p.retry then mark(st, job, key, p.failed and job.failed or job.completed) end
@@ -182,7 +182,7 @@ function claim.claim_one(self, opts, fn)
   end)
 end
 
-handle.make_steady(claim, core.table_state, "claim")
+table_state.make_steady(claim, core.table_state, "claim")
 Table.extend({ claim = claim.claim, claim_one = claim.claim_one }, { claim = surface.ANY, claim_one = 2 })
 
 return claim

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- copyrows: t:copy, which writes rows by COPY.
+-- copy_rows: t:copy, which writes rows by COPY.
 --
 -- There are two formats.  Binary, where every value is certain to have a binary form: of a list that
 -- is known before anything is sent.  Else text, which takes whatever `insert` takes.  Of an iterator
@@ -17,13 +17,13 @@ local catalog = require "fastpg.table.catalog"
 local copy = require "fastpg.pg.copy"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
+local table_state = require "fastpg.table.table_state"
 
 -- ---- which columns, which format ------------------------------------------------------------
 
@@ -46,7 +46,7 @@ local function choose(self, name)
 end
 
 local function new_scan(st, opts)
-  local self = setmetatable({ st = st, rel = handle.resolve(st), chosen = {}, strings = {}, objects = {} }, Scan)
+  local self = setmetatable({ st = st, rel = table_state.resolve(st), chosen = {}, strings = {}, objects = {} }, Scan)
   local columns = opts.columns
   if columns ~= nil then
     if table_columns.column_of(columns) or lists.length("copy: columns", columns) == 0 then
@@ -62,8 +62,8 @@ end
 function Scan:missing(name, where)
   local st = self.st
   if not self.streaming and type(name) == "string" then
-    handle.doubt(st)
-    self.rel = handle.resolve(st)
+    table_state.doubt(st)
+    self.rel = table_state.resolve(st)
     if self.rel.index[name] then return end
   end
   catalog.unknown_column(self.rel, name, where)
@@ -200,7 +200,7 @@ end
 
 -- `rest` goes on behind what was looked at already, where that is not all.
 local function run(conn, scan, names, next_row, rest, wanted)
-  handle.check_meaning(conn, scan.st)
+  table_state.check_meaning(conn, scan.st)
   local described = describe(conn, scan.rel, names)
   local binary = choose_format(conn, scan, described, names, not rest, wanted)
   local writer = conn.c:copy_writer(described, names, scan.st.filters or nil, binary)
@@ -277,7 +277,7 @@ local function copy_rows(self, source, opts, ...)
   if not callable and type(source) ~= "table" then
     errors.argument("copy: a list of records or an iterator expected, got %s", type(source))
   end
-  return handle.on_one_connection(st, copy_scanned, st, source, callable, opts)
+  return table_state.on_one_connection(st, copy_scanned, st, source, callable, opts)
 end
 
 Table.extend({ copy = copy_rows }, { copy = surface.ANY })

@@ -10,10 +10,10 @@ local getmetatable, ipairs, pairs, select, setmetatable, tostring, type =
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local handle = require "fastpg.table.table_state"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
+local table_state = require "fastpg.table.table_state"
 
 local query = {}
 
@@ -22,7 +22,7 @@ local query = {}
 --- What fetched rows become: the table's class unless as_cls = false.
 local function target_of(st, sel)
   if sel.as_cls == false then return st.db.row_target end
-  handle.resolve(st)
+  table_state.resolve(st)
   return sel.select == nil and st.link or st.plain
 end
 query.target_of = target_of
@@ -78,15 +78,15 @@ function query.fetch_all(st, sel)
   local target = target_of(st, sel)
   if not sel.with_pk then
     local sql, args, n = selection.sql(st, sel)
-    return handle.run_list(st, sql, fetch.rows, target, args, n)
+    return table_state.run_list(st, sql, fetch.rows, target, args, n)
   end
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   if selection.is_distinct(st, sel.select) then
     errors.argument("with_pk: rows that are DISTINCT have no key of their own: leave with_pk or distinct away")
   end
   local columns, key_names = with_key_columns(rel, selection.select_list(st, rel, sel.select))
   local sql, args, n = selection.sql(st, sel, { select = columns })
-  return handle.run_list(st, sql, fetch_pairs, { to = target, key_names = key_names }, args, n)
+  return table_state.run_list(st, sql, fetch_pairs, { to = target, key_names = key_names }, args, n)
 end
 
 local function refuse_pairs(sel, what)
@@ -97,7 +97,7 @@ end
 function query.fetch_first(st, sel)
   refuse_pairs(sel, "first")
   local sql, args, n = selection.sql(st, sel, { limit = sel.limit == 0 and 0 or 1 })
-  return handle.run_list(st, sql, fetch.first, target_of(st, sel), args, n)
+  return table_state.run_list(st, sql, fetch.first, target_of(st, sel), args, n)
 end
 
 --- Exactly one row.
@@ -106,11 +106,11 @@ function query.fetch_one(st, sel)
   local limit = math.min(sel.limit or 2, 2)
   local sql, args, n = selection.sql(st, sel, { limit = limit })
   local to = target_of(st, sel)
-  local name = handle.resolve(st).name
+  local name = table_state.resolve(st).name
   local target = {
     origin = to.origin, class = to.class, class_name = to.class_name, missing = name .. ": no such row", many = "several",
   }
-  return handle.run_list(st, sql, fetch.one, target, args, n)
+  return table_state.run_list(st, sql, fetch.one, target, args, n)
 end
 
 --- How many rows fetch_all would give.
@@ -123,11 +123,11 @@ function query.count(st, sel)
   else
     sql, args, n = selection.sql(st, sel, { select = "count(*)", unordered = true })
   end
-  return handle.run_list(st, sql, fetch.item, nil, args, n)
+  return table_state.run_list(st, sql, fetch.item, nil, args, n)
 end
 
 local function open_stream(st, sel)
-  return handle.open_stream(st, function()
+  return table_state.open_stream(st, function()
     local sql, args, n = selection.sql(st, sel)
     return target_of(st, sel), sql, args, n
   end)
@@ -136,7 +136,7 @@ end
 function query.each(st, sel, fn)
   refuse_pairs(sel, "each")
   if fn ~= nil and type(fn) ~= "function" then errors.argument("each: a function expected, got %s", type(fn)) end
-  return st.db:iterate(fn, function() return handle.steady(st, open_stream, st, sel) end)
+  return st.db:iterate(fn, function() return table_state.steady(st, open_stream, st, sel) end)
 end
 
 -- ---- the object -----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ local Query = { __name = "fastpg.query" }
 local methods = {}
 
 -- The state of its Table, for the connection that statements run on now.
-local function state(self) return handle.current(self.state) end
+local function state(self) return table_state.current(self.state) end
 
 function query.new(st)
   return setmetatable({ state = st.base or st, sel = { conds = {} } }, Query)
@@ -209,7 +209,7 @@ end
 function methods.exists(self)
   local st = state(self)
   local sql, args, n = exists_sql(self, st)
-  return handle.run_list(st, sql, fetch.item, nil, args, n)
+  return table_state.run_list(st, sql, fetch.item, nil, args, n)
 end
 
 -- WHERE of a statement that changes rows: with limit, offset or order by way of the key.
@@ -217,7 +217,7 @@ local function change_where(self, st, args, n)
   local sel = self.sel
   if sel.select ~= nil then errors.argument("select does not go with update or delete") end
   if not (sel.limit or sel.offset) then return selection.where(st, sel.conds, args, n) end
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   if #rel.pks == 0 then errors.argument("limit with update or delete needs a primary key, which %s lacks", rel.ref) end
   local where
   where, n = selection.where(st, sel.conds, args, n)
@@ -233,7 +233,7 @@ local function change_where(self, st, args, n)
   local outer = ("(%s) IN (%s)"):format(key, inner)
   if st.filters then -- also here: a row that another session just moved out of reach is left alone
     local more
-    more, n = handle.filter_conditions(st, rel, args, n)
+    more, n = table_state.filter_conditions(st, rel, args, n)
     outer = outer .. " AND " .. more
   end
   return outer, n
@@ -244,13 +244,13 @@ function methods.update(self, record)
   local st = state(self)
   if type(record) ~= "table" then errors.argument("update: a table of values expected, got %s", type(record)) end
   local args = {}
-  local set, n = handle.assignments(st, args, record)
+  local set, n = table_state.assignments(st, args, record)
   if set == "" then errors.argument("update: no column to set") end
   local where
   where, n = change_where(self, st, args, n)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   local sql = ("UPDATE %s SET %s%s RETURNING *"):format(rel.qualified, set, where and " WHERE " .. where or "")
-  return handle.run_list(st, sql, fetch.rows, target_of(st, self.sel), args, n)
+  return table_state.run_list(st, sql, fetch.rows, target_of(st, self.sel), args, n)
 end
 
 --- Deletes all rows of the query: the list of what was there.
@@ -258,18 +258,18 @@ function methods.delete(self)
   local st = state(self)
   local args = {}
   local where, n = change_where(self, st, args, 0)
-  return handle.run_list(st, handle.resolve(st).core:delete(where), fetch.rows, target_of(st, self.sel), args, n)
+  return table_state.run_list(st, table_state.resolve(st).core:delete(where), fetch.rows, target_of(st, self.sel), args, n)
 end
 
 --- The server's plan, as text.
 function methods.explain(self)
   local st, lines = state(self), {}
   local sql, args, n = selection.sql(st, self.sel)
-  for i, row in ipairs(handle.run_list(st, "EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
+  for i, row in ipairs(table_state.run_list(st, "EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
   return table.concat(lines, "\n")
 end
 
-handle.make_steady(methods, function(self) return getmetatable(self) == Query and self.state or nil end,
+table_state.make_steady(methods, function(self) return getmetatable(self) == Query and self.state or nil end,
   "first", "one", "all", "count", "exists", "update", "delete", "explain")
 surface.methods(methods, {
   where = surface.ANY, select = surface.ANY, order_by = surface.ANY, limit = 1, offset = 1, first = 0, one = 0, all = 0, count = 0,

@@ -12,11 +12,11 @@ local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
-local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local placeholders = require "fastpg.sql.placeholders"
 local table_columns = require "fastpg.table.table_columns"
+local table_state = require "fastpg.table.table_state"
 local user_sql = require "fastpg.sql.user_sql"
 
 local selection = {}
@@ -96,7 +96,7 @@ end
 
 --- A selection from an options table.
 function selection.from_options(st, what, opts, allowed)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   options.check(opts, allowed or OPTIONS, what, rel.index)
   local cond = condition_of_options(what, opts)
   for _, name in ipairs{ "select", "order_by" } do
@@ -228,7 +228,7 @@ end
 function selection.is_distinct(st, value)
   if type(value) == "table" and not table_columns.column_of(value) then value = value[1] end
   if not selection.is_fragment(value) then return false end
-  local first = core.statements("SELECT " .. tostring(value), handle.standard_strings(st))[1]
+  local first = core.statements("SELECT " .. tostring(value), table_state.standard_strings(st))[1]
   return first ~= nil and first.words[2] == "DISTINCT"
 end
 
@@ -240,7 +240,7 @@ end
 -- Appends a fragment's arguments; its placeholders are numbered behind those that are there.
 local function fragment_text(st, cond, args, n)
   if st.filters then filters.check_fragment("where", cond.text) end
-  local text, npos, names = core.convert(cond.text, n, handle.standard_strings(st))
+  local text, npos, names = core.convert(cond.text, n, table_state.standard_strings(st))
   local list, given = cond.args, cond.n
   if cond.option_args then
     list, given = user_sql.option_list(cond.option_args, names)
@@ -259,12 +259,12 @@ end
 
 --- WHERE text (nil for every row) and the number of arguments, after n that are there already.
 function selection.where(st, conds, args, n)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   local parts = {}
   for _, cond in ipairs(conds) do
     local text
     if cond.map then
-      text, n = handle.conditions(st, args, n, cond.map)
+      text, n = table_state.conditions(st, args, n, cond.map)
     else
       text, n = fragment_text(st, cond, args, n)
       if st.filters or #conds > 1 then text = "(" .. text .. ")" end
@@ -272,7 +272,7 @@ function selection.where(st, conds, args, n)
     parts[#parts + 1] = text
   end
   if st.filters then
-    parts[#parts + 1], n = handle.filter_conditions(st, rel, args, n)
+    parts[#parts + 1], n = table_state.filter_conditions(st, rel, args, n)
   end
   if #parts == 0 then return nil, n end
   return table.concat(parts, " AND "), n
@@ -284,7 +284,7 @@ end
 ---@param overrides? { select: string?, limit: integer?, lock: string?, unordered: boolean? }
 ---@return string sql, table args, integer n
 function selection.sql(st, sel, overrides)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   overrides = overrides or {}
   local args = {}
   local where, n = selection.where(st, sel.conds, args, 0)

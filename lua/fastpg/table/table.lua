@@ -13,7 +13,6 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local filters = require "fastpg.table.filters"
-local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
@@ -23,6 +22,7 @@ local selection = require "fastpg.table.selection"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
 local table_columns = require "fastpg.table.table_columns"
+local table_state = require "fastpg.table.table_state"
 local wait = require "fastpg.host.wait"
 
 local state_of = core.table_state
@@ -51,7 +51,7 @@ local function check_self(t, what)
   if not st then
     errors.argument("%s: a Table expected as self, got %s (call it as t:%s)", what, type(t), what)
   end
-  return handle.current(st)
+  return table_state.current(st)
 end
 Table.check_self = check_self
 
@@ -59,36 +59,36 @@ Table.check_self = check_self
 
 -- `select * from t where key and filters`: the same text each time.
 local function key_sql(st, rel)
-  local sql = handle.known_sql(st, "get")
+  local sql = table_state.known_sql(st, "get")
   if sql then return sql end
   local where = rel.core:key_conditions(0)
-  if st.filters then where = where .. " AND " .. handle.filter_conditions(st, rel, {}, #rel.pks) end
-  return handle.keep_sql(st, "get", rel.core:select(nil, where))
+  if st.filters then where = where .. " AND " .. table_state.filter_conditions(st, rel, {}, #rel.pks) end
+  return table_state.keep_sql(st, "get", rel.core:select(nil, where))
 end
 
 local function read_by_key(st, key)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   if primary_key.is_plain(key) and not st.filters and #rel.pks == 1 then
-    return handle.run(st, key_sql(st, rel), fetch.first, st.link, key)
+    return table_state.run(st, key_sql(st, rel), fetch.first, st.link, key)
   end
   local values = primary_key.values(st, rel, key)
   local n = #values
   if st.filters then
     local _
-    _, n = handle.filter_conditions(st, rel, values, n)
+    _, n = table_state.filter_conditions(st, rel, values, n)
   end
-  return handle.run_list(st, key_sql(st, rel), fetch.first, st.link, values, n)
+  return table_state.run_list(st, key_sql(st, rel), fetch.first, st.link, values, n)
 end
 
 local function get(st, key)
-  st = handle.current(st)
-  return handle.steady(st, read_by_key, st, key)
+  st = table_state.current(st)
+  return table_state.steady(st, read_by_key, st, key)
 end
 
 local function get_or_raise(st, key)
   local row = get(st, key)
   if row == nil then
-    local rel = handle.resolve(st)
+    local rel = table_state.resolve(st)
     primary_key.raise_missing(rel, primary_key.values(st, rel, key))
   end
   return row
@@ -102,7 +102,7 @@ function methods.get(self, key) return get(check_self(self, "get"), key) end
 function methods.has(self, key) return get(check_self(self, "has"), key) ~= nil end
 
 local function by_text(st, key)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   if primary_key.looks_like(rel, key) then return get_or_raise(st, key) end
   local known = {}
   for k in pairs(methods) do known[k] = true end
@@ -128,16 +128,16 @@ end
 
 -- ---- what it is -----------------------------------------------------------------------------
 
-function properties.name(st) return handle.resolve(st).name end
-function properties.schema(st) return handle.resolve(st).schema end
+function properties.name(st) return table_state.resolve(st).name end
+function properties.schema(st) return table_state.resolve(st).schema end
 function properties.pks(st)
   local copy = {}
-  for i, name in ipairs(handle.resolve(st).pks) do copy[i] = name end
+  for i, name in ipairs(table_state.resolve(st).pks) do copy[i] = name end
   return copy
 end
-function properties.cols(st) return relation.columns_of(handle.resolve(st)) end
+function properties.cols(st) return relation.columns_of(table_state.resolve(st)) end
 function properties.c(st) return table_columns.of(st) end
-function properties.cls(st) return handle.class_of(st) end
+function properties.cls(st) return table_state.class_of(st) end
 function properties.db(st) return st.db:user() end
 
 local function text(self)
@@ -146,7 +146,7 @@ local function text(self)
     local plain = not st.schema and st.db.root.pool and st.db.catalog.schema == "" and not st.name:find(".", 1, true)
     if not st.db.root.pool or plain and st.db:has_one_snapshot() then return core.quote_ident(st.name) end
   end
-  return handle.resolve(st).qualified
+  return table_state.resolve(st).qualified
 end
 metatable.__tostring = text
 metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
@@ -155,7 +155,7 @@ metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
 
 local function read(self, what, ...)
   local st = check_self(self, what)
-  return st, selection.read(st, handle.resolve(st).name, selection.OPTIONS, select("#", ...), ...)
+  return st, selection.read(st, table_state.resolve(st).name, selection.OPTIONS, select("#", ...), ...)
 end
 
 --- Rows: all of them, of a fragment with its arguments, or of options.
@@ -163,7 +163,7 @@ function methods.all(self, ...)
   local st, sel = read(self, "all", ...)
   return query.fetch_all(st, sel)
 end
-handle.make_steady(methods, state_of, "all")
+table_state.make_steady(methods, state_of, "all")
 metatable.__call = methods.all
 
 --- Exactly one row: NotFoundError, or "not_unique".
@@ -268,7 +268,7 @@ end
 ---@param aggregates string|string[]  SQL: "count(*)", "sum(total)"
 function methods.groupby(self, columns, aggregates, ...)
   local st = check_self(self, "groupby")
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   columns = as_list("columns", columns)
   selection.read_columns("groupby", 1, columns) -- checks them
   aggregates = as_list("aggregates", aggregates)
@@ -286,7 +286,7 @@ function methods.groupby(self, columns, aggregates, ...)
   sql = sql .. " GROUP BY " .. keys .. " ORDER BY " .. keys
   if sel.debug then print(sql) end
   local groups = {}
-  for _, row in ipairs(handle.run_list(st, sql, fetch.arrays, nil, args, n)) do
+  for _, row in ipairs(table_state.run_list(st, sql, fetch.arrays, nil, args, n)) do
     insert_group(groups, row, #columns, #aggregates)
   end
   return groups
@@ -303,14 +303,14 @@ function methods.xtra(self, ...)
       .. "which gives a Table of its own"):format(st.name))
   end
   local n = select("#", ...)
-  handle.set_xtra(st, n > 0 and filters.read("xtra", n, ...) or nil)
+  table_state.set_xtra(st, n > 0 and filters.read("xtra", n, ...) or nil)
   return self
 end
 
 --- t:scope{ col = value }: a new Table with filters that nothing takes away.
 function methods.scope(self, ...)
   local st = check_self(self, "scope")
-  return Table.new(handle.scoped(st, filters.read("scope", select("#", ...), ...)))
+  return Table.new(table_state.scoped(st, filters.read("scope", select("#", ...), ...)))
 end
 
 -- ---- the whole table ------------------------------------------------------------------------
@@ -323,13 +323,13 @@ local DROP_OPTIONS = options.declare("t:drop", { cascade = options.boolean })
 function methods.drop(self, opts)
   local st = check_self(self, "drop")
   opts = options.check(opts, DROP_OPTIONS, "drop")
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   if st.filters then errors.argument("drop: not allowed on a filtered Table") end
-  handle.simple(st, ("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
+  table_state.simple(st, ("DROP %s %s%s"):format(KINDS[rel.kind] or "TABLE", rel.qualified, opts.cascade and " CASCADE" or ""))
 end
 
 local ANY = surface.ANY
-handle.make_steady(methods, state_of, "selectone", "count", "first", "groupby", "drop")
+table_state.make_steady(methods, state_of, "selectone", "count", "first", "groupby", "drop")
 surface.methods(methods, {
   get = 1, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY,
   limit = 1, offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1,

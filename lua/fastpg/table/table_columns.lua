@@ -7,8 +7,8 @@ local getmetatable, ipairs, rawget, select, setmetatable, tostring, type =
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local handle = require "fastpg.table.table_state"
 local surface = require "fastpg.base.surface"
+local table_state = require "fastpg.table.table_state"
 
 local table_columns = {}
 
@@ -39,8 +39,8 @@ end
 function table_columns.column_name(st, value, what)
   local column = table_columns.column_of(value)
   if not column then return value end
-  if column.state ~= st and handle.resolve(column.state).oid ~= handle.resolve(st).oid then
-    errors.argument("%s: %s is a column of another table than %s", what, tostring(column), handle.resolve(st).ref)
+  if column.state ~= st and table_state.resolve(column.state).oid ~= table_state.resolve(st).oid then
+    errors.argument("%s: %s is a column of another table than %s", what, tostring(column), table_state.resolve(st).ref)
   end
   return column.name
 end
@@ -55,10 +55,10 @@ function methods.has(self, what)
   if type(self) ~= "table" or not rawget(self, STATE) then errors.misused("the columns of a Table", "t.c", "has", self) end
   local st = self[STATE]
   local column = table_columns.column_of(what)
-  if column and column.state ~= st and handle.resolve(column.state).oid ~= handle.resolve(st).oid then return false end
+  if column and column.state ~= st and table_state.resolve(column.state).oid ~= table_state.resolve(st).oid then return false end
   local name = column and column.name or what
   if type(name) ~= "string" then errors.argument("has: the name of a column, or a column, expected, got %s", type(name)) end
-  return handle.resolve(st).index[name] ~= nil
+  return table_state.resolve(st).index[name] ~= nil
 end
 
 surface.methods(methods, { has = 1 }, false)
@@ -78,15 +78,15 @@ local function all_or_one(self, ...)
     return table_columns.column(st, name)
   end
   local list = {}
-  for i, col in ipairs(handle.resolve(st).columns) do list[i] = table_columns.column(st, col.name) end
+  for i, col in ipairs(table_state.resolve(st).columns) do list[i] = table_columns.column(st, col.name) end
   return list
 end
 Columns.__call = surface.methods({ c = all_or_one }, { c = 1 }, false).c
 Columns.__tostring = function(self)
-  return table.concat(handle.resolve(self[STATE]).shape.columns, ", ")
+  return table.concat(table_state.resolve(self[STATE]).shape.columns, ", ")
 end
 Columns.__newindex = function(_, name) errors.argument("the columns of a Table can't be assigned to (%s)", tostring(name)) end
-Columns.__len = function(self) return #handle.resolve(self[STATE]).columns end
+Columns.__len = function(self) return #table_state.resolve(self[STATE]).columns end
 
 --- What `t.c` gives.
 function table_columns.of(st)

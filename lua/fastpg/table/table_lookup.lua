@@ -10,13 +10,13 @@ local ipairs, pairs, select, setmetatable, tostring, type = ipairs, pairs, selec
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local relation = require "fastpg.table.relation"
 local Table = require "fastpg.table.table"
+local table_state = require "fastpg.table.table_state"
 local wait = require "fastpg.host.wait"
 
-local names = {}
+local table_lookup = {}
 
 -- ---- handles --------------------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ local function handle_of(db, name, schema, view)
   local handles, key = handles_of(db), key_of(name, schema)
   local t = handles[key]
   if not t then
-    t = Table.new(handle.new_state(db, name, schema, view))
+    t = Table.new(table_state.new_state(db, name, schema, view))
     handles[key] = t
   end
   return t
@@ -44,7 +44,7 @@ end
 --- the top of a module in nginx, a transaction whose snapshot that would take) it is a handle that is resolved at its
 --- first use.
 ---@param db table  a route
-function names.table_of(db, name, schema, view)
+function table_lookup.table_of(db, name, schema, view)
   if type(name) ~= "string" then errors.argument("the name of a table expected, got %s", type(name)) end
   if schema ~= nil and type(schema) ~= "string" then
     errors.argument("the name of a schema expected, got %s", type(schema))
@@ -55,7 +55,7 @@ function names.table_of(db, name, schema, view)
   end
   local root = db.root
   local t = handles_of(db)[key_of(name, schema)]
-  if t and handle.is_fresh(core.table_state(t)) then return t end
+  if t and table_state.is_fresh(core.table_state(t)) then return t end
   if not root.pool or root.closed or not wait.may_look_up(root.config.loop) then return handle_of(db, name, schema, view) end
   if db:has_one_snapshot() then return t or handle_of(db, name, schema, view) end
   if not db.catalog:relation(db, name, schema) then -- no handle is made for a name that there is not
@@ -79,7 +79,7 @@ end
 ---@param db table  a route
 ---@param views boolean
 ---@param schema string?
-function names.list(db, views, schema)
+function table_lookup.list(db, views, schema)
   local tables = {}
   for i, name in ipairs(db:connected().catalog:list(db, views, schema)) do tables[i] = handle_of(db, name, schema, views) end
   return tables
@@ -87,7 +87,7 @@ end
 
 local function several(getter, keys, n)
   local tables = {}
-  for i = 1, n do tables[i] = names.table_of(getter[DB], keys[i], nil, getter[VIEWS]) end
+  for i = 1, n do tables[i] = table_lookup.table_of(getter[DB], keys[i], nil, getter[VIEWS]) end
   return tables
 end
 
@@ -96,11 +96,11 @@ Getter.__index = function(getter, key)
     if key == DB or key == VIEWS then return nil end
     return several(getter, key, lists.length("db.t", key))
   end
-  return names.table_of(getter[DB], key, nil, getter[VIEWS])
+  return table_lookup.table_of(getter[DB], key, nil, getter[VIEWS])
 end
 Getter.__call = function(getter, ...)
   local n = select("#", ...)
-  if n == 0 then return names.list(getter[DB], getter[VIEWS]) end
+  if n == 0 then return table_lookup.list(getter[DB], getter[VIEWS]) end
   return compat.unpack(several(getter, { ... }, n), 1, n)
 end
 Getter.__newindex = function(getter, key)
@@ -149,24 +149,24 @@ end
 
 local function relation_of(db, what, t, schema)
   local st = check_place(what, t, schema)
-  if st then return handle.resolve(st) end
+  if st then return table_state.resolve(st) end
   return db:connected().catalog:relation(db, t, schema) or db.catalog:missing(db, t, schema)
 end
 
 --- Adds the methods and properties of this file to a database's.
-function names.extend(methods, properties)
+function table_lookup.extend(methods, properties)
   properties.t = getter(false)
   properties.v = getter(true)
 
   --- A table by name, in the search_path or a schema.
-  function methods.table(self, name, schema) return names.table_of(self, name, schema, false) end
+  function methods.table(self, name, schema) return table_lookup.table_of(self, name, schema, false) end
 
   --- The tables (partitioned and foreign ones too) and the views (materialized ones too) of a schema or the
   --- search_path, as a list sorted by name; a schema that there is not has none.
   for name, views in pairs{ tables = false, views = true } do
     methods[name] = function(self, schema)
       check_schema(name, schema)
-      return names.list(self, views, schema)
+      return table_lookup.list(self, views, schema)
     end
   end
 
@@ -204,4 +204,4 @@ function names.extend(methods, properties)
   end
 end
 
-return names
+return table_lookup

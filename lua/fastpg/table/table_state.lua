@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- handle: the state behind a Table, and what it knows of its relation.
+-- table_state: the state behind a Table, and what it knows of its relation.
 --
 -- A Table is a userdata whose state is a table:
 --   db        the route its statements run on (a root, or a transaction's)
@@ -16,7 +16,7 @@
 -- them when it is resolved, and is resolved again whenever some were changed.
 --
 -- Where names mean different things on different connections (Connection:names_key) a handle has a state of its own for
--- each meaning: `handle.current` gives the one for the connection that the caller's statement runs on.  So what one
+-- each meaning: `table_state.current` gives the one for the connection that the caller's statement runs on.  So what one
 -- coroutine does under one search_path never changes what another one builds under another.
 
 local error, ipairs, pairs, pcall, select, setmetatable, type = error, ipairs, pairs, pcall, select, setmetatable, type
@@ -31,10 +31,10 @@ local relation = require "fastpg.table.relation"
 local relation_registry = require "fastpg.table.relation_registry"
 local wait = require "fastpg.host.wait"
 
-local handle = {}
+local table_state = {}
 
 --- Makes the state of a handle.
-function handle.new_state(db, name, schema, view)
+function table_state.new_state(db, name, schema, view)
   return {
     db = db, name = name, schema = schema, view = view, key = (schema or "") .. "\0" .. name, rel = false, stamp = -1,
     space = "", scope = nil, own = nil, filters = false, link = false, plain = false, sql = {}, base = nil, places = nil,
@@ -111,7 +111,7 @@ local function compare(target, shape)
   shape.relation = target.rel
   if relation.fits(target.rel, shape) then return end
   shape.doubts = (shape.doubts or 0) + 1
-  if shape.doubts <= 2 then handle.doubt(target.state) end
+  if shape.doubts <= 2 then table_state.doubt(target.state) end
 end
 
 -- What holds for the relation as it is known now (rel is nil where it is not).
@@ -132,7 +132,7 @@ end
 -- ---- resolving ------------------------------------------------------------------------------
 
 --- Whether what the state knows of its relation holds, found out without looking up anything.
-function handle.is_fresh(st)
+function table_state.is_fresh(st)
   local cat = st.db.catalog
   if not cat or st.stamp ~= cat.stamp then return false end
   return not cat.many or st.space == st.db:names_key(st.name)
@@ -160,9 +160,9 @@ local function sweep(db, cat)
 end
 
 --- What the catalog knows of the table; looked up where that is not known or stale.
-function handle.resolve(st)
+function table_state.resolve(st)
   local db = st.db
-  if handle.is_fresh(st) then return st.rel end
+  if table_state.is_fresh(st) then return st.rel end
   local cat = db:connected().catalog
   local stamp = cat.stamp
   local rel, space = cat:relation(db, st.name, st.schema)
@@ -180,7 +180,7 @@ end
 local MOST_PLACES = 64
 
 --- The state of a handle for the connection that the caller's statements run on.
-function handle.current(st)
+function table_state.current(st)
   st = st.base or st
   local cat = st.db.catalog
   if not cat or not cat.many then return st end
@@ -188,7 +188,7 @@ function handle.current(st)
   st.places = st.places or bounded.new(MOST_PLACES)
   local place = st.places.kept[key]
   if place then return place end
-  place = handle.new_state(st.db, st.name, st.schema, st.view)
+  place = table_state.new_state(st.db, st.name, st.schema, st.view)
   place.base = st
   return st.places:keep(key, place)
 end
@@ -202,29 +202,29 @@ end
 -- The relation, as far as it can be known here and now.  `listed`: its oid and name will do.
 local function relation_of(st, listed)
   local cat = st.db.catalog
-  if handle.is_fresh(st) then return st.rel end
+  if table_state.is_fresh(st) then return st.rel end
   local known = listed and cat and not st.schema and cat:listed(st.name)
   if known then return known end
   return may_look_up(st) and cat:relation(st.db, st.name, st.schema) or nil
 end
 
 --- What rows of the table become: st.link, as it is now.
-function handle.link(st)
-  if not handle.is_fresh(st) then
-    if may_look_up(st) then handle.resolve(st) else take_over(st, nil) end
+function table_state.link(st)
+  if not table_state.is_fresh(st) then
+    if may_look_up(st) then table_state.resolve(st) else take_over(st, nil) end
   end
   return st.link
 end
 
 --- The class of the table's rows, or nil.
-function handle.class_of(st)
-  if handle.is_fresh(st) then return st.link.class end
+function table_state.class_of(st)
+  if table_state.is_fresh(st) then return st.link.class end
   local class = find_link(st, relation_of(st, true))
   return class and class.class
 end
 
 --- Rows of the relation become instances of the class, whatever name leads to it.
-function handle.set_class(st, class, name)
+function table_state.set_class(st, class, name)
   kept_classes(st.db):set(st.key, relation_of(st, true), { class = class, name = name })
   touch(st.db)
 end
@@ -233,7 +233,7 @@ end
 
 --- The filters of xtra: of the relation, or of a Table with a scope its own.
 ---@param filter table?  nil takes them away
-function handle.set_xtra(st, filter)
+function table_state.set_xtra(st, filter)
   local base = st.base or st
   local rel = relation_of(st) or nil
   if filter and rel then check_filter(rel, filter) end
@@ -251,8 +251,8 @@ function handle.set_xtra(st, filter)
 end
 
 --- A state like this one with further filters that nothing takes away.
-function handle.scoped(st, filter)
-  local scoped = handle.new_state(st.db, st.name, st.schema, st.view)
+function table_state.scoped(st, filter)
+  local scoped = table_state.new_state(st.db, st.name, st.schema, st.view)
   local rel = relation_of(st) or nil
   local before = add_to_scope(st, merged_xtra(st, kept_filters(st.db):find(st.key, rel)))
   scoped.scope = filters.merge("scope", before, filter)
@@ -269,7 +269,7 @@ local function check_values(n, _, ...)
 end
 
 --- What was found out of the relation is doubtful: it is looked up again.
-function handle.doubt(st)
+function table_state.doubt(st)
   st.db.catalog:forget(st.rel or nil, st.name, st.schema)
   st.stamp = -1
 end
@@ -281,7 +281,7 @@ local moved = setmetatable({}, { __mode = "k" })
 
 --- What was built for one meaning of a name never runs under another: where the search_path, the role or the temporary
 --- tables of the connection are others by now, the call is made once more, by all that is steady.
-function handle.check_meaning(conn, st)
+function table_state.check_meaning(conn, st)
   if conn:names_key(st.name) == st.space then return end
   local c = conn.c
   if c:busy() or c:transaction_status() == "inerror" then return end -- nothing can run there, which is said there
@@ -293,32 +293,32 @@ function handle.check_meaning(conn, st)
 end
 
 local function run_meant(conn, st, fn, ...)
-  handle.check_meaning(conn, st)
+  table_state.check_meaning(conn, st)
   return fn(conn, ...)
 end
 
 --- Runs SQL that was built of the state: Connection.run.
-function handle.run(st, sql, how, target, ...)
+function table_state.run(st, sql, how, target, ...)
   return st.db:on_connection(run_meant, st, Connection.run, sql, how, target, ...)
 end
 
 --- The same with the arguments in a list.
-function handle.run_list(st, sql, how, target, list, n)
+function table_state.run_list(st, sql, how, target, list, n)
   return st.db:on_connection(run_meant, st, Connection.run_list, sql, how, target, list, n)
 end
 
 --- The same of a command.
-function handle.simple(st, sql)
+function table_state.simple(st, sql)
   return st.db:on_connection(run_meant, st, Connection.simple, sql)
 end
 
 --- A stream of what build() gives: target, SQL, arguments, their number.
-function handle.open_stream(st, build)
-  return st.db:open_built_stream(build, function(conn) handle.check_meaning(conn, st) end)
+function table_state.open_stream(st, build)
+  return st.db:open_built_stream(build, function(conn) table_state.check_meaning(conn, st) end)
 end
 
 --- Calls fn(...) on one connection, where it could otherwise not be known what its names mean when it ends.
-function handle.on_one_connection(st, fn, ...)
+function table_state.on_one_connection(st, fn, ...)
   if not st.db.catalog or not st.db.catalog.many or st.db:bound_connection() then return fn(...) end
   return st.db:on_one_connection(fn, ...)
 end
@@ -340,17 +340,17 @@ local function is_other_now(st, before, err)
   if not errors.is_error(err) then return false end
   local unsent = catalog.is_doubtful(err)
   if not before or not unsent and not STALE[err.sqlstate] then return false end
-  handle.doubt(st)
+  table_state.doubt(st)
   local conn = st.db:bound_connection()
   if conn and not unsent and conn.c:transaction_status() ~= "idle" then return false end
-  local ok, rel = pcall(handle.resolve, st)
+  local ok, rel = pcall(table_state.resolve, st)
   return ok and not relation.is_same(before, rel)
 end
 
 --- Runs fn(...), which gives one value and changes nothing where it fails.  Where it fails because the relation is
 --- not what it was, the relation is looked up again and fn runs once more.
 ---@param st table  the state that fn runs on
-function handle.steady(st, fn, ...)
+function table_state.steady(st, fn, ...)
   local before = st.rel
   local ok, result = pcall(fn, ...)
   if ok then return result end
@@ -367,13 +367,13 @@ end
 --- Lets methods run so.
 ---@param methods table<string, function>
 ---@param state_of fun(self: any): table?  the state of a method's object
-function handle.make_steady(methods, state_of, ...)
+function table_state.make_steady(methods, state_of, ...)
   for _, name in ipairs{ ... } do
     local method = methods[name]
     methods[name] = function(self, ...)
       local st = state_of(self)
       if not st then return method(self, ...) end -- which says so
-      return handle.steady(handle.current(st), method, self, ...)
+      return table_state.steady(table_state.current(st), method, self, ...)
     end
   end
 end
@@ -383,12 +383,12 @@ end
 -- that meets one has not touched its arguments.)
 local function build(st, method, call, args, ...)
   for attempt = 1, 2 do
-    local rel = handle.resolve(st)
+    local rel = table_state.resolve(st)
     if st.filters then check_values(select("#", ...) + 1, args, ...) end
     local sql, n = call(rel.core, rel.core[method], st.filters, args, ...)
     if sql then return sql, n end
     if attempt == 2 or type(n) ~= "string" then catalog.unknown_column(rel, n) end
-    handle.doubt(st)
+    table_state.doubt(st)
   end
 end
 
@@ -399,39 +399,39 @@ local function writing(core_rel, method, filter, args, record, overrides, ...)
 end
 
 --- Conditions of a map, behind n arguments: SQL and the new number of arguments.
-function handle.conditions(st, args, n, map) return build(st, "conditions", conditions, args, n, map) end
+function table_state.conditions(st, args, n, map) return build(st, "conditions", conditions, args, n, map) end
 
 --- What UPDATE … SET takes, for a record: SQL and the number of arguments.
-function handle.assignments(st, args, record) return build(st, "assignments", assignments, args, record) end
+function table_state.assignments(st, args, record) return build(st, "assignments", assignments, args, record) end
 
 --- The statement that writes a record: SQL and the number of arguments.
 ---@param method "insert"|"update"|"upsert"
 ---@param ... any  what that builder takes behind the filters (csrc/table/sql_builder.c)
-function handle.writing(st, method, args, record, overrides, ...)
+function table_state.writing(st, method, args, record, overrides, ...)
   return build(st, method, writing, args, record, overrides, ...)
 end
 
 --- The filters as conditions behind n arguments: SQL and the new number of arguments.
-function handle.filter_conditions(st, rel, args, n)
+function table_state.filter_conditions(st, rel, args, n)
   local sql, count = rel.core:conditions(args, n, st.filters)
   if not sql then catalog.unknown_column(rel, count, "filter") end
   return sql, count
 end
 
---- A cached statement text of this state, or nil; handle.keep_sql keeps one.
-function handle.known_sql(st, name)
+--- A cached statement text of this state, or nil; table_state.keep_sql keeps one.
+function table_state.known_sql(st, name)
   if st.sql.filters ~= st.filters then st.sql = { filters = st.filters } end
   return st.sql[name]
 end
 
-function handle.keep_sql(st, name, sql)
+function table_state.keep_sql(st, name, sql)
   st.sql[name] = sql
   return sql
 end
 
 --- standard_conforming_strings, as far as it is known before a connection is chosen.
-function handle.standard_strings(st)
+function table_state.standard_strings(st)
   return st.db:strings()
 end
 
-return handle
+return table_state

@@ -13,7 +13,6 @@ local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local handle = require "fastpg.table.table_state"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
@@ -22,6 +21,7 @@ local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
+local table_state = require "fastpg.table.table_state"
 local transaction = require "fastpg.pool.transaction"
 
 local methods = {}
@@ -55,7 +55,7 @@ local UPSERT_OPTIONS = options.declare("t:upsert", { on = options.names })
 local function build_insert(st, args, record, overrides, opts)
   check_record("insert", record)
   check_overrides("insert", overrides)
-  return handle.writing(st, "insert", args, record, overrides, opts ~= nil and opts.on_conflict == "nothing")
+  return table_state.writing(st, "insert", args, record, overrides, opts ~= nil and opts.on_conflict == "nothing")
 end
 
 --- Inserts one row: the row as stored.
@@ -67,7 +67,7 @@ function methods.insert(self, record, overrides, opts)
   options.check(opts, INSERT_OPTIONS, "insert")
   local args = {}
   local sql, n = build_insert(st, args, record, overrides, opts)
-  return handle.run_list(st, sql, fetch.first, st.link, args, n)
+  return table_state.run_list(st, sql, fetch.first, st.link, args, n)
 end
 
 -- ---- update ---------------------------------------------------------------------------------
@@ -87,11 +87,11 @@ end
 local function build_update(st, args, record, key, overrides)
   check_record("update", record)
   check_overrides("update", overrides)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   local given = key ~= nil
   check_key_argument(rel, key)
   key = given and primary_key.values(st, rel, key) or primary_key.of_record(st, rel, "update", record, overrides)
-  local sql, n = handle.writing(st, "update", args, record, overrides, key, not given)
+  local sql, n = table_state.writing(st, "update", args, record, overrides, key, not given)
   return sql, n, key
 end
 
@@ -103,15 +103,15 @@ function methods.update(self, record, key, overrides)
   local st = check_self(self, "update")
   local args = {}
   local sql, n, values = build_update(st, args, record, key, overrides)
-  local row = handle.run_list(st, sql, fetch.first, st.link, args, n)
-  if row == nil then primary_key.raise_missing(handle.resolve(st), values) end
+  local row = table_state.run_list(st, sql, fetch.first, st.link, args, n)
+  if row == nil then primary_key.raise_missing(table_state.resolve(st), values) end
   return row
 end
 
 -- ---- upsert ---------------------------------------------------------------------------------
 
 local function conflict_columns(st, opts)
-  local rel, on = handle.resolve(st), opts and opts.on
+  local rel, on = table_state.resolve(st), opts and opts.on
   if on == nil then
     if #rel.columns == 0 then catalog.misfit("upsert: %s has no columns, so no key: use insert", rel.ref) end
     if #rel.pks == 0 then catalog.misfit("upsert: %s has no primary key: say on = { … }", rel.ref) end
@@ -128,13 +128,13 @@ local function build_upsert(st, args, record, overrides, opts)
   check_record("upsert", record)
   check_overrides("upsert", overrides)
   local conflict = conflict_columns(st, opts)
-  local sql, n = handle.writing(st, "upsert", args, record, overrides, conflict)
+  local sql, n = table_state.writing(st, "upsert", args, record, overrides, conflict)
   return sql, n, conflict
 end
 
 -- The row that is in the way belongs to somebody else (or a rule swallowed it).
 local function raise_hidden(st, record, overrides, conflict)
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   local values = primary_key.of_columns(st, conflict, record, overrides)
   if conflict == rel.pks and #values == #rel.pks then primary_key.raise_missing(rel, values) end
   errors.raise("not_found", rel.name .. ": the row in the way is not visible here", { table_name = rel.name })
@@ -147,7 +147,7 @@ function methods.upsert(self, record, overrides, opts)
   options.check(opts, UPSERT_OPTIONS, "upsert")
   local args = {}
   local sql, n, conflict = build_upsert(st, args, record, overrides, opts)
-  local row = handle.run_list(st, sql, fetch.first, st.link, args, n)
+  local row = table_state.run_list(st, sql, fetch.first, st.link, args, n)
   if row == nil then raise_hidden(st, record, overrides, conflict) end
   return row
 end
@@ -157,16 +157,16 @@ end
 --- Deletes the row of that key: the row that was there, or NotFoundError.
 function methods.delete(self, key)
   local st = check_self(self, "delete")
-  local rel = handle.resolve(st)
+  local rel = table_state.resolve(st)
   local args = primary_key.values(st, rel, key)
   local n = #args
   local where = rel.core:key_conditions(0)
   if st.filters then
     local more
-    more, n = handle.filter_conditions(st, rel, args, n)
+    more, n = table_state.filter_conditions(st, rel, args, n)
     where = where .. " AND " .. more
   end
-  local row = handle.run_list(st, rel.core:delete(where), fetch.first, st.link, args, n)
+  local row = table_state.run_list(st, rel.core:delete(where), fetch.first, st.link, args, n)
   if row == nil then primary_key.raise_missing(rel, primary_key.values(st, rel, key)) end
   return row
 end
@@ -179,7 +179,7 @@ function methods.delete_where(self, ...)
   if n > 0 then conds[1] = selection.condition("delete_where", n, ...) end
   local args = {}
   local where, count = selection.where(st, conds, args, 0)
-  return handle.run_list(st, handle.resolve(st).core:delete(where), fetch.rows, st.link, args, count)
+  return table_state.run_list(st, table_state.resolve(st).core:delete(where), fetch.rows, st.link, args, count)
 end
 
 -- ---- bulk -----------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ local CHUNK = 500 -- rows whose arguments are held at once
 
 -- One chunk: rows of at most as many shapes as the connection keeps statements.
 local function send_chunk(conn, st, chunk, result)
-  handle.check_meaning(conn, st)
+  table_state.check_meaning(conn, st)
   batch.run(conn, function(prepare)
     local prepared = {}
     for _, item in ipairs(chunk) do
@@ -234,7 +234,7 @@ local function run_bulk(conn, st, what, list, make)
     chunk[#chunk + 1] = item
   end
   if #chunk > 0 then send_chunk(conn, st, chunk, result) end
-  return setmetatable(result.rows, rows.list_of(result.shape or handle.resolve(st).shape))
+  return setmetatable(result.rows, rows.list_of(result.shape or table_state.resolve(st).shape))
 end
 
 -- All or nothing: in a transaction of its own, or a savepoint of the one that is open.
@@ -245,7 +245,7 @@ local function bulk(self, what, list, make)
     errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
   end
   lists.length(what, list)
-  handle.resolve(st)
+  table_state.resolve(st)
   local function attempt()
     return transaction.run(st.db, nil, function(tx)
       return run_bulk(tx:connection(), st, what, list, function(item, record) make(st, item, record) end)
@@ -271,7 +271,7 @@ function methods.updates(self, list, overrides)
   return bulk(self, "updates", list, function(st, item, record)
     local key
     item.sql, item.n, key = build_update(st, item.args, record, nil, overrides)
-    item.missing = function() primary_key.raise_missing(handle.resolve(st), key) end
+    item.missing = function() primary_key.raise_missing(table_state.resolve(st), key) end
   end)
 end
 
@@ -285,7 +285,7 @@ function methods.upserts(self, list, overrides, opts)
   end)
 end
 
-handle.make_steady(methods, core.table_state, "insert", "update", "upsert", "delete", "delete_where", "inserts", "updates",
+table_state.make_steady(methods, core.table_state, "insert", "update", "upsert", "delete", "delete_where", "inserts", "updates",
   "upserts")
 Table.extend(methods, {
   insert = 3, update = 3, upsert = 3, delete = 1, delete_where = surface.ANY, inserts = 3, updates = 2, upserts = 3,

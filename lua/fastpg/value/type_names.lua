@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- typenames: the names of types: what SQL calls them, what a class may call them, and what a value
+-- type_names: the names of types: what SQL calls them, what a class may call them, and what a value
 -- of them is in Lua.
 --
 -- A type's name ends up inside statements, so only a name's own grammar is let through:
@@ -18,7 +18,7 @@
 
 local ipairs, pairs, type = ipairs, pairs, type
 
-local typenames = {}
+local type_names = {}
 
 -- ---- the table ------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ local function trim(text) return (text:gsub("^%s+", ""):gsub("%s+$", "")) end
 ---@param text string
 ---@return { text: string, sql: string, lua: string, oid: integer, depth: integer, base: string,
 ---  is_known: boolean }?  nil: it is none
-function typenames.parse(text)
+function type_names.parse(text)
   text = trim(text)
   if text == "" or text:find("%c") then return nil end
   local last, quoted = name_end(text, 1)
@@ -191,12 +191,12 @@ end
 --- the server's text are strings; so is one that is not known (an enum).
 ---@param pg_type string  "character varying(120)", "integer[]", "timestamp with time zone"
 ---@return string
-function typenames.lua_type(pg_type)
+function type_names.lua_type(pg_type)
   if type(pg_type) ~= "string" then
     require("fastpg.base.errors").argument("fastpg.lua_type: the name of a PostgreSQL type expected, got %s", type(pg_type))
   end
-  local parsed = typenames.parse(pg_type)
+  local parsed = type_names.parse(pg_type)
   return parsed and parsed.lua or "string"
 end
 
-return typenames
+return type_names
