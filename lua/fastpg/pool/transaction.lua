@@ -8,7 +8,7 @@
 --
 -- PostgreSQL manual: BEGIN, SET TRANSACTION, SAVEPOINT.
 
-local error, pairs, pcall, type = error, pairs, pcall, type
+local error, next, pairs, pcall, type = error, next, pairs, pcall, type
 
 local claimed_rows = require "fastpg.pg.claimed_rows"
 local compat = require "fastpg.base.compat"
