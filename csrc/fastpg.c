@@ -8,15 +8,16 @@
 
 /* Each is in the file that is named so.  It makes the metatables that the file needs, and adds to the core table, on
  * top of the stack, what it offers.  The order matters where one adds methods to another's object (fpg_add_methods). */
-#define PARTS(part)                                                                                \
-  part(raise) part(buffer) part(number) part(printable) part(random_text) part(surface)                                                               \
-  part(value_numeric) part(value_time) part(value_range)                                                  \
-  part(json_mark) part(json)                                                                                       \
+#define PARTS(part)                                                                                            \
+  part(raise) part(buffer) part(number) part(printable) part(random_text) part(surface)                        \
+  part(value_numeric) part(value_time) part(value_range)                                                       \
+  part(json_mark) part(json)                                                                                   \
   part(block) part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)                          \
-  part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config)     \
-  part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                                 \
-  part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect) part(result) part(copy) part(notify) part(job) part(cancel) \
-  part(relation) part(sql_builder)                                                                 \
+  part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config)                 \
+  part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                            \
+  part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect)     \
+  part(result) part(copy) part(notify) part(job) part(cancel)                                                  \
+  part(relation) part(sql_builder)                                                                             \
   part(testing)
 
 #define DECLARE(name) void fpg_open_##name(lua_State *L);

@@ -3,7 +3,7 @@
  * notify.c: what LISTEN brings.
  *
  * libpq keeps notifications in a queue until they are asked for; the server sends them between
- * statements.  A connection that nobody listens on drops them before each statement (conn.c), or
+ * statements.  A connection that nobody listens on drops them before each statement (fpg_conn_begin), or
  * after a LISTEN of the user's own libpq would keep them all.
  *
  * PostgreSQL manual: "Asynchronous Notification".
