@@ -154,7 +154,7 @@ local function differ(t, a, b)
 end
 
 -- Raises what the server found: rows with the column's name, i, and both texts.
-local function complain(t, columns, way, other, from, args)
+local function complain(t, columns, way, other, from, with, args)
   local checks = {}
   for n, column in ipairs(columns) do
     local a, b = "t." .. column, other .. "." .. column
@@ -164,7 +164,7 @@ local function complain(t, columns, way, other, from, args)
       column, a, b, from, condition)
   end
   local sql = table.concat(checks, " UNION ALL ")
-  local bad = args and db:q(args.with .. sql, fastpg.args(args, args.n)) or db:q(sql)
+  local bad = args and db:q(with .. sql, fastpg.args(args, args.n)) or db:q(sql)
   if #bad == 0 then return end
   local first = bad[1]
   error(("%s, %s, seed %s: %d differ, as %s %d: %s came as %s"):format(t[1], way, SEED, #bad, first.col, first.i,
@@ -184,8 +184,8 @@ local function send_back(t, columns, types, rows, way)
       end
       tuples[#tuples + 1] = "(" .. table.concat(tuple, ", ") .. ")"
     end
-    args.with = ("WITH s(i, %s) AS (VALUES %s) "):format(table.concat(columns, ", "), table.concat(tuples, ", "))
-    complain(t, columns, way, "s", "s JOIN circle t USING (i)", args)
+    local with = ("WITH s(i, %s) AS (VALUES %s) "):format(table.concat(columns, ", "), table.concat(tuples, ", "))
+    complain(t, columns, way, "s", "s JOIN circle t USING (i)", with, args)
   end
 end
 
