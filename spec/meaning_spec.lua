@@ -4,8 +4,8 @@
 -- RESET, transactions, savepoints and temporary tables; and what was built for one meaning never runs under another.
 
 local fastpg = require "fastpg"
-local Connection = require "fastpg.pg.connection"
 local pg = require "spec.support.pg"
+local trips = require "spec.support.round_trips"
 local route_of = require("fastpg.pool.route").of
 
 local SCHEMAS = { "public", "one", "two" }
@@ -22,19 +22,6 @@ local function setup_schemas()
   local db = pg.db()
   db:execute(SETUP)
   db:close()
-end
-
--- Round trips (and results of a pipeline) of fn.
-local function trips(fn)
-  local drive, n = Connection.drive, 0
-  Connection.drive = function(...)
-    n = n + 1
-    return drive(...)
-  end
-  local ok, err = pcall(fn)
-  Connection.drive = drive
-  if not ok then error(err, 0) end
-  return n
 end
 
 local function random_of(seed)
