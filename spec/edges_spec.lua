@@ -345,7 +345,7 @@ describe("a method of a value", function()
     timestamptz = fastpg.timestamptz "2024-02-29 10:00+00", interval = fastpg.interval "1 day",
     range = fastpg.range(1, 10), multirange = fastpg.multirange{ fastpg.range(1, 10) },
   }
-  local others = { "1.5", 7, true, fastpg.null, {}, print, io.stdout, coroutine.create(print) }
+  local others = { "1.5", 7, true, fastpg.null, {}, print, io.stdout, coroutine.create(function() end) }
   local METHODS = { "cmp", "eq", "lt", "le", "round", "abs", "tonumber", "epoch", "ranges" }
   local META = { "__eq", "__lt", "__le", "__add", "__sub", "__mul", "__div", "__mod", "__pow", "__unm", "__concat",
     "__tostring", "__index", "__newindex", "__len" }

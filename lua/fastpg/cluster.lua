@@ -250,7 +250,7 @@ end
 -- A data directory of a stopped server that is copied in place of initdb, which takes much longer: of this project's
 -- specs (spec/support/server.lua).  Its superuser is postgres, and its password is not known.
 local function template(opts, by_tcp)
-  if opts.bindir or opts.superuser or by_tcp or os.getenv "PG_BINDIR" then return "" end
+  if opts.bindir or opts.superuser or opts.durable or by_tcp or os.getenv "PG_BINDIR" then return "" end
   return os.getenv "FPG_TEST_TEMPLATE" or ""
 end
 
