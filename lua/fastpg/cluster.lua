@@ -249,8 +249,8 @@ end
 
 -- A data directory of a stopped server that is copied in place of initdb, which takes much longer: of this project's
 -- specs (spec/support/server.lua).  Its superuser is postgres, and its password is not known.
-local function template(opts, by_tcp)
-  if opts.bindir or opts.superuser or opts.durable or by_tcp or os.getenv "PG_BINDIR" then return "" end
+local function template(opts, bindir, by_tcp)
+  if bindir ~= "" or opts.superuser or opts.durable or by_tcp then return "" end
   return os.getenv "FPG_TEST_TEMPLATE" or ""
 end
 
@@ -265,11 +265,12 @@ function cluster.start(opts)
   local superuser, settings = opts.superuser or "postgres", read_settings(opts.settings or {})
   local port, by_tcp, password = port_of(settings), listens(settings), new_password()
   if superuser:find "%c" then errors.argument("cluster: superuser has a control character") end
+  local bindir = opts.bindir or os.getenv "PG_BINDIR" or ""
   local script = assign{
-    bindir = opts.bindir or os.getenv "PG_BINDIR" or "",
+    bindir = bindir,
     superuser = superuser,
     password = password,
-    template = template(opts, by_tcp),
+    template = template(opts, bindir, by_tcp),
     tmpdir = os.getenv "TMPDIR" or "",
     conf = configuration(opts.durable, settings),
   } .. SCRIPT
