@@ -17,7 +17,7 @@ local errors = {}
 local Error = core.Error
 
 -- "@/usr/share/lua/5.4/fastpg/base/errors.lua" -> "@/usr/share/lua/5.4/fastpg/": what the C core, too,
--- takes for fastpg's own frames (csrc/lua/lx.h, fpg_push_where).
+-- takes for fastpg's own frames (csrc/lua/raise.h, fpg_push_where).
 Error.own_source = debug.getinfo(1, "S").source:gsub("base/errors%.lua$", "")
 
 --- Makes an error object.

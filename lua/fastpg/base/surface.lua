@@ -7,7 +7,7 @@
 -- that an object does not have is an error with the near one.  spec/surface_spec.lua walks everything
 -- that can be reached from a public object, and calls it with one argument too many.
 --
--- (The methods of value objects are C's: csrc/lua/lx.c, fpg_set_methods, says the same of them.)
+-- (The methods of value objects are C's: csrc/lua/surface.c, fpg_set_methods, says the same of them.)
 
 local assert, getmetatable, pairs, select, setmetatable, type = assert, getmetatable, pairs, select, setmetatable, type
 

@@ -58,9 +58,11 @@ local function may_set_one(text)
   return false
 end
 
+local SETS = { SET = true, RESET = true, DISCARD = true }
+
 -- The setting that a statement sets, or "all"; whether for the transaction only.
 local function setting_of(one)
-  if one.verb ~= "SET" and one.verb ~= "RESET" and one.verb ~= "DISCARD" then return nil end
+  if not SETS[one.verb] then return nil end
   local words = one.words
   local at = 2
   local is_local = words[2] == "LOCAL"
@@ -134,8 +136,6 @@ function methods.simple_own(self, sql)
 end
 
 -- ---- in a batch -----------------------------------------------------------------------------
-
-local SETS = { SET = true, RESET = true, DISCARD = true }
 
 --- Whether what stands behind this text in a batch may mean something else by it.
 function methods.sets_something(self, sql)

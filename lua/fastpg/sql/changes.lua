@@ -126,7 +126,7 @@ local HARMLESS = {
 local RELATIONS = { TABLE = true, VIEW = true, SEQUENCE = true }
 local ROUTINES = { FUNCTION = true, PROCEDURE = true, ROUTINE = true }
 
-local WORDS_TOLD = 12 -- that the lexer tells (csrc/statements.c)
+local WORDS_TOLD = 12 -- that the lexer tells (csrc/sql/statements.c)
 
 local ALL = { all = true }
 local NOTHING = {}

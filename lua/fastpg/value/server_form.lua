@@ -55,7 +55,7 @@ local function json_escape(c)
   return JSON_ESCAPE[c] or byte(c) < 0x20 and format("\\u%04x", byte(c)) or c
 end
 
--- Half a surrogate pair, as a document is read (three bytes, see csrc/json/json.h).
+-- Half a surrogate pair, as a document is read (three bytes, see csrc/json/json_read.h).
 local function json_surrogate(c)
   local _, a, b = byte(c, 1, 3)
   return format("\\ud%x%02x", 8 + floor((a - 0xA0) / 4), (a % 4) * 64 + b - 0x80)
