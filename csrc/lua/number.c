@@ -84,15 +84,15 @@ int fpg_to_int64(lua_State *L, int idx, int64_t *out) {
   if (t == FPG_TCDATA) return cdata_to_int64(L, idx, out);
   if (t != LUA_TNUMBER) return 0;
 #if FPG_HAS_INTEGER
-  if (lua_isinteger(L, idx)) {
-    *out = (int64_t)lua_tointeger(L, idx);
-    return 1;
-  }
-#endif
+  int integral;
+  *out = (int64_t)lua_tointegerx(L, idx, &integral); /* (a float, too, where it is one exactly) */
+  return integral;
+#else
   double d = (double)lua_tonumber(L, idx);
-  if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0) || d != floor(d)) return 0;
+  if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0) || d != (double)(int64_t)d) return 0;
   *out = (int64_t)d;
   return 1;
+#endif
 }
 
 double fpg_check_seconds(lua_State *L, int idx) {

@@ -4,9 +4,23 @@
  */
 #include "utf8.h"
 
+#include <stdint.h>
+#include <string.h>
+
+/* Whether eight bytes are ASCII without a zero byte. */
+static int is_ascii8(const unsigned char *s) {
+  uint64_t w;
+  memcpy(&w, s, sizeof w);
+  return !(((w - UINT64_C(0x0101010101010101)) | w) & UINT64_C(0x8080808080808080));
+}
+
 int fpg_valid_utf8(const char *str, size_t len) {
   const unsigned char *s = (const unsigned char *)str, *end = s + len;
   while (s < end) {
+    if (end - s >= 8 && is_ascii8(s)) {
+      s += 8;
+      continue;
+    }
     unsigned char c = *s++;
     if (c == 0) return 0;
     if (c < 0x80) continue;

@@ -14,6 +14,7 @@ local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
   error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type
 
 local catalog = require "fastpg.table.catalog"
+local compat = require "fastpg.base.compat"
 local copy = require "fastpg.pg.copy"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -24,6 +25,7 @@ local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
+local wait = require "fastpg.host.wait"
 
 -- ---- which columns, which format ------------------------------------------------------------
 
@@ -31,8 +33,9 @@ local OPTIONS = options.declare("t:copy", {
   columns = options.kinds("a list of column names", "table"), format = options.one_of("text", "binary"),
 })
 
--- What is known of the rows: { rel =, chosen = { name -> true }, strings =, objects = (columns that got
--- some: { name -> true }), given = the columns of the options or nil, closed = no column is added }.
+-- What is known of the rows: { rel =, chosen = { name -> true }, known = (the core's scan, which knows the names that need
+-- no further look, and what kinds of values they had), strings =, objects = (of the others, columns that got some: { name
+-- -> true }), given = the columns of the options or nil, closed = no column is added }.
 local Scan = {}
 Scan.__index = Scan
 
@@ -41,12 +44,19 @@ local function choose(self, name)
   if type(name) ~= "string" then errors.argument("copy: columns is a list of names, got a %s in it", type(name)) end
   if not self.rel.index[name] then self:missing(name, "copy: columns") end
   if self.chosen[name] then errors.argument('copy: column "%s" is named twice', name) end
-  self.chosen[name] = true
+  self:take(name)
   self.given[#self.given + 1] = name
+end
+
+-- From here on it is one of the columns.
+function Scan:take(name)
+  self.chosen[name] = true
+  self.known:add(name)
 end
 
 local function new_scan(st, opts)
   local self = setmetatable({ st = st, rel = table_state.resolve(st), chosen = {}, strings = {}, objects = {} }, Scan)
+  self.known = core.row_scan(#self.rel.columns)
   local columns = opts.columns
   if columns ~= nil then
     if table_columns.column_of(columns) or lists.length("copy: columns", columns) == 0 then
@@ -72,7 +82,7 @@ end
 local function note_value(self, name, value)
   local kind = type(value)
   if kind == "string" then self.strings[name] = true
-  elseif kind == "userdata" or kind == "cdata" then self.objects[name] = true end
+  elseif (kind == "userdata" or kind == "cdata") and value ~= core.null then self.objects[name] = true end
 end
 
 -- One key of a row.  Related rows that were read with it are no columns and no mistake.
@@ -84,12 +94,14 @@ local function note_key(self, number, record, name, value, fetched)
     column = self.rel.index[name]
   end
   if not self.chosen[name] then
-    if self.given or fetched and (column.generated or column.identity_always) then return end
+    if fetched and (column.generated or column.identity_always) then return end
+    if self.given then return self.known:add(name) end -- which is left out
     if self.closed then
       errors.argument('copy: row %d has a column "%s" that the first row lacks: name them all in columns = { … }', number, name)
     end
-    self.chosen[name] = true
+    self:take(name)
   end
+  self.known:add(name) -- (of the filters, maybe)
   note_value(self, name, value)
 end
 
@@ -141,8 +153,9 @@ local function is_binary(scan, described, names, all_seen)
   for i, name in ipairs(names) do
     local values = described:binary_values(i)
     if not values then return false, i end
-    if values == "none" or values ~= "any" and (not all_seen or scan.strings[name])
-      or values == "numbers" and scan.objects[name] then
+    local strings, objects = scan.known:kinds(name)
+    if values == "none" or values ~= "any" and (not all_seen or strings or scan.strings[name])
+      or values == "numbers" and (objects or scan.objects[name]) then
       certain = false
     end
   end
@@ -176,12 +189,37 @@ local function describe(conn, rel, names)
     quoted(names), table.concat(numbers, ", ")), math.huge)
 end
 
--- Fills the writer with one row, or with rows until a piece is full, and gives it; nil when there are
--- no more.
-local function filler(conn, writer, next_row, scan)
+-- Fills the writer with rows of the list until a piece is full, and gives it; nil when there are no more.
+local function filler_of_list(conn, writer, list, n)
+  local c, at = conn.c, 1
+  local copy_list = c.copy_list
+  return function()
+    if at > n then return nil end
+    local ok, next_at = pcall(copy_list, c, writer, list, at, n)
+    if not ok then
+      local column, row = writer:place()
+      error(with_place(next_at, row, column), 0)
+    end
+    at = next_at
+    if at > n then writer:finish() end
+    return writer
+  end
+end
+
+-- One row of an iterator, looked at as it comes: whether a piece is full.
+local function write_row(c, writer, scan, number, record)
+  if type(record) == "table" then
+    local full = c:copy_row(writer, record, scan.known)
+    if full ~= nil then return full end
+  end
+  note(scan, number, record)
+  return c:copy_row(writer, record)
+end
+
+-- The same of an iterator: one row, or as many as fill a piece.
+local function filler_of_rows(conn, writer, next_row, scan)
   local c, number, ended = conn.c, 0, false
-  local copy_row = c.copy_row
-  return function(one)
+  local function fill(one)
     while not ended do
       local record = next_row()
       if record == nil then
@@ -190,40 +228,30 @@ local function filler(conn, writer, next_row, scan)
         return writer
       end
       number = number + 1
-      if scan then note(scan, number, record) end
-      local ok, full = pcall(copy_row, c, writer, record)
-      if not ok then error(with_place(full, number, writer:column()), 0) end
-      if full or one then return writer end
+      if write_row(c, writer, scan, number, record) or one then return writer end
     end
+  end
+  return function(one)
+    local ok, filled = pcall(fill, one)
+    if not ok then error(with_place(filled, number, (writer:place())), 0) end
+    return filled
   end
 end
 
--- `rest` goes on behind what was looked at already, where that is not all.
-local function run(conn, scan, names, next_row, rest, wanted)
+-- The rows are a list of n, all of which were looked at, or what an iterator gives, of which that is the first.
+local function run(conn, scan, names, source, n, wanted)
   table_state.check_meaning(conn, scan.st)
   local described = describe(conn, scan.rel, names)
-  local binary = choose_format(conn, scan, described, names, not rest, wanted)
+  local binary = choose_format(conn, scan, described, names, n ~= nil, wanted)
   local writer = conn.c:copy_writer(described, names, scan.st.filters or nil, binary)
-  local fill = filler(conn, writer, next_row, rest and scan)
-  local first = fill(rest) -- what is wrong here is an error before anything is sent
+  local fill = n and filler_of_list(conn, writer, source, n) or filler_of_rows(conn, writer, source, scan)
+  local first = fill(true) -- what is wrong here is an error before anything is sent
   local sql = ("COPY %s (%s) FROM STDIN%s"):format(scan.rel.qualified, quoted(names), binary and " (FORMAT binary)" or "")
   return copy.run(conn, sql, "copy", "row", function()
     local piece = first or fill()
     first = nil
     return piece
   end)
-end
-
--- An encoder of the user's may have changed the list since it was looked through.
-local function rows_of_list(list, n)
-  local i = 0
-  return function()
-    if i == n then return nil end
-    i = i + 1
-    local record = list[i]
-    if type(record) == "table" then return record end
-    errors.argument("copy: row %d was a record when copy began, and is %s now", i, type(record))
-  end
 end
 
 -- The first row, then the others.
@@ -236,13 +264,34 @@ local function rows_behind(first, source)
   end
 end
 
-local function scan_list(scan, list)
+-- A list whose items come from an __index, with which the core has no business.
+local function plain_list(list, n)
+  if rawequal(n, compat.rawlen(list)) then return list end
+  local items = {}
+  for i = 1, n do items[i] = list[i] end
+  return items
+end
+
+local LOOK_ROWS = 1000 -- at once, under a loop
+
+local function scan_list(scan, list, spend)
   if list[1] == nil and type((next(list))) == "string" then
     errors.argument("copy: a list of records expected, got one record: use insert")
   end
   local n = lists.length("copy", list)
-  for i, record in ipairs(list) do note(scan, i, record) end
-  return list[1] ~= nil and rows_of_list(list, n) or nil
+  list = plain_list(list, n)
+  local at = 1
+  while at <= n do
+    local last = spend and math.min(at + LOOK_ROWS - 1, n) or n
+    at = scan.known:look(list, at, last)
+    if at <= last then
+      note(scan, at, list[at])
+      at = at + 1
+    elseif spend then
+      spend(LOOK_ROWS)
+    end
+  end
+  if n > 0 then return list, n end
 end
 
 local function scan_first(scan, source)
@@ -254,12 +303,16 @@ local function scan_first(scan, source)
 end
 
 local function copy_scanned(st, source, callable, opts)
-  local scan = new_scan(st, opts)
-  local next_row = (callable and scan_first or scan_list)(scan, source)
-  if not next_row then return 0 end
+  local scan, n = new_scan(st, opts), nil
+  if callable then
+    source = scan_first(scan, source)
+  else
+    source, n = scan_list(scan, source, wait.pick(st.db.root.config.loop).spend)
+  end
+  if not source then return 0 end
   local names = scan:columns()
   if #names == 0 then errors.argument("copy: the rows have no columns: use inserts for rows of defaults") end
-  return st.db:on_connection(run, scan, names, next_row, callable, opts.format)
+  return st.db:on_connection(run, scan, names, source, n, opts.format)
 end
 
 --- Writes many rows by COPY, all or nothing: the number of rows.  A column that a row lacks is NULL.
