@@ -83,16 +83,7 @@ int fpg_to_int64(lua_State *L, int idx, int64_t *out) {
   int t = lua_type(L, idx);
   if (t == FPG_TCDATA) return cdata_to_int64(L, idx, out);
   if (t != LUA_TNUMBER) return 0;
-#if FPG_HAS_INTEGER
-  int integral;
-  *out = (int64_t)lua_tointegerx(L, idx, &integral); /* (a float, too, where it is one exactly) */
-  return integral;
-#else
-  double d = (double)lua_tonumber(L, idx);
-  if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0) || d != (double)(int64_t)d) return 0;
-  *out = (int64_t)d;
-  return 1;
-#endif
+  return fpg_number_to_int64(L, idx, out);
 }
 
 double fpg_check_seconds(lua_State *L, int idx) {

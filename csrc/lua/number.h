@@ -14,6 +14,20 @@ void fpg_push_int64(lua_State *L, int64_t v);
  * and uint64 cdata.  Strings are not converted.  False when it is none of these. */
 int fpg_to_int64(lua_State *L, int idx, int64_t *out);
 
+/* The same of a value that is known to be a number. */
+static inline int fpg_number_to_int64(lua_State *L, int idx, int64_t *out) {
+#if FPG_HAS_INTEGER
+  int integral;
+  *out = (int64_t)lua_tointegerx(L, idx, &integral); /* (of a float, too, where it is one exactly) */
+  return integral;
+#else
+  double d = (double)lua_tonumber(L, idx);
+  if (!(d >= -9223372036854775808.0 && d < 9223372036854775808.0) || d != (double)(int64_t)d) return 0;
+  *out = (int64_t)d;
+  return 1;
+#endif
+}
+
 /* The bits of LuaJIT's int64 (-1 is returned) or uint64 (1) at idx; 0 when it is neither. */
 int fpg_cdata_integer(lua_State *L, int idx, uint64_t *out);
 

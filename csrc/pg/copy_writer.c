@@ -146,12 +146,13 @@ static void reserve(lua_State *L, fpg_buf *b, size_t n) {
 }
 
 /* There is room for these: */
-static int put_int(fpg_buf *b, int64_t v, int64_t min, int64_t max, uint32_t size) {
+static inline int put_int(fpg_buf *b, int64_t v, int64_t min, int64_t max, uint32_t size) {
   if (v < min || v > max) return 0;
-  char bytes[8];
-  be_put64(bytes, (uint64_t)v);
-  be_put32(b->data + b->len, size);
-  memcpy(b->data + b->len + 4, bytes + sizeof bytes - size, size);
+  char *to = b->data + b->len;
+  be_put32(to, size);
+  if (size == 2) be_put16(to + 4, (uint16_t)v);
+  else if (size == 4) be_put32(to + 4, (uint32_t)v);
+  else be_put64(to + 4, (uint64_t)v);
   b->len += 4 + size;
   return 1;
 }
@@ -164,7 +165,7 @@ static int put_number(lua_State *L, fpg_buf *b, way as) {
     b->len += 12;
     return 1;
   }
-  if (as < AS_INT2 || as > AS_OID || !fpg_to_int64(L, -1, &v)) return 0;
+  if (as < AS_INT2 || as > AS_OID || !fpg_number_to_int64(L, -1, &v)) return 0;
   switch (as) {
     case AS_INT2: return put_int(b, v, INT16_MIN, INT16_MAX, 2);
     case AS_INT4: return put_int(b, v, INT32_MIN, INT32_MAX, 4);
@@ -216,7 +217,7 @@ typedef struct {
 /* The writer is at index 2; pushes what is needed. */
 static place begin_rows(lua_State *L, const copy_writer *w) {
   int n = w->st->nparams;
-  luaL_checkstack(L, n + 20, "copy");
+  luaL_checkstack(L, 2 * n + 20, "copy"); /* the names, and the values of one row */
   fpg_getuservalue(L, 2);
   int list = lua_gettop(L);
   lua_getfield(L, list, "filters");
@@ -249,7 +250,7 @@ static void put_by_type(lua_State *L, const fpg_ctx *cx, copy_writer *w, int col
 
 static void put_row(lua_State *L, const fpg_ctx *cx, copy_writer *w, place at, int record) {
   fpg_buf *b = w->buf;
-  int n = w->st->nparams;
+  int n = w->st->nparams, top = lua_gettop(L);
   if (w->binary) {
     reserve(L, b, 2 + WIDEST * (size_t)n);
     be_put16(fpg_buf_grow(L, b, 2), (uint16_t)n);
@@ -261,8 +262,8 @@ static void put_row(lua_State *L, const fpg_ctx *cx, copy_writer *w, place at, i
       put_by_type(L, cx, w, i);
       if (w->binary) reserve(L, b, WIDEST * (size_t)(n - i - 1));
     }
-    lua_pop(L, 1);
   }
+  lua_settop(L, top);
   if (!w->binary) fpg_buf_putc(L, b, '\n');
 }
 
