@@ -146,8 +146,10 @@ regress: ## SQL=directory (or files): each statement by every way, beside psql; 
 	@$(MAKE) build
 	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" SQL="$(SQL)" WAYS="$(WAYS)" SETUP="$(SETUP)" $(LUA) tools/regress.lua
 
-bench: ## client CPU per query: raw libpq, asyncpg and fastpg side by side
-	@if [ -x bench/run.sh ]; then bench/run.sh; else echo "make bench: there is no bench/run.sh yet"; exit 1; fi
+bench: ## fastpg beside raw libpq, asyncpg, psycopg, LuaSQL, LuaDBI: QUICK=1, ONLY="queries tables", PGMOON=directory
+	@tools/deps.sh build run server $(TEST_LUAS)
+	@tools/deps.sh peers $(TEST_LUAS) || echo "make bench: without what is missing"
+	@bench/run.sh
 
 bench-nginx: ## requests per second of an nginx worker that reads a row; PGMOON=directory measures pgmoon too
 	@tools/deps.sh build run server nginx wrk luajit
@@ -182,7 +184,7 @@ lint: ## luacheck and a C build, warnings as errors
 
 fmt: ## clang-format over csrc (FMT=clang-format-14: versions differ a little)
 	@command -v $(FMT) >/dev/null || { echo "$(FMT) is not installed (package clang-format)"; exit 1; }
-	$(FMT) -i $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/*.c)
+	$(FMT) -i $(wildcard csrc/*.[ch] csrc/*/*.[ch] bench/peers/*.c)
 FMT ?= clang-format
 
 generated: ## write csrc/plain/*.def anew from the installed PostgreSQL, and doc/types.md

@@ -1,114 +1,171 @@
 -- SPDX-License-Identifier: MIT
 --
--- run.lua: one private server, all contestants in turn for several rounds, one table of medians.
+-- run.lua: one private server; for each question all contestants in turn for several rounds; what each costs as ratios.
 --
--- A contestant is a program: `program URI case=count ...` prints "case cpu_us wall_us" per query.
--- Run by bench/run.sh, which says in CONTESTANTS ("name=command;…") who takes part.
+-- Run by bench/run.sh, which says in CONTESTANTS ("name=command;…") who takes part. A question is a file of
+-- bench/questions (README.md says what is in it). It fails where two contestants did not read the same values.
 
 local fastpg = require "fastpg"
 
-local ROUNDS = tonumber(os.getenv("ROUNDS")) or 5
-local SCALE = tonumber(os.getenv("SCALE")) or 1
+local results = dofile "bench/results.lua"
 
--- name, what it is, queries a round
-local CASES = {
-  { "select1", "SELECT 1+1", 5000 },
-  { "artist", "artist[1] (one row by primary key)", 5000 },
-  { "ints", "1,000 rows of one int", 400 },
-  { "pg_type", "617 rows x 12 columns of pg_type", 100 },
-}
+local QUICK = os.getenv "QUICK"
+local ROUNDS = tonumber(os.getenv "ROUNDS") or QUICK and 3
+local SCALE = tonumber(os.getenv "SCALE") or QUICK and 0.1 or 1
+local PROGRESS = os.getenv "PROGRESS"
+local QUESTIONS = { "queries", "connections", "tables", "stream", "bulk", "growth", "start" }
+local CASES = "build/bench/cases"
+local MANY = math.max(100, math.floor(10000 * SCALE))
 
--- A copy of pg_type with a size that does not depend on the server's version.
-local SETUP = [[
-CREATE TABLE bench_type AS
-  SELECT oid, typname, typnamespace, typowner, typlen, typbyval, typtype, typcategory, typispreferred,
-         typisdefined, typdelim, typrelid
-  FROM (SELECT * FROM pg_type UNION ALL SELECT * FROM pg_type) twice LIMIT 617;
-ANALYZE;
-]]
-
-local function read_all(path)
-  local f = assert(io.open(path))
-  local text = f:read("*a")
-  f:close()
-  return text
-end
+-- ---- contestants ----------------------------------------------------------------------------
 
 local function contestants()
   local list = {}
-  for name, command in os.getenv("CONTESTANTS"):gmatch("([^;=]+)=([^;]+)") do
-    list[#list + 1] = { name = name, command = command, cpu = {}, wall = {} }
+  for name, command in os.getenv("CONTESTANTS"):gmatch "([^;=]+)=([^;]+)" do
+    list[#list + 1] = { name = name, command = command }
   end
   return list
 end
 
-local function cases()
-  local only, list = os.getenv("ONLY"), {}
-  for _, case in ipairs(CASES) do
-    if not only or only == case[1] then
-      list[#list + 1] = { name = case[1], title = case[2], count = math.max(1, math.floor(case[3] * SCALE)) }
+local function takes_part(contestant, question)
+  if not question.who then return true end
+  for _, name in ipairs(question.who) do
+    if contestant.name:match "^%S+" == name then return true end
+  end
+  return false
+end
+
+-- ---- cases ----------------------------------------------------------------------------------
+
+local KEYS = { "name", "kind", "sql", "args", "cols", "count", "n", "tasks", "source", "before", "check", "check_cols", "way",
+  "table", "names", "database" }
+
+local function filled(text, case)
+  return (text:gsub("{n}", tostring(case.n)):gsub("{many}", tostring(MANY)):gsub("%s+", " "))
+end
+
+local function write_cases(question)
+  local f = assert(io.open(CASES, "w"))
+  for _, case in ipairs(question.cases) do
+    local words = {}
+    case.title = filled(case.title, case)
+    case.count = math.max(1, math.floor(case.count * SCALE))
+    if case.tasks then case.count = math.max(case.count, math.min(case.tasks, 1000)) end
+    if case.scales then case.n = math.max(1000, math.floor(case.n * SCALE)) end
+    for _, key in ipairs(KEYS) do
+      if case[key] ~= nil then words[#words + 1] = key .. "=" .. filled(("%s"):format(case[key]), case) end
     end
+    f:write(table.concat(words, "\t"), "\n")
   end
-  return list
+  f:close()
 end
 
-local function run(contestant, uri, orders)
-  local pipe = assert(io.popen(("%s '%s' %s"):format(contestant.command, uri, orders)))
+-- ---- measuring ------------------------------------------------------------------------------
+
+local function prepare(db, name, question)
+  db:execute('CREATE DATABASE "bench_' .. name .. '"')
+  local server = tostring(db):match "^.*/"
+  local uri = server .. "bench_" .. name
+  local own = fastpg.connect(uri)
+  if question.setup then own:execute(question.setup) end
+  own:close()
+  for database, sql in pairs(question.databases or {}) do
+    db:execute('CREATE DATABASE "' .. database .. '"')
+    local other = fastpg.connect(server .. database)
+    other:execute(filled(sql, {}))
+    other:close()
+  end
+  return uri
+end
+
+-- Runs one contestant once; the costs go into `found`, the checksum of each case must be that of the first who had one.
+local function run(contestant, uri, found, sums, tcp)
+  local pipe = assert(io.popen(("%s%s '%s' %s"):format(tcp, contestant.command, uri, CASES)))
   for line in pipe:lines() do
-    local case, cpu, wall = line:match("^(%S+) (%S+) (%S+)$")
-    if not case then error(contestant.name .. ": " .. line) end
-    for key, value in pairs{ cpu = cpu, wall = wall } do
-      local list = contestant[key][case] or {}
-      contestant[key][case] = list
-      list[#list + 1] = tonumber(value)
+    local case, cpu, wall, sum, rows = line:match "^([^\t]*)\t(%S+)\t(%S+)\t(%S+)\t(%S+)$"
+    if case then
+      sum = sum .. " of " .. rows .. " rows"
+      local first = sums[case] or { sum = sum, who = contestant.name }
+      sums[case] = first
+      if first.sum ~= sum then
+        error(("%s: %s read %s, %s read %s"):format(case, first.who, first.sum, contestant.name, sum), 0)
+      end
+      found[case] = found[case] or {}
+      local costs = found[case][contestant.name] or { cpu = {}, wall = {} }
+      found[case][contestant.name] = costs
+      costs.cpu[#costs.cpu + 1], costs.wall[#costs.wall + 1] = tonumber(cpu), tonumber(wall)
+    elseif not line:find "\tskip$" then error(contestant.name .. ": " .. line, 0)
     end
   end
-  if not pipe:close() then error(contestant.name .. " failed: " .. contestant.command) end
+  if not pipe:close() then error(contestant.name .. " failed: " .. contestant.command, 0) end
 end
 
-local function median(list)
-  if not list then return nil end
-  table.sort(list)
-  local middle = math.floor(#list / 2)
-  return #list % 2 == 1 and list[middle + 1] or (list[middle] + list[middle + 1]) / 2
+-- ---- showing --------------------------------------------------------------------------------
+
+local ROW = "  %-16s %10s %10s   %-20s %-20s %-20s"
+
+local function shown(median, least, most)
+  if not median then return "-" end
+  return ("%s (%s-%s)"):format(results.short(median), results.short(least), results.short(most))
 end
 
-local function ratio(value, base)
-  return value and base and ("%.2f"):format(value / base) or "-"
-end
-
-local ROW = "  %-16s %10s %10s %10s %12s"
-
-local function report(case, list)
-  print(("%s  (median of %d x %d queries)"):format(case.title, ROUNDS, case.count))
-  print(ROW:format("", "us cpu", "us wall", "/ libpq", "/ asyncpg"))
-  local base = {}
-  for _, c in ipairs(list) do base[c.name] = median(c.cpu[case.name]) end
-  for _, c in ipairs(list) do
-    local cpu = base[c.name]
-    print(ROW:format(c.name, ("%.1f"):format(cpu), ("%.1f"):format(median(c.wall[case.name])),
-      ratio(cpu, base.libpq), ratio(cpu, base.asyncpg)))
+local function show_case(case, cases, list, rounds)
+  local costs = cases[case.name]
+  if not costs then return end
+  print(("\n%s  (%d x %d)"):format(case.title, rounds, case.count))
+  print((ROW:format("", "us CPU", "us wall", "CPU / libpq", "CPU / asyncpg", "wall / asyncpg"):gsub("%s+$", "")))
+  for _, contestant in ipairs(list) do
+    local mine = costs[contestant.name]
+    if mine then
+      print((ROW:format(contestant.name, results.short((results.spread(mine.cpu))), results.short((results.spread(mine.wall))),
+        shown(results.ratio(mine, costs.libpq, "cpu")), shown(results.ratio(mine, costs.asyncpg, "cpu")),
+        shown(results.ratio(mine, costs.asyncpg, "wall"))):gsub("%s+$", "")))
+    end
   end
-  print("")
+  for _, target in ipairs(case.targets or {}) do
+    for _, contestant in ipairs(list) do
+      if contestant.name:find "^fastpg" then
+        local median, least, most, limit = results.judge(cases, case, target, contestant.name)
+        if median then
+          print(("  %s %s: %s of %s, to be %s: %s"):format(contestant.name, target.wall and "wall" or "CPU",
+            shown(median, least, most), target.cpu and "us" or target.case or target[1], results.short(limit),
+            median <= limit and "reached" or "NOT reached"))
+        end
+      end
+    end
+  end
 end
 
-local pg = fastpg.cluster()
+-- ---- the run --------------------------------------------------------------------------------
+
+local chosen = {}
+for name in (os.getenv "ONLY" or table.concat(QUESTIONS, " ")):gmatch "[%w_]+" do chosen[#chosen + 1] = name end
+
+local all_contestants = contestants()
+local pg = fastpg.cluster{ settings = { listen_addresses = os.getenv "PGMOON" and "127.0.0.1" or "", max_connections = 200 } }
 local db = pg:connect()
-db:execute(read_all("examples/music.sql"))
-db:execute(SETUP)
-local uri = tostring(db)
-db:close()
+local tcp = ("BENCH_TCP='%d %s %s' "):format(pg.conninfo.port, pg.conninfo.user, pg.conninfo.password)
+local all = results.read()
 
-local chosen, orders = cases(), {}
-for i, case in ipairs(chosen) do orders[i] = case.name .. "=" .. case.count end
-local list = contestants()
-for round = 1, ROUNDS do
-  io.stderr:write(("round %d of %d\r"):format(round, ROUNDS))
-  for i = 1, #list do -- each round begins with another one
-    run(list[(i + round - 2) % #list + 1], uri, table.concat(orders, " "))
+print "Client CPU (user and system) per query, median of rounds; ratios round by round: median (least-greatest)."
+for _, name in ipairs(chosen) do
+  local question = dofile("bench/questions/" .. name .. ".lua")
+  local uri = prepare(db, name, question)
+  write_cases(question)
+  local list, found, sums = {}, {}, {}
+  for _, contestant in ipairs(all_contestants) do
+    if takes_part(contestant, question) then list[#list + 1] = contestant end
   end
+  local rounds = ROUNDS or question.rounds or 5
+  for round = 1, rounds do
+    if PROGRESS then io.stderr:write(("%s: round %d of %d   \r"):format(name, round, rounds)) end
+    for i = 1, #list do run(list[(i + round - 2) % #list + 1], uri, found, sums, tcp) end -- each round begins with another one
+  end
+  if PROGRESS then io.stderr:write((" "):rep(40), "\r") end
+  print("\n== " .. name .. ": " .. question.title)
+  for _, case in ipairs(question.cases) do show_case(case, found, list, rounds) end
+  all[name] = found
+  results.write(all)
 end
-io.stderr:write("\n")
-print("client CPU per query (user and system), over a unix socket\n")
-for _, case in ipairs(chosen) do report(case, list) end
+db:close()
 pg:close()

@@ -3,8 +3,9 @@
 #
 # run.sh: builds what is measured, says which peers are missing, and starts bench/run.lua.
 #
-#   bench/run.sh              ROUNDS=7   more rounds      SCALE=0.2   fewer queries
-#                             ONLY=artist                 PYTHON=/usr/bin/python3
+#   bench/run.sh              ONLY="queries tables"   some questions    QUICK=1   all in two minutes
+#                             ROUNDS=7   more rounds    SCALE=0.2   fewer queries
+#                             PGMOON=directory   pgmoon takes part    PYTHON=/usr/bin/python3
 #
 # It installs nothing.
 
@@ -12,27 +13,55 @@ cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-/usr/bin/python3}
 # `make bench` exports PYTHON=python3, which may be one without Debian's packages
 [ "$python" != python3 ] || [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3
+export PYTHONDONTWRITEBYTECODE=1
 
 mkdir -p build/bench
-# shellcheck disable=SC2046 # words
-${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra $(tools/config.sh pq-cflags) bench/libpq.c \
-  -o build/bench/libpq $(tools/config.sh pq-libs) || exit 1
+eval "${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra $(tools/config.sh pq-cflags) bench/peers/libpq.c \
+  -o build/bench/libpq $(tools/config.sh pq-libs) -lm" || exit 1
 
 contestants="libpq=build/bench/libpq"
+take() { contestants="$contestants;$1=$2"; }
+without() { echo "bench: without $1"; }
+
 if "$python" -c "import asyncpg" 2>/dev/null; then
-  contestants="$contestants;asyncpg=$python bench/asyncpg_bench.py"
+  take asyncpg "$python bench/peers/asyncpg_peer.py"
+  "$python" -c "import uvloop" 2>/dev/null || without "uvloop: asyncpg runs on Python's own loop (package python3-uvloop)"
 else
-  echo "bench: without asyncpg ($python has none; Debian, Ubuntu: apt-get install python3-asyncpg)"
+  without "asyncpg ($python has none; package python3-asyncpg)"
+fi
+if "$python" -c "import psycopg" 2>/dev/null; then
+  take psycopg "$python bench/peers/psycopg_peer.py"
+else
+  without "psycopg ($python has none; package python3-psycopg)"
 fi
 for lua in lua5.4 luajit; do
-  command -v $lua >/dev/null || { echo "bench: without $lua (not installed)"; continue; }
+  command -v $lua >/dev/null || { without "$lua (not installed)"; continue; }
   make -s build LUA=$lua || exit 1
-  contestants="$contestants;fastpg $lua=bench/with.sh $lua bench/fastpg_bench.lua"
+  take "fastpg $lua" "bench/with.sh $lua bench/peers/fastpg_peer.lua"
+  bench/with.sh $lua -e 'require "luv"' 2>/dev/null || without "fastpg's tasks on $lua (package lua-luv)"
 done
-if bench/with.sh lua5.4 -e 'require "luasql.postgres"' 2>/dev/null; then
-  contestants="$contestants;luasql lua5.4=bench/with.sh lua5.4 bench/luasql_bench.lua"
+has() { bench/with.sh lua5.4 -e "require 'socket' require '$1'" 2>/dev/null; }
+if [ -z "$PGMOON" ]; then
+  without "pgmoon (PGMOON=directory that has pgmoon/init.lua)"
 else
-  echo "bench: without LuaSQL (Debian, Ubuntu: apt-get install lua-sql-postgres)"
+  for lua in lua5.4 luajit; do
+    if bench/with.sh $lua -e 'require "socket" require "openssl.digest"' 2>/dev/null; then
+      take "pgmoon $lua" "bench/with.sh $lua bench/peers/pgmoon_peer.lua"
+    else
+      without "pgmoon on $lua (packages lua-socket, lua-luaossl)"
+    fi
+  done
+fi
+if has luasql.postgres; then
+  take "luasql lua5.4" "bench/with.sh lua5.4 bench/peers/luasql_peer.lua"
+else
+  without "LuaSQL (packages lua-sql-postgres, lua-socket)"
+fi
+if has DBI; then
+  take "luadbi lua5.4" "bench/with.sh lua5.4 bench/peers/luadbi_peer.lua"
+else
+  without "LuaDBI (packages lua-dbi-postgresql, lua-socket)"
 fi
 
+if [ -t 2 ]; then export PROGRESS=yes; fi
 CONTESTANTS=$contestants exec bench/with.sh lua5.4 bench/run.lua

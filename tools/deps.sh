@@ -6,7 +6,8 @@
 #   tools/deps.sh WHAT... LUA...
 #     WHAT   build (compiler, libpq, gmp), run (the interpreter), server (PostgreSQL, time zones),
 #            test (busted), hosts (luv, cqueues, copas, LuaSocket: the event loops), pooler (PgBouncer), lint (luacheck),
-#            nginx (nginx with ngx_http_lua, its headers, curl), wrk
+#            nginx (nginx with ngx_http_lua, its headers, curl), wrk,
+#            peers (the other clients that make bench measures, and what they need)
 #     LUA    lua5.4 lua5.3 lua5.1 luajit: whose headers and interpreters
 #
 # It looks for the things themselves, not for packages, and is done at once when all are there.
@@ -60,6 +61,19 @@ look() {
           need tzdata "the time zones' files (/usr/share/zoneinfo)"
         ;;
       wrk) has wrk || need wrk wrk ;;
+      peers)
+        for module in asyncpg uvloop psycopg; do
+          /usr/bin/python3 -c "import $module" 2>/dev/null || need python3-$module "$module for /usr/bin/python3"
+        done
+        has_module lua5.4 luasql.postgres || need lua-sql-postgres LuaSQL
+        has_module lua5.4 DBI || need lua-dbi-postgresql LuaDBI
+        for lua in $luas; do
+          has_module "$lua" luv || need lua-luv "luv for $lua"
+          has_module "$lua" socket || need lua-socket "LuaSocket for $lua"
+        done
+        [ -z "$PGMOON" ] || has_module lua5.4 openssl.digest || need lua-luaossl "luaossl, which pgmoon needs"
+        [ -z "$PGMOON" ] || has_module lua5.4 lpeg || need lua-lpeg "LPeg, with which pgmoon reads arrays"
+        ;;
       nginx)
         PATH=$PATH:/usr/sbin has nginx || need nginx nginx
         [ -f /usr/lib/nginx/modules/ngx_http_lua_module.so ] || need libnginx-mod-http-lua "nginx's module ngx_http_lua"
