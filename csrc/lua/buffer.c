@@ -4,8 +4,6 @@
  */
 #include "buffer.h"
 
-#include <stdio.h>
-
 #include "raise.h"
 
 #define BUF_MT "fastpg.buffer"
@@ -30,29 +28,27 @@ fpg_buf *fpg_buf_new(lua_State *L) {
   return b;
 }
 
-char *fpg_buf_grow(lua_State *L, fpg_buf *b, size_t n) {
-  if (n > b->cap - b->len) {
-    void *ud;
-    lua_Alloc alloc = lua_getallocf(L, &ud);
-    size_t cap = b->cap ? b->cap : 256;
-    while (cap - b->len < n) {
-      if (cap > SIZE_MAX / 2) fpg_raise(L, "out_of_memory", "value too large");
-      cap *= 2;
-    }
-    char *data = alloc(ud, b->data, b->cap, cap);
-    if (!data) luaL_error(L, "not enough memory");
-    b->data = data;
-    b->cap = cap;
+void fpg_buf_enlarge(lua_State *L, fpg_buf *b, size_t n) {
+  void *ud;
+  lua_Alloc alloc = lua_getallocf(L, &ud);
+  size_t cap = b->cap ? b->cap : 256;
+  while (cap - b->len < n) {
+    if (cap > SIZE_MAX / 2) fpg_raise(L, "out_of_memory", "value too large");
+    cap *= 2;
   }
-  char *at = b->data + b->len;
-  b->len += n;
-  return at;
+  char *data = alloc(ud, b->data, b->cap, cap);
+  if (!data) luaL_error(L, "not enough memory");
+  b->data = data;
+  b->cap = cap;
 }
 
 void fpg_buf_putint(lua_State *L, fpg_buf *b, int64_t v) {
-  char digits[24];
-  int n = snprintf(digits, sizeof digits, "%lld", (long long)v);
-  fpg_buf_put(L, b, digits, (size_t)n);
+  char digits[24], *end = digits + sizeof digits, *p = end;
+  uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+  do *--p = (char)('0' + left % 10);
+  while (left /= 10);
+  if (v < 0) *--p = '-';
+  fpg_buf_put(L, b, p, (size_t)(end - p));
 }
 
 void fpg_open_buffer(lua_State *L) {

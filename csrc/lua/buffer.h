@@ -19,8 +19,16 @@ fpg_buf *fpg_buf_new(lua_State *L);
 /* Frees the bytes now instead of at collection. */
 void fpg_buf_free(lua_State *L, fpg_buf *b);
 
+/* Makes room for n more bytes. */
+void fpg_buf_enlarge(lua_State *L, fpg_buf *b, size_t n);
+
 /* Room for n more bytes; returns where to write them and counts them as written. */
-char *fpg_buf_grow(lua_State *L, fpg_buf *b, size_t n);
+static inline char *fpg_buf_grow(lua_State *L, fpg_buf *b, size_t n) {
+  if (n > b->cap - b->len) fpg_buf_enlarge(L, b, n);
+  char *at = b->data + b->len;
+  b->len += n;
+  return at;
+}
 
 static inline void fpg_buf_put(lua_State *L, fpg_buf *b, const void *p, size_t n) {
   if (n) memcpy(fpg_buf_grow(L, b, n), p, n);

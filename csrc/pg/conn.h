@@ -74,6 +74,7 @@ typedef struct fpg_conn {
   int canceled;      /* the server was asked to stop what is under way */
   int events;        /* FPG_EVENT_* */
   double heard;      /* when the server was last heard of: its answer was over, or it had nothing to say */
+  int sent_many;     /* by the last send_many (batch.c) */
   int copy;          /* FPG_COPY_* */
   int copy_ended;    /* the server has ended it, which libpq does not tell (copy.c) */
   int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */

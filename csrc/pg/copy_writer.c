@@ -140,9 +140,7 @@ static void put_binary_field(lua_State *L, const fpg_ctx *cx, fpg_buf *b, const 
 
 /* Room for n more bytes, which are not counted yet. */
 static void reserve(lua_State *L, fpg_buf *b, size_t n) {
-  if (b->cap - b->len >= n) return;
-  fpg_buf_grow(L, b, n);
-  b->len -= n;
+  if (b->cap - b->len < n) fpg_buf_enlarge(L, b, n);
 }
 
 /* There is room for these: */

@@ -189,7 +189,7 @@ static int conn_set_blocking(lua_State *L) {
   return 0;
 }
 
-static void send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int first, int n) {
+size_t fpg_send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int first, int n) {
   fpg_args a = fpg_encode_args(L, c, st, list, first, n);
   st->used = ++c->clock;
   int blocking = begin_long(c, a.bytes);
@@ -198,6 +198,7 @@ static void send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int fir
   check_sent(L, c, sent);
   c->slots++;
   c->fresh = !c->each;
+  return a.bytes;
 }
 
 static int check_count_arg(lua_State *L, int idx) {
@@ -237,7 +238,7 @@ static int conn_send_query(lua_State *L) {
   fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   fpg_conn_begin(L, c);
   c->each = 0;
-  send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
+  fpg_send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
   close_single(L, c);
   return 0;
 }
@@ -253,7 +254,7 @@ static int conn_ask(lua_State *L) {
   }
   begin_new(L, c);
   c->each = 0;
-  send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
+  fpg_send_args(L, c, st, 0, 3, lua_gettop(L) - 2);
   return fpg_answer(L, c, st);
 }
 
@@ -269,7 +270,7 @@ static int conn_ask_list(lua_State *L) {
   int n = check_count_arg(L, 4);
   begin_new(L, c);
   c->each = 0;
-  send_args(L, c, st, 3, 0, n);
+  fpg_send_args(L, c, st, 3, 0, n);
   return fpg_answer(L, c, st);
 }
 
@@ -287,7 +288,7 @@ static int conn_send_list(lua_State *L) {
   int n = check_count_arg(L, 4);
   fpg_conn_begin(L, c);
   c->each = 0;
-  send_args(L, c, st, 3, 0, n);
+  fpg_send_args(L, c, st, 3, 0, n);
   close_single(L, c);
   return 0;
 }
@@ -307,7 +308,7 @@ static int conn_send_batch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
-  send_args(L, c, st, 3, 0, check_count_arg(L, 4));
+  fpg_send_args(L, c, st, 3, 0, check_count_arg(L, 4));
   return 0;
 }
 

@@ -12,10 +12,7 @@
 #include "copy_end.h"
 #include "raise.h"
 
-/* Where a step ends. */
-typedef enum { WANT_READ, WANT_BOTH, AT_RESULT, AT_SYNC } stop;
-
-static stop want(int writing) { return writing ? WANT_BOTH : WANT_READ; }
+static fpg_stop want(int writing) { return writing ? FPG_WANT_BOTH : FPG_WANT_READ; }
 
 /* What a command tag says about the session: tags are in the manual under CommandComplete. */
 static void note_events(fpg_conn *c, const PGresult *res) {
@@ -37,7 +34,7 @@ static void note_events(fpg_conn *c, const PGresult *res) {
   /* CREATE TABLE AS, SELECT INTO: a SELECT that gives no rows */
   if (strncmp(tag, "SELECT ", 7) == 0) c->events |= FPG_EVENT_DDL;
   for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
-    if (strncmp(tag, tags[i].tag, strlen(tags[i].tag)) == 0) c->events |= tags[i].event;
+    if (*tag == *tags[i].tag && strncmp(tag, tags[i].tag, strlen(tags[i].tag)) == 0) c->events |= tags[i].event;
 }
 
 /* What the server reports of the settings that a plan was made with (fastpg.pg.session), as one number.  A statement pays
@@ -113,7 +110,7 @@ static PGresult *last_result(PGconn *pg) {
 }
 
 /* Nothing more will come: the socket is gone. */
-static stop lost(lua_State *L, fpg_conn *c) {
+static fpg_stop lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
@@ -121,19 +118,19 @@ static stop lost(lua_State *L, fpg_conn *c) {
     c->res = last_result(c->pg);
     if (!c->res) luaL_error(L, "not enough memory");
   }
-  return AT_RESULT;
+  return FPG_AT_RESULT;
 }
 
 /* A statement without an answer: another one was given it. */
-static stop out_of_step(lua_State *L, fpg_conn *c) {
+static fpg_stop out_of_step(lua_State *L, fpg_conn *c) {
   c->doubtful = 1;
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
   fpg_raise(L, "connection", FPG_OUT_OF_STEP);
-  return AT_RESULT;
+  return FPG_AT_RESULT;
 }
 
-static stop step(lua_State *L, fpg_conn *c) {
+fpg_stop fpg_step(lua_State *L, fpg_conn *c) {
   while (c->slots || c->syncs) {
     int unsent = PQflush(c->pg);
     if (c->draining && !drain_copy(c)) return want(unsent > 0);
@@ -153,10 +150,10 @@ static stop step(lua_State *L, fpg_conn *c) {
         if (!c->answered) return out_of_step(L, c);
         c->slots--;
         c->answered = c->streaming = 0;
-        if (c->each && c->res) return AT_RESULT;
+        if (c->each && c->res) return FPG_AT_RESULT;
       } else if (c->answered) { /* the Sync itself failed, by a deferred constraint: its own answer follows */
         c->answered = 0;
-        if (c->each) return AT_RESULT;
+        if (c->each) return FPG_AT_RESULT;
       } else {
         return lost(L, c); /* a Sync is owed and libpq knows of none: the two are out of step */
       }
@@ -167,7 +164,7 @@ static stop step(lua_State *L, fpg_conn *c) {
       case PGRES_PIPELINE_SYNC:
         PQclear(res);
         if (--c->syncs == 0 && c->slots == 0) PQexitPipelineMode(c->pg);
-        if (c->each) return AT_SYNC;
+        if (c->each) return FPG_AT_SYNC;
         break;
       case PGRES_COPY_IN:
       case PGRES_COPY_OUT:
@@ -175,7 +172,7 @@ static stop step(lua_State *L, fpg_conn *c) {
         PQclear(res);
         if (c->copy == FPG_COPY_ASKED && status != PGRES_COPY_BOTH) {
           c->copy = status == PGRES_COPY_IN ? FPG_COPY_IN : FPG_COPY_OUT;
-          return AT_RESULT;
+          return FPG_AT_RESULT;
         }
         c->copy = FPG_COPY_NONE;
         refuse_copy(c, status);
@@ -183,19 +180,19 @@ static stop step(lua_State *L, fpg_conn *c) {
       case PGRES_SINGLE_TUPLE:
         fpg_forget_result(c);
         c->res = res;
-        return AT_RESULT;
+        return FPG_AT_RESULT;
       default: keep_result(c, res);
     }
   }
   c->heard = fpg_clock();
-  return AT_RESULT;
+  return FPG_AT_RESULT;
 }
 
-static int push_stop(lua_State *L, stop at) {
+int fpg_push_stop(lua_State *L, fpg_stop at) {
   switch (at) {
-    case WANT_READ: lua_pushliteral(L, "r"); break;
-    case WANT_BOTH: lua_pushliteral(L, "rw"); break;
-    case AT_SYNC: lua_pushliteral(L, "sync"); break;
+    case FPG_WANT_READ: lua_pushliteral(L, "r"); break;
+    case FPG_WANT_BOTH: lua_pushliteral(L, "rw"); break;
+    case FPG_AT_SYNC: lua_pushliteral(L, "sync"); break;
     default: lua_pushboolean(L, 1);
   }
   return 1;
@@ -204,13 +201,13 @@ static int push_stop(lua_State *L, stop at) {
 /* conn:step() -> "r" or "rw" to wait for the socket; true when a result is ready or nothing
  * is outstanding any more; "sync" where a pipeline reached a Sync */
 static int conn_step(lua_State *L) {
-  return push_stop(L, step(L, fpg_check_conn(L, 1)));
+  return fpg_push_stop(L, fpg_step(L, fpg_check_conn(L, 1)));
 }
 
 /* Waits for the socket, where nobody else could run meanwhile; 0 where a signal came, which is Lua's to look at. */
-static int may_wait(const fpg_conn *c, stop at) {
-  if (!c->may_block || at > WANT_BOTH) return 0;
-  struct pollfd p = {PQsocket(c->pg), (short)(at == WANT_BOTH ? POLLIN | POLLOUT : POLLIN), 0};
+static int may_wait(const fpg_conn *c, fpg_stop at) {
+  if (!c->may_block || at > FPG_WANT_BOTH) return 0;
+  struct pollfd p = {PQsocket(c->pg), (short)(at == FPG_WANT_BOTH ? POLLIN | POLLOUT : POLLIN), 0};
   return poll(&p, 1, -1) > 0;
 }
 
@@ -223,15 +220,15 @@ int fpg_result_differs(const fpg_conn *c, const fpg_stmt *st) {
 }
 
 int fpg_answer(lua_State *L, fpg_conn *c, const fpg_stmt *st) {
-  stop at = step(L, c);
-  while (may_wait(c, at)) at = step(L, c);
-  if (at == AT_RESULT && c->res && !c->refused) {
+  fpg_stop at = fpg_step(L, c);
+  while (may_wait(c, at)) at = fpg_step(L, c);
+  if (at == FPG_AT_RESULT && c->res && !c->refused) {
     ExecStatusType status = PQresultStatus(c->res);
     fpg_conn_note_reports(c);
     if ((status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) && !c->events && !(st && fpg_result_differs(c, st)))
       return 0;
   }
-  return push_stop(L, at);
+  return fpg_push_stop(L, at);
 }
 
 /* conn:answer([stmt]): further steps of what conn:ask and conn:command have begun; results as theirs */

@@ -227,10 +227,10 @@ static int pack_written(lua_State *L, const fpg_type *type, fpg_buf *out, size_t
 int fpg_encode_param(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out,
                      const char **direct, size_t *direct_len) {
   size_t start = out->len;
-  if (fpg_is_plain_text(L, type, idx)) {
+  if (lua_type(L, idx) == LUA_TSTRING && !(type->traits & FPG_STRING_IS_VALUE)) {
     const char *s = lua_tolstring(L, idx, direct_len);
     fpg_check_text(L, cx, type, s, *direct_len);
-    if (pack(L, type, s, *direct_len, out)) return FPG_BINARY;
+    if (type->pack && pack(L, type, s, *direct_len, out)) return FPG_BINARY;
     *direct = s;
     return FPG_TEXT;
   }

@@ -88,6 +88,7 @@ void fpg_int_decode_text(lua_State *L, const fpg_ctx *cx, const fpg_type *type, 
 /* The value at idx as an integer; a numeric without a fraction is one too.  False when it is none,
  * or beyond 64 bits. */
 static int to_integer(lua_State *L, int idx, int64_t *v) {
+  if (lua_type(L, idx) == LUA_TNUMBER) return fpg_number_to_int64(L, idx, v);
   if (fpg_is_numeric(L, idx)) return fpg_num_int64(lua_touserdata(L, idx), v);
   return fpg_to_int64(L, idx, v);
 }
@@ -127,10 +128,12 @@ static int64_t take_integer(lua_State *L, const fpg_ctx *cx, const fpg_type *typ
 }
 
 int fpg_int_encode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, int idx, fpg_buf *out) {
-  char bytes[8];
-  be_put64(bytes, (uint64_t)take_integer(L, cx, type, idx));
+  int64_t v = take_integer(L, cx, type, idx);
   size_t size = widths[type->kind - FPG_KIND_INT2].size;
-  fpg_buf_put(L, out, bytes + sizeof bytes - size, size);
+  char *to = fpg_buf_grow(L, out, size);
+  if (size == 4) be_put32(to, (uint32_t)v);
+  else if (size == 8) be_put64(to, (uint64_t)v);
+  else be_put16(to, (uint16_t)v);
   return FPG_BINARY;
 }
 

@@ -21,6 +21,7 @@ local transaction_control = require "fastpg.pg.transaction_control"
 local batch = {}
 
 local READ_EVERY = 64 -- statements between looks at what has come back
+local READ_MOST = 256 -- results read before others have a turn
 
 local NAME = savepoint.name "batch"
 local ABANDON = "ROLLBACK TO SAVEPOINT " .. savepoint.name "batch_abandoned" -- there is none: it fails
@@ -97,6 +98,8 @@ end
 local function collect(state)
   state.read = state.read + 1
   local st, tag = state.pending[state.read], state.tags[state.read]
+  local many = state.many
+  if not st and many then st, tag = many.st, state.read - many.before end
   state.pending[state.read], state.tags[state.read] = nil, nil
   local item = st ~= COMMAND and type(st) == "table" and st or nil
   local described = nil
@@ -188,6 +191,76 @@ local function send(state, st, list, n, tag)
   end
 end
 
+-- ---- many runs of one statement ---------------------------------------------------------------
+--
+-- Where only the number of rows is wanted, and nothing about the statement is special, the core sends and reads in loops.
+-- `many` is { st =, counted =, before = (the slots before the first item's), last = (the last one's) }: an item's slot is
+-- known by its position, and has no entry of its own.
+
+-- Reads results in the core: what ended that, as conn:step says; nil: none of these is left.
+local function drain(state, most)
+  local many = state.many
+  local read, rows, want = state.conn.c:drain_many(many.st, most, state.failure ~= nil)
+  state.read = state.read + read
+  many.counted(rows)
+  state.conn:breathe(read)
+  return want
+end
+
+-- As pump, where the next slot is one of these.
+local function pump_many(state)
+  local conn, many = state.conn, state.many
+  while state.read < state.sent do
+    local want
+    if state.read < many.before then want = conn.c:step() else want = drain(state, state.sent - state.read) end
+    if want == true then
+      collect(state)
+    elseif want == "rw" then
+      conn:await(want)
+    elseif want then
+      return
+    end
+  end
+end
+
+local function is_special(state, st)
+  local conn = state.conn
+  return conn.textual and conn.textual[st] or conn.path_setters and conn.path_setters[st] or state.unnamed[st]
+end
+
+-- `arguments(item, i)` gives the list and the number of the arguments of an item that is no plain list of them.
+local function send_many(state, st, items, arguments, counted)
+  if is_special(state, st) then
+    for i, item in ipairs(items) do
+      local list, n = arguments(item, i)
+      send(state, st, list, n, i)
+    end
+    return
+  end
+  local c, i, n = state.conn.c, 1, #items
+  state.many = { st = st, counted = counted, before = state.sent, last = state.sent + n }
+  while i <= n do
+    state.sending_many = i
+    local next_i = c:send_many(st, items, i, READ_MOST)
+    state.sending_many = nil
+    state.sent = state.sent + next_i - i
+    if next_i == i then
+      local list, count = arguments(items[i], i)
+      send_statement(state, st, list, count, st, i)
+      next_i = i + 1
+    end
+    i = next_i
+    pump_many(state)
+  end
+end
+
+-- What was sent of them when that failed.
+local function end_sending(state)
+  if not state.sending_many then return end
+  local n = state.conn.c:sent_many()
+  state.sent, state.sending, state.sending_many = state.sent + n, state.sending_many + n, nil
+end
+
 -- The statements, prepared or only described where the connection's cache is too small for all; so are those behind one
 -- that sets something, since literals mean what they mean in their place.
 local function preparer(state)
@@ -208,10 +281,16 @@ end
 -- Closes the pipeline and reads to its end.
 local function finish(state)
   local conn = state.conn
+  local many, reached = state.many
   conn.c:send_sync()
   repeat
-    local reached = conn:drive()
-    if reached ~= "sync" then collect(state) end
+    if many and state.read >= many.before and state.read < many.last then
+      reached = drain(state, math.min(many.last - state.read, READ_MOST))
+      if reached == true then collect(state) elseif reached == "r" or reached == "rw" then conn:await(reached) end
+    else
+      reached = conn:drive()
+      if reached ~= "sync" then collect(state) end
+    end
   until reached == "sync" or not conn.c:busy()
   local err = conn:outcome() -- what the server reports of settings comes last
   if err and not state.failure then state.failure = err end
@@ -232,11 +311,13 @@ local function run(conn, prepare, produce, receive, in_transaction)
   conn.c:batch()
   local ok, problem = pcall(function()
     if guarded then command(state, savepoint.make(NAME)) end
-    produce(function(st, list, n, tag) send(state, st, list, n, tag) end, prepared)
+    produce(function(st, list, n, tag) send(state, st, list, n, tag) end, prepared,
+      function(...) send_many(state, ...) end)
     if guarded then command(state, savepoint.release(NAME)) end
   end)
   if ok or conn.c:usable() then
     if not ok then
+      end_sending(state)
       if state.sending and not state.failure and errors.is_error(problem) and row_of(state.sending) then
         placed(problem, state.sending)
         problem.message = ("row %d, %s"):format(problem.row, problem.message)
@@ -253,7 +334,10 @@ end
 --- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
 ---@param conn table
 ---@param prepare fun(statement: fun(sql: string): userdata): any  called first, while statements can still be prepared
----@param produce fun(add: fun(st, list, n, tag), prepared: any)  queues the statements
+---@param produce fun(add: fun(st, list, n, tag), prepared: any, add_many: fun(st, items, arguments, counted))  queues the
+--- statements; add_many those of one statement of whose results only the number of rows is wanted, one for each item (a list
+--- of arguments, or what `arguments(item, i)` makes one of), once in a batch: `counted(rows)` is called with those numbers,
+--- `receive` for results that need a look
 ---@param receive fun(conn, st, tag)  called with each result, in order
 ---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
 function batch.run(conn, prepare, produce, receive, guarded)

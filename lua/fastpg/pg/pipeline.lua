@@ -5,6 +5,7 @@
 local ipairs, pairs, rawget, setmetatable, type = ipairs, pairs, rawget, setmetatable, type
 
 local batch = require "fastpg.pg.batch"
+local compat = require "fastpg.base.compat"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local lists = require "fastpg.base.lists"
@@ -39,9 +40,13 @@ local function run_many(conn, sql, list)
       count = 0
       return prepare(parsed.text)
     end,
-    function(add, st)
+    function(add, st, add_many)
+      local function arguments(args, i) return arguments_of(parsed, args, i) end
+      if not parsed.names and compat.rawlen(list) > 0 then
+        return add_many(st, list, arguments, function(rows) count = count + rows end)
+      end
       for i, args in ipairs(list) do
-        local given, n = arguments_of(parsed, args, i)
+        local given, n = arguments(args, i)
         add(st, given, n, i)
       end
     end,
