@@ -4,7 +4,7 @@
 --
 --   lua tools/check_docs.lua [--write] README.md doc/manual.md
 --
--- A ```lua block that a ```text block follows is run, and what it prints must be that text.  A lua
+-- A ```lua block that a ```text block (or a ```mermaid one) follows is run, and what it prints must be that text.  A lua
 -- block without one must compile.  --write puts what is printed into the page, to be read.
 --
 -- The blocks of one page share their globals and find there: fastpg;
@@ -33,7 +33,7 @@ function check_docs.blocks(text)
       if open.language == "lua" then
         last = { line = open.line, code = body }
         blocks[#blocks + 1] = last
-      elseif open.language == "text" and last then
+      elseif (open.language == "text" or open.language == "mermaid") and last then
         last.output, last.first, last.last, last = body, open.line + 1, number - 1, nil
       end
       open = nil

@@ -547,6 +547,11 @@ function fastpg.cluster(options) end
 ---@param params table
 ---@return string
 function fastpg.uri(params) end
+---Tables, their columns and the foreign keys between them as text; "svg" is made by Graphviz, and blocks.
+---@param what fastpg.tables|fastpg.table|fastpg.table[]  db.t, db.v, a Table or a list of Tables
+---@param options { format: "mermaid"|"dot"|"svg"? }?  mermaid by default
+---@return string
+function fastpg.diagram(what, options) end
 ---@param loop string|table|nil
 function fastpg.set_loop(loop) end
 ---@return { name: string, method: string }

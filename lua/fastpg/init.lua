@@ -16,6 +16,7 @@ local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
 local ddl = require "fastpg.class.ddl"
+local diagram = require "fastpg.diagram"
 local errors = require "fastpg.base.errors"
 local link_classes = require "fastpg.class.link_classes"
 local lists = require "fastpg.base.lists"
@@ -93,6 +94,7 @@ local functions = {
   database = { Database.new, 0 },
   cluster = { function(options) return require("fastpg.cluster").start(options) end, 1 },
   uri = { conninfo.uri, 1 },
+  diagram = { diagram.diagram, 2 },
 }
 for name, fn in pairs(functions) do names[name] = surface.limited("fastpg." .. name, fn[2], fn[1]) end
 

@@ -5,7 +5,8 @@
 -- A name has one handle as long as anybody holds that; a transaction's database has handles of its own.  What belongs
 -- to the relation (filters, the class of its rows) is not the handle's: see fastpg.table.relation_registry.
 
-local ipairs, pairs, select, setmetatable, tostring, type = ipairs, pairs, select, setmetatable, tostring, type
+local getmetatable, ipairs, pairs, select, setmetatable, tostring, type =
+  getmetatable, ipairs, pairs, select, setmetatable, tostring, type
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
@@ -127,6 +128,14 @@ local function getter(views)
     end
     return found
   end
+end
+
+--- The route of db.t or db.v, and whether it is of views; nil for any other value.
+---@return table?
+---@return boolean?
+function table_lookup.getter_of(value)
+  if type(value) ~= "table" or getmetatable(value) ~= Getter then return nil end
+  return value[DB], value[VIEWS]
 end
 
 -- ---- methods of a database ------------------------------------------------------------------
