@@ -102,14 +102,15 @@ server: ## a private server with the music data, until Ctrl-C; prints how to con
 test: ## the specs on Lua 5.4 and LuaJIT; SPEC=spec/x_spec.lua, FILTER=pattern, JOBS=files side by side
 	@$(call run_specs,$(TEST_LUAS))
 
-# What the specs that need a loop or a host (luv, cqueues, copas, nginx, LÖVE, Neovim, PgBouncer) have in common.
-HOST_TOOLS = hosts pooler nginx love neovim
-HOST_SPECS = $(shell grep -lE 'support\.(nginx|proxy|yields|pooler)|luv|cqueues|copas|pgbouncer' spec/*_spec.lua)
+# What the specs that need a loop or a host (luv, cqueues, copas, nginx, LÖVE, Neovim, PgBouncer) have in common; and the
+# other clients that bench/ measures.
+HOST_TOOLS = hosts pooler nginx love neovim peers
+HOST_SPECS = $(shell grep -lE 'support\.(nginx|proxy|yields|pooler)|luv|cqueues|copas|pgbouncer|bench/run' spec/*_spec.lua)
 test-hosts: ## the specs that need event loops, nginx, LÖVE, Neovim or PgBouncer, which are installed where they are missing
-	@SPEC="$(or $(SPEC),$(HOST_SPECS))" && export SPEC && $(call run_specs,$(TEST_LUAS),$(HOST_TOOLS))
+	@SPEC="$(or $(SPEC),$(HOST_SPECS))" && FPG_TEST_BENCH=1 && export SPEC FPG_TEST_BENCH && $(call run_specs,$(TEST_LUAS),$(HOST_TOOLS))
 
 test-all: ## the specs on Lua 5.4, 5.3, 5.1 and LuaJIT, and a second of fuzzing each target
-	@export REGRESS=all && $(call run_specs,$(ALL_LUAS),$(HOST_TOOLS))
+	@export REGRESS=all FPG_TEST_BENCH=1 && $(call run_specs,$(ALL_LUAS),$(HOST_TOOLS))
 	@if [ -z "$(SPEC)$(FILTER)" ]; then $(MAKE) fuzz FUZZ_SECONDS=1; fi
 
 run_specs = tools/deps.sh build run server test $(2) $(1) && \
@@ -150,6 +151,9 @@ bench: ## fastpg beside raw libpq, asyncpg, psycopg, LuaSQL, LuaDBI: QUICK=1, ON
 	@tools/deps.sh build run server $(TEST_LUAS)
 	@tools/deps.sh peers $(TEST_LUAS) || echo "make bench: without what is missing"
 	@bench/run.sh
+
+bench-table: ## write what was measured last into the tables of README.md and doc/performance.md
+	@$(LUA) bench/table.lua README.md doc/performance.md
 
 bench-nginx: ## requests per second of an nginx worker that reads a row; PGMOON=directory measures pgmoon too
 	@tools/deps.sh build run server nginx wrk luajit
@@ -225,5 +229,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-24s%s\n' "$$a" "$$b"; done
 
-.PHONY: all build deps env demo server test test-hosts test-all asan valgrind soak regress bench bench-nginx fuzz fuzz-seeds nginx lint fmt generated \
-  check-generated install uninstall luarocks luarocks-install dist clean help
+.PHONY: all build deps env demo server test test-hosts test-all asan valgrind soak regress bench bench-table bench-nginx fuzz \
+  fuzz-seeds nginx lint fmt generated check-generated install uninstall luarocks luarocks-install dist clean help

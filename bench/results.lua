@@ -1,12 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --
--- results.lua: what was measured: build/bench/results.tsv, the ratios in it, and the tables that are made of them.
+-- results.lua: what was measured: results.tsv, the ratios in it, and the tables that are made of them.
 --
 -- A line of the file: question, case, contestant, then "CPU µs" of each round, "wall µs" of each round (between spaces).
 
 local results = {}
 
-results.file = "build/bench/results.tsv"
+--- Where the figures are kept, and what is made for measuring.
+results.dir = os.getenv "BENCH_DIR" or "build/bench"
+
+local FILE = results.dir .. "/results.tsv"
 
 -- ---- the file -------------------------------------------------------------------------------
 
@@ -17,9 +20,10 @@ local function numbers(text)
 end
 
 --- All results: `all[question][case][contestant] = { cpu = {...}, wall = {...} }`, one number a round.
-function results.read()
+---@param path string? of the file
+function results.read(path)
   local all = {}
-  local f = io.open(results.file)
+  local f = io.open(path or FILE)
   if not f then return all end
   for line in f:lines() do
     local question, case, who, cpu, wall = line:match "^([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t([^\t]*)$"
@@ -35,7 +39,7 @@ end
 
 --- Writes them; whoever measured a question anew has put it in place of the old one.
 function results.write(all)
-  local f = assert(io.open(results.file, "w"))
+  local f = assert(io.open(FILE, "w"))
   for question, cases in pairs(all) do
     for case, list in pairs(cases) do
       for who, costs in pairs(list) do
@@ -88,6 +92,16 @@ function results.judge(cases, case, target, who)
   end
   if not median then return nil end
   return median, least, most, limit
+end
+
+--- What fastpg's page in nginx is to reach: the other's cost divided by its own.
+results.nginx_targets = {}
+for _, clients in ipairs{ "16", "64" } do
+  for _, target in ipairs{ { other = "libpq", key = "wall", what = "requests/s", least = 0.85 },
+    { other = "pgmoon", key = "cpu", what = "requests per CPU second of the worker", least = clients == "16" and 2 or 5 } } do
+    target.clients = clients
+    results.nginx_targets[#results.nginx_targets + 1] = target
+  end
 end
 
 --- "0.98", or "-".

@@ -13,16 +13,16 @@ local QUICK = os.getenv "QUICK"
 local ROUNDS = tonumber(os.getenv "ROUNDS") or QUICK and 3
 local SCALE = tonumber(os.getenv "SCALE") or QUICK and 0.1 or 1
 local PROGRESS = os.getenv "PROGRESS"
-local QUESTIONS = { "queries", "connections", "tables", "stream", "bulk", "growth", "start" }
-local CASES = "build/bench/cases"
+local QUESTIONS = { "queries", "connections", "tables", "stream", "bulk", "ways", "growth", "start" }
+local CASES = results.dir .. "/%s.cases" -- of a question
 local MANY = math.max(100, math.floor(10000 * SCALE))
 
 -- ---- contestants ----------------------------------------------------------------------------
 
-local function contestants()
+local function contestants(tcp)
   local list = {}
   for name, command in os.getenv("CONTESTANTS"):gmatch "([^;=]+)=([^;]+)" do
-    list[#list + 1] = { name = name, command = command }
+    list[#list + 1] = { name = name, command = tcp .. command }
   end
   return list
 end
@@ -44,20 +44,21 @@ local function filled(text, case)
   return (text:gsub("{n}", tostring(case.n)):gsub("{many}", tostring(MANY)):gsub("%s+", " "))
 end
 
-local function write_cases(question)
-  local f = assert(io.open(CASES, "w"))
+local function write_cases(name, question)
+  local f = assert(io.open(CASES:format(name), "w"))
   for _, case in ipairs(question.cases) do
     local words = {}
-    case.title = filled(case.title, case)
     case.count = math.max(1, math.floor(case.count * SCALE))
     if case.tasks then case.count = math.max(case.count, math.min(case.tasks, 1000)) end
     if case.scales then case.n = math.max(1000, math.floor(case.n * SCALE)) end
+    case.title = filled(case.title, case)
     for _, key in ipairs(KEYS) do
       if case[key] ~= nil then words[#words + 1] = key .. "=" .. filled(("%s"):format(case[key]), case) end
     end
     f:write(table.concat(words, "\t"), "\n")
   end
   f:close()
+  return CASES:format(name)
 end
 
 -- ---- measuring ------------------------------------------------------------------------------
@@ -79,8 +80,8 @@ local function prepare(db, name, question)
 end
 
 -- Runs one contestant once; the costs go into `found`, the checksum of each case must be that of the first who had one.
-local function run(contestant, uri, found, sums, tcp)
-  local pipe = assert(io.popen(("%s%s '%s' %s"):format(tcp, contestant.command, uri, CASES)))
+local function run(contestant, orders, found, sums)
+  local pipe = assert(io.popen(contestant.command .. " " .. orders))
   for line in pipe:lines() do
     local case, cpu, wall, sum, rows = line:match "^([^\t]*)\t(%S+)\t(%S+)\t(%S+)\t(%S+)$"
     if case then
@@ -141,17 +142,16 @@ end
 local chosen = {}
 for name in (os.getenv "ONLY" or table.concat(QUESTIONS, " ")):gmatch "[%w_]+" do chosen[#chosen + 1] = name end
 
-local all_contestants = contestants()
 local pg = fastpg.cluster{ settings = { listen_addresses = os.getenv "PGMOON" and "127.0.0.1" or "", max_connections = 200 } }
 local db = pg:connect()
-local tcp = ("BENCH_TCP='%d %s %s' "):format(pg.conninfo.port, pg.conninfo.user, pg.conninfo.password)
-local all = results.read()
+local all_contestants = contestants(("BENCH_TCP='%d %s %s' "):format(pg.conninfo.port, pg.conninfo.user, pg.conninfo.password))
 
+io.stdout:setvbuf "line"
 print "Client CPU (user and system) per query, median of rounds; ratios round by round: median (least-greatest)."
 for _, name in ipairs(chosen) do
   local question = dofile("bench/questions/" .. name .. ".lua")
   local uri = prepare(db, name, question)
-  write_cases(question)
+  local orders = ("'%s' %s"):format(uri, write_cases(name, question))
   local list, found, sums = {}, {}, {}
   for _, contestant in ipairs(all_contestants) do
     if takes_part(contestant, question) then list[#list + 1] = contestant end
@@ -159,11 +159,12 @@ for _, name in ipairs(chosen) do
   local rounds = ROUNDS or question.rounds or 5
   for round = 1, rounds do
     if PROGRESS then io.stderr:write(("%s: round %d of %d   \r"):format(name, round, rounds)) end
-    for i = 1, #list do run(list[(i + round - 2) % #list + 1], uri, found, sums, tcp) end -- each round begins with another one
+    for i = 1, #list do run(list[(i + round - 2) % #list + 1], orders, found, sums) end -- each round begins with another one
   end
   if PROGRESS then io.stderr:write((" "):rep(40), "\r") end
   print("\n== " .. name .. ": " .. question.title)
   for _, case in ipairs(question.cases) do show_case(case, found, list, rounds) end
+  local all = results.read() -- of other questions
   all[name] = found
   results.write(all)
 end

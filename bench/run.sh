@@ -15,11 +15,12 @@ python=${PYTHON:-/usr/bin/python3}
 [ "$python" != python3 ] || [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3
 export PYTHONDONTWRITEBYTECODE=1
 
-mkdir -p build/bench
+dir=${BENCH_DIR:-build/bench} # figures, and what is made for measuring
+mkdir -p "$dir"
 eval "${CC:-cc} -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra $(tools/config.sh pq-cflags) bench/peers/libpq.c \
-  -o build/bench/libpq $(tools/config.sh pq-libs) -lm" || exit 1
+  -o '$dir/libpq' $(tools/config.sh pq-libs) -lm" || exit 1
 
-contestants="libpq=build/bench/libpq"
+contestants="libpq=$dir/libpq"
 take() { contestants="$contestants;$1=$2"; }
 without() { echo "bench: without $1"; }
 
@@ -37,31 +38,38 @@ fi
 for lua in lua5.4 luajit; do
   command -v $lua >/dev/null || { without "$lua (not installed)"; continue; }
   make -s build LUA=$lua || exit 1
-  take "fastpg $lua" "bench/with.sh $lua bench/peers/fastpg_peer.lua"
-  bench/with.sh $lua -e 'require "luv"' 2>/dev/null || without "fastpg's tasks on $lua (package lua-luv)"
+  { # that Lua with the paths of this checkout's build for it
+    echo "#!/bin/sh"
+    make -s env LUA=$lua
+    echo "exec $lua \"\$@\""
+  } >"$dir/$lua"
+  chmod +x "$dir/$lua"
+  take "fastpg $lua" "$dir/$lua bench/peers/fastpg_peer.lua"
+  "$dir/$lua" -e 'require "luv"' 2>/dev/null || without "fastpg's tasks on $lua (package lua-luv)"
 done
-has() { bench/with.sh lua5.4 -e "require 'socket' require '$1'" 2>/dev/null; }
+has() { "$dir/lua5.4" -e "require 'socket' require '$1'" 2>/dev/null; }
 if [ -z "$PGMOON" ]; then
   without "pgmoon (PGMOON=directory that has pgmoon/init.lua)"
 else
   for lua in lua5.4 luajit; do
-    if bench/with.sh $lua -e 'require "socket" require "openssl.digest"' 2>/dev/null; then
-      take "pgmoon $lua" "bench/with.sh $lua bench/peers/pgmoon_peer.lua"
+    if "$dir/$lua" -e 'require "socket" require "openssl.digest"' 2>/dev/null; then
+      take "pgmoon $lua" "$dir/$lua bench/peers/pgmoon_peer.lua"
     else
       without "pgmoon on $lua (packages lua-socket, lua-luaossl)"
     fi
   done
 fi
 if has luasql.postgres; then
-  take "luasql lua5.4" "bench/with.sh lua5.4 bench/peers/luasql_peer.lua"
+  take "luasql lua5.4" "$dir/lua5.4 bench/peers/luasql_peer.lua"
 else
   without "LuaSQL (packages lua-sql-postgres, lua-socket)"
 fi
 if has DBI; then
-  take "luadbi lua5.4" "bench/with.sh lua5.4 bench/peers/luadbi_peer.lua"
+  take "luadbi lua5.4" "$dir/lua5.4 bench/peers/luadbi_peer.lua"
 else
   without "LuaDBI (packages lua-dbi-postgresql, lua-socket)"
 fi
 
 if [ -t 2 ]; then export PROGRESS=yes; fi
-CONTESTANTS=$contestants exec bench/with.sh lua5.4 bench/run.lua
+bench/versions.sh "$python" >"$dir/versions"
+CONTESTANTS=$contestants exec "$dir/lua5.4" bench/run.lua

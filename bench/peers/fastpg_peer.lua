@@ -65,6 +65,20 @@ end
 
 local kinds = {}
 
+-- By position, as db:arrays gives them.
+local function positional(columns)
+  local places = {}
+  for i, column in ipairs(columns) do places[i] = { name = i, kind = column.kind } end
+  return places
+end
+
+function kinds.arrays(db, case)
+  local columns = positional(case.columns)
+  local read, sql = peer.reader(columns), case.sql
+  local function fetch() return db:arrays(sql) end
+  return function() return read(fetch()) end, function() return peer.sum(fetch(), columns) end
+end
+
 function kinds.rows(db, case)
   local fetch = case.way and ways[case.way](db.t[case.table], case) or by_sql(db, case)
   local read = peer.reader(case.columns)
@@ -121,6 +135,38 @@ function kinds.batch(db, case)
   local list = peer.list(case.n, peer.record_values)
   return function() return db:executemany(case.sql, list) end
 end
+
+-- The ways to write case.n rows, one after the other or together.
+local write_ways = {}
+
+function write_ways.insert(_, t, list)
+  return function()
+    for i = 1, #list do t:insert(list[i]) end
+    return #list
+  end
+end
+
+function write_ways.transaction(db, t, list)
+  local once = write_ways.insert(db, t, list)
+  return function() return db:transaction(once) end
+end
+
+function write_ways.pipeline(db, _, list)
+  return function()
+    return #db:pipeline(function(p)
+      for i = 1, #list do
+        local r = list[i]
+        p:execute("INSERT INTO record (a, b, c, d, e, f, g) VALUES ($1, $2, $3, $4, $5, $6, $7)", r.a, r.b, r.c, r.d, r.e, r.f, r.g)
+      end
+    end)
+  end
+end
+
+function write_ways.inserts(_, t, list) return function() return #t:inserts(list) end end
+
+function write_ways.copy(_, t, list) return function() return t:copy(list) end end
+
+function kinds.write(db, case) return write_ways[case.way](db, db.t.record, peer.list(case.n, peer.record)) end
 
 -- ---- starting -----------------------------------------------------------------------------------
 
