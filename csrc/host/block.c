@@ -28,7 +28,14 @@ static int core_clock(lua_State *L) {
   return 1;
 }
 
+/* core.cpu_clock() -> the CPU time of the calling thread in seconds: what a turn of a loop costs, whoever else is busy */
+static int core_cpu_clock(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)fpg_cpu_clock());
+  return 1;
+}
+
 void fpg_open_block(lua_State *L) {
-  static const luaL_Reg functions[] = {{"poll", core_poll}, {"clock", core_clock}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"poll", core_poll}, {"clock", core_clock}, {"cpu_clock", core_cpu_clock}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

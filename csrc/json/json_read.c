@@ -11,16 +11,19 @@
  *
  * Past CHUNK of them (or when the Lua stack is long) the table is made early, takes the place of
  * its elements and gets the rest one by one: level.made.
+ *
+ * A long document can be read in slices: what waits on the stack is kept in a table meanwhile.
  */
 #include "json_read.h"
 
 #include "buffer.h"
+#include "clock.h"
 #include "json_lex.h"
 #include "json_mark.h"
 #include "json_path.h"
 #include "value_numeric.h"
 
-enum { CHUNK = 64, LONG_STACK = 2000, SPARE = 8 };
+enum { CHUNK = 64, LONG_STACK = 2000, SPARE = 8, UNTIMED = 64 /* values between two looks at the clock */ };
 
 typedef struct level {
   int base;     /* stack index of the first element, or of the table when made */
@@ -36,6 +39,8 @@ typedef struct reader {
   int origin;       /* the stack index of the scratch buffer; the array metatable follows */
   int top, room;    /* as lua_gettop; the top up to which the stack may grow unchecked */
   int depth, blame;
+  int untimed; /* read in slices: values until the clock is looked at; else 0 */
+  double ends; /* and when the slice is over */
   level levels[FPG_JSON_DEPTH];
 } reader;
 
@@ -355,27 +360,92 @@ static int read_next(reader *r) {
   return 0;
 }
 
-void fpg_json_read(lua_State *L, const char *what, int blame, const char *s, size_t len) {
-  reader r;
-  r.L = L;
-  r.what = what;
-  r.start = r.p = s;
-  r.end = s + len;
-  r.scratch = NULL;
-  r.depth = 0;
-  r.blame = blame;
+static inline int time_is_over(reader *r) {
+  if (!r->untimed || --r->untimed) return 0;
+  r->untimed = UNTIMED;
+  return fpg_clock() >= r->ends;
+}
+
+/* Reads on, to the end of the document or of the slice; whether it was the document's. */
+static int read_on(reader *r) {
+  do {
+    if (time_is_over(r)) return 0;
+    while (!read_value(r)) {
+    }
+  } while (read_next(r));
+  if (peek(r) >= 0) fail(r, r->p, "the end of the text expected");
+  return 1;
+}
+
+static void begin(lua_State *L, reader *r, const char *what, int blame, const char *s, size_t len) {
+  r->L = L;
+  r->what = what;
+  r->start = r->p = s;
+  r->end = s + len;
+  r->scratch = NULL;
+  r->depth = r->untimed = 0;
+  r->blame = blame;
   luaL_checkstack(L, SPARE, what);
   lua_pushnil(L);
   fpg_push_array_mt(L);
-  r.top = lua_gettop(L);
-  r.origin = r.top - 1;
-  r.room = 0;
-  do {
-    while (!read_value(&r)) {
-    }
-  } while (read_next(&r));
-  if (peek(&r) >= 0) fail(&r, r.p, "the end of the text expected");
-  if (r.scratch) fpg_buf_free(L, r.scratch);
-  lua_replace(L, r.origin);
-  lua_settop(L, r.origin);
+  r->top = lua_gettop(L);
+  r->origin = r->top - 1;
+  r->room = 0;
+}
+
+static void finish(reader *r) {
+  if (r->scratch) fpg_buf_free(r->L, r->scratch);
+  lua_replace(r->L, r->origin);
+  lua_settop(r->L, r->origin);
+}
+
+void fpg_json_read(lua_State *L, const char *what, int blame, const char *s, size_t len) {
+  reader r;
+  begin(L, &r, what, blame, s, len);
+  read_on(&r);
+  finish(&r);
+}
+
+/* ---- in slices ---------------------------------------------------------------------------- */
+
+/* What waits on the stack goes into a table of its own, the reader's user value. */
+static void put_aside(lua_State *L, const reader *r, int idx) {
+  int n = r->top - r->origin + 1;
+  lua_settop(L, r->top);
+  luaL_checkstack(L, SPARE, r->what);
+  lua_createtable(L, n, 0);
+  lua_insert(L, r->origin);
+  for (int i = n; i > 0; i--) lua_rawseti(L, r->origin, i);
+  fpg_setuservalue(L, idx);
+}
+
+static void take_back(lua_State *L, reader *r, int idx) {
+  int n = r->top - r->origin + 1, moved = lua_gettop(L) + 1 - r->origin;
+  luaL_checkstack(L, n + 2 * SPARE, r->what);
+  fpg_getuservalue(L, idx);
+  for (int i = 1; i <= n; i++) lua_rawgeti(L, r->origin + moved, i);
+  lua_remove(L, r->origin + moved);
+  for (int i = 0; i < r->depth; i++) r->levels[i].base += moved;
+  r->L = L;
+  r->origin += moved;
+  r->top = r->room = lua_gettop(L);
+}
+
+void fpg_json_begin(lua_State *L, const char *what, const char *s, size_t len) {
+  reader *r = fpg_newuserdata(L, sizeof *r);
+  begin(L, r, what, 0, s, len);
+  put_aside(L, r, r->origin - 1);
+}
+
+int fpg_json_more(lua_State *L, int idx, double ends) {
+  reader *r = lua_touserdata(L, idx);
+  take_back(L, r, idx);
+  r->untimed = UNTIMED;
+  r->ends = ends;
+  int over = read_on(r);
+  if (over)
+    finish(r);
+  else
+    put_aside(L, r, idx);
+  return over;
 }

@@ -19,4 +19,11 @@
  * error names the line of the Lua code that called the running C function. */
 void fpg_json_read(lua_State *L, const char *what, int blame, const char *s, size_t len);
 
+/* The same in slices: pushes a reader of the document, whose text must stay where it is; */
+void fpg_json_begin(lua_State *L, const char *what, const char *s, size_t len);
+
+/* goes on with the reader at idx (which is absolute) until that time of the clock: true when it is at the end, and the
+ * value pushed; else nothing is.  After an error it is of no use any more. */
+int fpg_json_more(lua_State *L, int idx, double ends);
+
 #endif

@@ -17,7 +17,7 @@
 /* ---- one connection ----------------------------------------------------------------------- */
 
 void fpg_forget_result(fpg_conn *c) {
-  PQclear(c->res);
+  fpg_clear_result(c->res, c->may_block);
   c->res = NULL;
 }
 
@@ -50,7 +50,7 @@ static void conn_finish(fpg_conn *c) {
   leave_list(c);
   if (!c->pg) return;
   fpg_forget_result(c);
-  PQclear(c->held);
+  fpg_clear_result(c->held, c->may_block);
   c->held = NULL;
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
@@ -158,7 +158,7 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
                         : "another statement is under way on this connection");
   if (c->doubtful) fpg_raise(L, "connection", FPG_OUT_OF_STEP);
   fpg_forget_result(c);
-  c->refused = c->copy = c->canceled = c->simple = c->answered = c->has_texts = 0;
+  c->refused = c->copy = c->canceled = c->simple = c->answered = c->has_texts = c->has_ready = 0;
   if (!c->listening) drop_notifications(c);
 }
 

@@ -80,6 +80,7 @@ typedef struct fpg_conn {
   int date_order, zone_changed; /* of text that comes, for fpg_ctx (conn:text_style) */
   uint64_t reports;  /* a hash of the settings that the server reports */
   int has_texts;     /* there are texts for what the result has in binary only (conn:set_texts) */
+  int has_ready;     /* long values of the result were read beforehand (heavy.c) */
   int may_block;     /* the caller may be held up while a long message is sent */
   int roomy;         /* the socket's buffer was enlarged for one */
   int listening;     /* somebody will ask for notifications */

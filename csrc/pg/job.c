@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * job.c: jobs, each done by a thread: asking a server to cancel (PQcancel connects, sends and
- * waits, all of it blocking), and finding the addresses of a name (getaddrinfo).
+ * waits, all of it blocking), finding the addresses of a name (getaddrinfo), and giving back the memory of a big
+ * result (a block of 2 kB after the other, and whole pages to the system).
  *
  *     Lua ── fastpg.job ──┐                         descriptor: readable from then on
  *                         ├── job (malloc) ── done ──────────────▶ whoever waits
@@ -46,6 +47,7 @@ enum {
   STACK_BYTES = 256 * 1024, /* name resolution loads modules, which take their share */
   MAX_ADDRESSES = 64,
   ADDRESS_BYTES = 80,      /* an IPv6 address and its scope */
+  BIG_RESULT = 2 << 20,    /* bytes: what is smaller costs less to clear than a thread to start */
   REPEAT_MILLISECONDS = 250,
   EXIT_MILLISECONDS = 2000 /* for the cancels under way when the process ends */
 };
@@ -56,8 +58,9 @@ typedef struct job {
   unsigned epoch;
   int fd, signal_fd; /* two ends, of an eventfd the same; -1 where there is none */
   int nobody_waits;
-  int resolving; /* what is to be done: `name` is to be resolved, or else `cancel` is to be sent */
+  enum { CANCEL, RESOLVE, CLEAR } what;
   PGcancel *cancel;
+  PGresult *garbage;
   int ok;
   char message[256]; /* why not */
   int naddresses;
@@ -114,14 +117,16 @@ static void drop(job *j) {
   if (--j->holders) return;
   close_fds(j);
   PQfreeCancel(j->cancel);
+  PQclear(j->garbage);
   free(j->addresses);
   free(j);
 }
 
 /* For one holder; NULL when there is no memory. */
-static job *new_job(const char *name, size_t len) {
+static job *new_job(int what, const char *name, size_t len) {
   job *j = calloc(1, sizeof *j + len + 1);
   if (!j) return NULL;
+  j->what = what;
   j->holders = 1;
   j->epoch = epoch;
   j->fd = j->signal_fd = -1;
@@ -208,11 +213,11 @@ static int resolve(job *j, int flags) {
 }
 
 static void run(job *j) {
-  if (!j->resolving)
+  int cancel = j->what == CANCEL;
+  if (cancel)
     run_cancel(j);
-  else if (j->holders > 1) /* else nobody wants to know any more */
+  else if (j->what == RESOLVE && j->holders > 1) /* else nobody wants to know any more */
     resolve(j, 0);
-  int cancel = !j->resolving;
   j->done = 1;
   tell(j);
   drop(j);
@@ -283,7 +288,7 @@ static int count_in(job *j) {
     *last = j;
     last = &j->next;
   }
-  if (!j->resolving && due >= 0) parting++;
+  if (j->what == CANCEL && due >= 0) parting++;
   pthread_mutex_unlock(&lock);
   return due;
 }
@@ -291,7 +296,7 @@ static int count_in(job *j) {
 static void count_out(const job *j) {
   pthread_mutex_lock(&lock);
   threads--;
-  if (!j->resolving) parting--;
+  if (j->what == CANCEL) parting--;
   pthread_mutex_unlock(&lock);
 }
 
@@ -316,7 +321,7 @@ static void start_with_fd(job *j) {
 
 void fpg_cancel_later(PGcancel *cancel) {
   if (!cancel) return;
-  job *j = new_job("", 0);
+  job *j = new_job(CANCEL, "", 0);
   if (!j) {
     PQfreeCancel(cancel);
     return;
@@ -325,6 +330,18 @@ void fpg_cancel_later(PGcancel *cancel) {
   j->nobody_waits = 1;
   start(j);
   drop(j);
+}
+
+void fpg_clear_result(PGresult *res, int at_once) {
+  job *j = !at_once && PQresultMemorySize(res) >= BIG_RESULT ? new_job(CLEAR, "", 0) : NULL;
+  if (!j) {
+    PQclear(res);
+    return;
+  }
+  j->garbage = res;
+  j->nobody_waits = 1;
+  start(j);
+  drop(j); /* (the last holder clears it: here where there is no thread) */
 }
 
 /* ---- Lua ---------------------------------------------------------------------------------- */
@@ -359,7 +376,7 @@ static int job_gc(lua_State *L) {
 
 void fpg_push_cancel_job(lua_State *L, PGconn *pg) {
   job **box = push_box(L);
-  job *j = *box = new_job("", 0);
+  job *j = *box = new_job(CANCEL, "", 0);
   if (!j) luaL_error(L, "not enough memory");
   j->cancel = PQgetCancel(pg);
   if (j->cancel)
@@ -375,9 +392,8 @@ static int core_resolve_job(lua_State *L) {
   const char *host = luaL_checklstring(L, 1, &len);
   if (strlen(host) != len) return luaL_argerror(L, 1, "a NUL byte in a name");
   job **box = push_box(L);
-  job *j = *box = new_job(host, len);
+  job *j = *box = new_job(RESOLVE, host, len);
   if (!j) return luaL_error(L, "not enough memory");
-  j->resolving = 1;
   if (resolve(j, AI_NUMERICHOST) == 0)
     j->done = 1;
   else
@@ -418,11 +434,11 @@ static int job_result(lua_State *L) {
   job *j = check_job(L);
   if (!j->done && !inherited(j)) return 0;
   if (j->done && j->ok) {
-    if (j->resolving) return push_addresses(L, j);
+    if (j->what == RESOLVE) return push_addresses(L, j);
     lua_pushboolean(L, 1);
     return 1;
   }
-  if (j->resolving)
+  if (j->what == RESOLVE)
     lua_pushnil(L);
   else
     lua_pushboolean(L, 0);

@@ -74,6 +74,7 @@ fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *
                    .zone_changed = c->zone_changed,
                    .types = types,
                    .texts = c->has_texts ? &c->has_texts : NULL,
+                   .ready = c->has_ready ? &c->has_ready : NULL,
                    .finder = &fpg_typemap_finder};
 }
 

@@ -14,6 +14,7 @@
 
 #include "conn.h"
 #include "error.h"
+#include "job.h"
 #include "json_mark.h"
 #include "number.h"
 #include "params.h"
@@ -25,13 +26,17 @@
 
 struct fpg_holder {
   PGresult *res;
-  int next; /* the first row that is not decoded yet */
+  int next;      /* the first row that is not decoded yet */
+  int may_block; /* as its connection: to free it may take long */
 };
 
-static int holder_gc(lua_State *L) {
-  struct fpg_holder *h = lua_touserdata(L, 1);
-  PQclear(h->res);
+static void release(struct fpg_holder *h) {
+  fpg_clear_result(h->res, h->may_block);
   h->res = NULL;
+}
+
+static int holder_gc(lua_State *L) {
+  release(lua_touserdata(L, 1));
   return 0;
 }
 
@@ -43,6 +48,7 @@ static struct fpg_holder *push_holder(lua_State *L, fpg_conn *c) {
   } else {
     struct fpg_holder *h = fpg_newuserdata(L, sizeof *h);
     h->res = NULL;
+    h->may_block = 0;
     luaL_setmetatable(L, HOLDER_MT);
     lua_pushvalue(L, -1);
     lua_rawseti(L, -3, 3);
@@ -68,13 +74,9 @@ static struct fpg_holder *take_result(lua_State *L, fpg_conn *c) {
   struct fpg_holder *h = push_holder(L, c);
   h->res = c->res;
   h->next = 0;
+  h->may_block = c->may_block;
   c->res = NULL;
   return h;
-}
-
-static void release(struct fpg_holder *h) {
-  PQclear(h->res);
-  h->res = NULL;
 }
 
 static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
@@ -154,14 +156,35 @@ static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, cons
   lua_setmetatable(L, -2);
 }
 
-/* Where a host must not be held up a long list is decoded in pieces, `most` rows at a time:
+/* What reading costs, in bytes that are as dear: a row, a cell; a byte where a value is more than a string. */
+enum { PIECE = 48 * 1024, ROW_COST = 32, CELL_COST = 16, BYTE_COST = 4 };
+
+static int is_string(const fpg_type *type) {
+  return type->kind == FPG_KIND_TEXT || type->kind == FPG_KIND_BYTEA || type->kind == FPG_KIND_OTHER;
+}
+
+/* How many rows a piece has from here on: at most that many, and those that take about half a millisecond. */
+static int piece(const fpg_stmt *st, const struct fpg_holder *h, int nrows, int most) {
+  int row = h->next, last = nrows - row > most ? row + most : nrows;
+  for (size_t cost = 0; row < last && cost < PIECE; row++) {
+    cost += ROW_COST + CELL_COST * (size_t)st->ncols;
+    for (int i = 0; i < st->ncols; i++) {
+      size_t len = (size_t)PQgetlength(h->res, row, i);
+      if (len >= CELL_COST) cost += is_string(st->cols[i].type) ? len : len * BYTE_COST;
+    }
+  }
+  return row - h->next;
+}
+
+/* Where a host must not be held up a long list is decoded in pieces, `most` rows at a time, fewer where they are heavy:
  *
  *   conn:fetch_rows(stmt, row_metatable or false, most or nil, list_metatable) -> list, rest
- *   conn:fetch_more(stmt, row_metatable or false, most, list, rest)            -> list, rest
+ *   conn:fetch_more(stmt, row_metatable or false, most, list, rest)            -> list, rest, how many there are in it
  *
  * rest is what is left, or nil; without row_metatable the rows are positional. */
 static int fill_list(lua_State *L, fetch f, int list, int holder) {
-  int named = lua_toboolean(L, 3), most = lua_toboolean(L, 4) ? (int)lua_tointeger(L, 4) : f.nrows;
+  int named = lua_toboolean(L, 3), most = f.nrows;
+  if (lua_toboolean(L, 4)) most = piece(f.st, f.h, f.nrows, (int)lua_tointeger(L, 4));
   fpg_zone_memo zone;
   fpg_ctx cx = fpg_context(f.c, f.st->types, &zone);
   int names = named ? push_names(L, 2, f.st->ncols) : 0;
@@ -178,7 +201,8 @@ static int fill_list(lua_State *L, fetch f, int list, int holder) {
     return 1;
   }
   lua_pushvalue(L, holder);
-  return 2;
+  lua_pushinteger(L, f.h->next);
+  return 3;
 }
 
 static int conn_fetch_rows(lua_State *L) {
@@ -275,6 +299,7 @@ static int conn_take(lua_State *L) {
   struct fpg_holder *h = fpg_newuserdata(L, sizeof *h);
   h->res = NULL;
   h->next = 0;
+  h->may_block = c->may_block;
   luaL_setmetatable(L, HOLDER_MT);
   PGresult **from = c->res ? &c->res : c->holder ? &c->holder->res : NULL;
   if (!from || !*from) return fpg_raise(L, "connection_busy", "there is no result to take");
@@ -292,7 +317,7 @@ static int conn_put(lua_State *L) {
     h->res = NULL;
   else if (!(res = PQcopyResult(h->res, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES)))
     return luaL_error(L, "not enough memory");
-  PQclear(c->res);
+  fpg_forget_result(c);
   c->res = res;
   return 0;
 }
@@ -300,7 +325,7 @@ static int conn_put(lua_State *L) {
 /* conn:unhold(): makes what was put aside by conn:keep() the finished result again */
 static int conn_unhold(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  PQclear(c->res);
+  fpg_forget_result(c);
   c->res = c->held;
   c->held = NULL;
   return 0;

@@ -7,11 +7,15 @@
 #include <limits.h>
 #include <time.h>
 
-double fpg_clock(void) {
+static double seconds_of(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
+
+double fpg_clock(void) { return seconds_of(CLOCK_MONOTONIC); }
+
+double fpg_cpu_clock(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
 
 int fpg_milliseconds(double seconds) {
   double ms = seconds * 1000;

@@ -107,6 +107,20 @@ int fpg_wrong_length(lua_State *L, const fpg_type *type, size_t want, size_t got
   return fpg_bad_length(L, type, text, got);
 }
 
+/* ---- values that are ready --------------------------------------------------------------------- */
+
+int fpg_push_ready(lua_State *L, const fpg_ctx *cx, const char *p) {
+  if (!cx->ready) return 0;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, cx->ready);
+  if (lua_istable(L, -1)) {
+    lua_rawgetp(L, -1, p);
+    lua_remove(L, -2);
+    if (!lua_isnil(L, -1)) return 1;
+  }
+  lua_pop(L, 1);
+  return 0;
+}
+
 /* ---- questions about a type ---------------------------------------------------------------- */
 
 enum { DEEPEST = 32 }; /* a composite type may hold an array of itself */

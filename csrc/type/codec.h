@@ -121,8 +121,13 @@ typedef struct fpg_ctx {
   int nesting;          /* of a value being decoded: how many composites it is inside of */
   const fpg_typemap *types; /* the database's own types, or NULL */
   const void *texts;        /* where the registry has the texts of what is read as text only; or NULL */
+  const void *ready;        /* where the registry has the values that were read in slices (codec_slice.h); or NULL */
   const fpg_finder *finder; /* finds them, and those that are built in */
 } fpg_ctx;
+
+/* Pushes the value whose bytes are at p, where it is ready; else nothing, and gives 0.  (What has so many bytes may be.) */
+int fpg_push_ready(lua_State *L, const fpg_ctx *cx, const char *p);
+enum { FPG_LONG_VALUE = 16 * 1024 };
 
 enum { FPG_TEXT = 0, FPG_BINARY = 1 };
 

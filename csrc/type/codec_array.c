@@ -14,6 +14,7 @@
 #include "array_info.h"
 #include "be.h"
 #include "buffer.h"
+#include "clock.h"
 #include "escape.h"
 #include "json_mark.h"
 #include "number.h"
@@ -45,55 +46,133 @@ static int read_i32(lua_State *L, reader *r) {
   return v;
 }
 
+/* Pushes the next element. */
+static void read_element(lua_State *L, const fpg_ctx *cx, reader *r) {
+  int len = read_i32(L, r);
+  if (len < -1 || (len > 0 && len > r->end - r->p))
+    fpg_bad_length(L, r->type, "more", (size_t)(r->end - r->p));
+  if (len < 0) {
+    lua_pushlightuserdata(L, NULL);
+  } else {
+    r->decode(L, cx, r->elem, r->p, (size_t)len);
+    r->p += len;
+  }
+}
+
 static void read_level(lua_State *L, const fpg_ctx *cx, reader *r, int level) {
   int n = r->dims[level];
   luaL_checkstack(L, 4, "array");
   lua_createtable(L, n, 0);
   mark_array(L);
   for (int i = 1; i <= n; i++) {
-    if (level + 1 < r->ndim) {
+    if (level + 1 < r->ndim)
       read_level(L, cx, r, level + 1);
-    } else {
-      int len = read_i32(L, r);
-      if (len < -1 || (len > 0 && len > r->end - r->p))
-        fpg_bad_length(L, r->type, "more", (size_t)(r->end - r->p));
-      if (len < 0) {
-        lua_pushlightuserdata(L, NULL);
-      } else {
-        r->decode(L, cx, r->elem, r->p, (size_t)len);
-        r->p += len;
-      }
-    }
+    else
+      read_element(L, cx, r);
     lua_rawseti(L, -2, i);
   }
 }
 
-void fpg_array_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
-                             size_t len) {
-  reader r = {.p = p, .end = p + len, .type = type, .elem = type->elem};
-  r.ndim = read_i32(L, &r);
-  read_i32(L, &r); /* has-nulls: each element says so itself */
-  uint32_t oid = (uint32_t)read_i32(L, &r);
-  if (r.ndim < 0 || r.ndim > MAX_DIMENSIONS || oid != type->elem->oid)
+/* Whether it has elements. */
+static int read_head(lua_State *L, reader *r, const fpg_type *type, const char *p, size_t len) {
+  *r = (reader){.p = p, .end = p + len, .type = type, .elem = type->elem};
+  r->ndim = read_i32(L, r);
+  read_i32(L, r); /* has-nulls: each element says so itself */
+  uint32_t oid = (uint32_t)read_i32(L, r);
+  if (r->ndim < 0 || r->ndim > MAX_DIMENSIONS || oid != type->elem->oid)
     fpg_raise(L, "protocol_violation", "%s: unexpected array header", type->name);
-  r.decode = type->elem->decode_binary;
+  r->decode = type->elem->decode_binary;
   int64_t total = 1;
-  for (int i = 0; i < r.ndim; i++) {
-    r.dims[i] = read_i32(L, &r);
-    r.lower[i] = read_i32(L, &r);
-    total *= r.dims[i];
+  for (int i = 0; i < r->ndim; i++) {
+    r->dims[i] = read_i32(L, r);
+    r->lower[i] = read_i32(L, r);
+    total *= r->dims[i];
     /* each element takes four bytes at least: a header that promises more is a lie */
-    if (r.dims[i] < 0 || total > (r.end - r.p) / 4 + MAX_DIMENSIONS * 8)
+    if (r->dims[i] < 0 || total > (r->end - r->p) / 4 + MAX_DIMENSIONS * 8)
       fpg_raise(L, "protocol_violation", "%s: unexpected array header", type->name);
   }
-  if (r.ndim == 0 || total == 0) { /* as array_recv: without elements there are no dimensions */
-    lua_newtable(L);
-    mark_array(L);
-  } else {
+  return r->ndim > 0 && total > 0; /* as array_recv: without elements there are no dimensions */
+}
+
+/* The list is on top. */
+static void read_end(lua_State *L, const reader *r) {
+  fpg_keep_array_info(L, r->lower, r->ndim, fpg_type_takes_lists(r->elem));
+  if (r->p != r->end) fpg_bad_length(L, r->type, "fewer", (size_t)(r->end - r->p));
+}
+
+void fpg_array_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
+                             size_t len) {
+  if (len >= FPG_LONG_VALUE && fpg_push_ready(L, cx, p)) return;
+  reader r;
+  if (read_head(L, &r, type, p, len)) {
     read_level(L, cx, &r, 0);
-    fpg_keep_array_info(L, r.lower, r.ndim, fpg_type_takes_lists(type->elem));
+    read_end(L, &r);
+    return;
   }
+  lua_newtable(L);
+  mark_array(L);
   if (r.p != r.end) fpg_bad_length(L, type, "fewer", len);
+}
+
+/* In slices: the lists that are not full yet are in the user value, from the outermost on. */
+typedef struct {
+  reader r;
+  int open, filled[MAX_DIMENSIONS];
+} slices;
+
+enum { UNTIMED = 64 }; /* elements between two looks at the clock */
+
+static void open_list(lua_State *L, slices *s) {
+  lua_createtable(L, s->r.dims[s->open], 0);
+  mark_array(L);
+  s->filled[s->open++] = 0;
+}
+
+void fpg_array_begin(lua_State *L, const fpg_type *type, const char *p, size_t len) {
+  slices *s = fpg_newuserdata(L, sizeof *s);
+  s->open = 0;
+  if (!read_head(L, &s->r, type, p, len)) fpg_bad_length(L, type, "fewer", len); /* (a long one has elements) */
+  lua_createtable(L, MAX_DIMENSIONS, 0);
+  open_list(L, s);
+  lua_rawseti(L, -2, 1);
+  fpg_setuservalue(L, -2);
+}
+
+/* Fills lists until the outermost is full, or the time over: what is open is on the stack. */
+static int fill_lists(lua_State *L, const fpg_ctx *cx, slices *s, double ends) {
+  for (int untimed = UNTIMED;; untimed--) {
+    int level = s->open - 1;
+    if (s->filled[level] == s->r.dims[level]) {
+      if (level == 0) return 1;
+      s->open--;
+      lua_rawseti(L, -2, ++s->filled[level - 1]);
+    } else if (s->open < s->r.ndim) {
+      open_list(L, s);
+    } else {
+      read_element(L, cx, &s->r);
+      lua_rawseti(L, -2, ++s->filled[level]);
+    }
+    if (untimed > 0) continue;
+    untimed = UNTIMED;
+    if (fpg_clock() >= ends) return 0;
+  }
+}
+
+int fpg_array_more(lua_State *L, const fpg_ctx *cx, int idx, double ends) {
+  slices *s = lua_touserdata(L, idx);
+  luaL_checkstack(L, MAX_DIMENSIONS + 8, "array");
+  fpg_getuservalue(L, idx);
+  int lists = lua_gettop(L);
+  for (int i = 1; i <= s->open; i++) lua_rawgeti(L, lists, i);
+  int over = fill_lists(L, cx, s, ends);
+  if (over) {
+    read_end(L, &s->r);
+    lua_remove(L, lists);
+    return 1;
+  }
+  for (int i = s->open; i > 0; i--) lua_rawseti(L, lists, i);
+  lua_pop(L, 1);
+  return 0;
 }
 
 /* ---- text --------------------------------------------------------------------------------- */

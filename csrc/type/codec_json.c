@@ -13,13 +13,13 @@
 
 void fpg_json_decode(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                      size_t len) {
-  (void)cx;
+  if (len >= FPG_LONG_VALUE && fpg_push_ready(L, cx, p)) return;
   fpg_json_read(L, type->name, 0, p, len);
 }
 
 void fpg_jsonb_decode_binary(lua_State *L, const fpg_ctx *cx, const fpg_type *type, const char *p,
                              size_t len) {
-  (void)cx;
+  if (len >= FPG_LONG_VALUE && fpg_push_ready(L, cx, p)) return;
   if (len == 0 || p[0] != 1)
     fpg_raise(L, "protocol_violation", "%s: unknown version of the binary form",
               type->name);

@@ -58,13 +58,15 @@ function host.wake(co)
   enqueue(co)
 end
 
---- Counts rows that were decoded: when a step has had its share, the rest comes in the next one.
+--- Counts rows that were decoded (0: looks at the clock alone): when a step has had its share, the rest comes in the next
+--- one.  Gives how many rows are left of the share.
 function host.spend(n)
   local before = rows_left
   rows_left = before - n
-  if rows_left > 0 and (before % 32 >= n or core.clock() < ends) then return end
+  if rows_left > 0 and (n > 0 and before % 32 >= n or core.clock() < ends) then return rows_left end
   rows_left = 0
   if host.can_wait() then host.wait(nil, nil, 0) end
+  return rows_left
 end
 
 --- Whether a coroutine of the stepper is running.

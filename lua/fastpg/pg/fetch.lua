@@ -3,10 +3,13 @@
 -- fetch: what a finished statement gives: rows, one row, a value, arrays, the command tag; and the running of a user's
 -- SQL so.
 --
+-- Under a loop (where the connection has `spend`) nothing here takes longer than about a millisecond at once: long lists are
+-- made piece by piece, long values read in slices before (csrc/pg/heavy.c), and others have a turn in between.
+--
 -- Each of these functions takes (connection, statement, target): the target says what rows become, { origin =, class =,
 -- class_name = } (fastpg.value.rows), and of a `select *` of a Table also { rel =, compare = } (fastpg.table.table_state).
 
-local ipairs = ipairs
+local error, ipairs, pcall = error, ipairs, pcall
 
 local errors = require "fastpg.base.errors"
 local rows = require "fastpg.value.rows"
@@ -16,6 +19,34 @@ local user_sql = require "fastpg.sql.user_sql"
 local parse, is_args = user_sql.parse, user_sql.is_args
 
 local fetch = {}
+
+-- ---- under a loop ---------------------------------------------------------------------------
+
+-- Runs fn(conn, st, target) with the long values of the result read.
+local function with_heavy(conn, st, heavy, fn, target)
+  local c = conn.c
+  while not c:heavy_more(heavy, st) do conn.spend(0) end
+  c:heavy_ready(heavy)
+  local function over(ok, ...)
+    c:heavy_over()
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return over(pcall(fn, conn, st, target))
+end
+
+-- fn, which reads the first `most` rows (nil: all), so that long values hold up nobody.
+local function in_slices(fn, most)
+  local function sliced(conn, st, target)
+    if conn.spend then
+      local heavy = conn.c:heavy(st, most)
+      if heavy then return with_heavy(conn, st, heavy, fn, target) end
+    end
+    return fn(conn, st, target)
+  end
+  return sliced
+end
+fetch.in_slices = in_slices
 
 -- ---- rows -----------------------------------------------------------------------------------
 
@@ -28,39 +59,40 @@ local function row_metatable(conn, st, target)
 end
 fetch.row_metatable = row_metatable
 
--- Under a loop a long list is decoded piece by piece, and others go on in between.
-local PIECE = 64
+-- Rows of a piece, the first, whose length nobody has asked for yet, and the others: fewer where they are heavy.
+local FIRST, MOST = 64, 512
 
 local function fetch_list(conn, st, mt, list_mt)
   local spend = conn.spend
   if not spend then return (conn.c:fetch_rows(st, mt, nil, list_mt)) end
-  local list, rest = conn.c:fetch_rows(st, mt, PIECE, list_mt)
-  spend(#list)
+  local list, rest, n = conn.c:fetch_rows(st, mt, FIRST, list_mt)
+  local left, before = spend(n or #list), n
   while rest do
-    list, rest = conn.c:fetch_more(st, mt, PIECE, list, rest)
-    spend(PIECE)
+    local most = left and left > 0 and left < MOST and left or MOST
+    list, rest, n = conn.c:fetch_more(st, mt, most, list, rest)
+    left, before = spend((n or #list) - before), n
   end
   return list
 end
 
 --- All rows.
-function fetch.rows(conn, st, target)
+fetch.rows = in_slices(function(conn, st, target)
   local mt, shape = row_metatable(conn, st, target)
   return fetch_list(conn, st, mt, rows.list_of(shape))
-end
+end)
 
 --- The first row, or nil.
-function fetch.first(conn, st, target)
+fetch.first = in_slices(function(conn, st, target)
   return (conn.c:fetch_row(st, (row_metatable(conn, st, target))))
-end
+end, 1)
 
 --- The one row; NotFoundError, or "not_unique".
-function fetch.one(conn, st, target)
+fetch.one = in_slices(function(conn, st, target)
   local row, n = conn.c:fetch_row(st, (row_metatable(conn, st, target)))
   if n == 0 then errors.raise("not_found", target.missing or "the statement gave no row") end
   if n > 1 then errors.raise("not_unique", ("not unique: one row expected, got %s"):format(target.many or n)) end
   return row
-end
+end, 1)
 
 --- The functions that fetch rows by the names of their columns: of two columns of one name they would lose one.
 fetch.keyed = { [fetch.rows] = true, [fetch.first] = true, [fetch.one] = true }
@@ -68,18 +100,18 @@ fetch.keyed = { [fetch.rows] = true, [fetch.first] = true, [fetch.one] = true }
 -- ---- other than rows -------------------------------------------------------------------------
 
 --- The one field of the one row.
-function fetch.item(conn, st)
+fetch.item = in_slices(function(conn, st)
   local value, nrows, ncols = conn.c:fetch_item(st)
   if nrows == 0 then errors.raise("not_found", "the statement gave no row") end
   if nrows > 1 then errors.raise("not_unique", ("not unique: one row expected, got %d"):format(nrows)) end
   if ncols ~= 1 then errors.raise("not_unique", ("one column expected, got %d"):format(ncols)) end
   return value
-end
+end, 1)
 
 --- The first field of the first row, or nil.
-function fetch.value(conn, st)
+fetch.value = in_slices(function(conn, st)
   return (conn.c:fetch_item(st))
-end
+end, 1)
 
 -- Of a list of positional rows: nothing but rows is in the list, so that JSON libraries take it.
 local function arrays_metatable(shape)
@@ -90,11 +122,11 @@ local function arrays_metatable(shape)
 end
 
 --- Rows as positional lists.
-function fetch.arrays(conn, st)
+fetch.arrays = in_slices(function(conn, st)
   local shape = st:shape()
   shape.arrays_metatable = shape.arrays_metatable or arrays_metatable(shape)
   return fetch_list(conn, st, false, shape.arrays_metatable)
-end
+end)
 
 --- The command tag.
 function fetch.status(conn)
