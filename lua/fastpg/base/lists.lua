@@ -80,4 +80,15 @@ function lists.length(what, list)
   return n
 end
 
+--- A list of that length whose items are its own: of a proxy, whose items come from an __index, a copy.
+---@param list table
+---@param n integer  its length
+---@return table
+function lists.plain(list, n)
+  if rawlen(list) == n then return list end
+  local items = {}
+  for i = 1, n do items[i] = list[i] end
+  return items
+end
+
 return lists

@@ -203,7 +203,7 @@ local function drain(state, most)
   local read, rows, want = state.conn.c:drain_many(many.st, most, state.failure ~= nil)
   state.read = state.read + read
   many.counted(rows)
-  state.conn:breathe(read)
+  state.conn:breathe()
   return want
 end
 

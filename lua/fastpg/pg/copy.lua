@@ -87,6 +87,7 @@ local function put(conn, data)
       want = c:copy_flush()
     end
     if not want then return false end
+    conn:breathe()
   until not at
   return true
 end

@@ -141,11 +141,10 @@ function Connection:await(want)
 end
 
 --- For those who seldom wait: lets others go on where the host says that it is time.
----@param n integer  how much was done since, in rows
-function Connection:breathe(n)
+function Connection:breathe()
   local spend = self.spend
   if not spend then return end
-  spend(n)
+  spend(0)
   interrupt(self)
 end
 

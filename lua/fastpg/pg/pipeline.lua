@@ -5,7 +5,6 @@
 local ipairs, pairs, rawget, setmetatable, type = ipairs, pairs, rawget, setmetatable, type
 
 local batch = require "fastpg.pg.batch"
-local compat = require "fastpg.base.compat"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local lists = require "fastpg.base.lists"
@@ -30,7 +29,7 @@ local function arguments_of(parsed, args, position)
     errors.argument("executemany: item %d: too %s arguments: the statement takes %d, got %d%s", position,
       n < parsed.npos and "few" or "many", parsed.npos, n, n < parsed.npos and " (fastpg.null is NULL)" or "")
   end
-  return args, n
+  return lists.plain(args, n), n
 end
 
 local function run_many(conn, sql, list)
@@ -42,9 +41,7 @@ local function run_many(conn, sql, list)
     end,
     function(add, st, add_many)
       local function arguments(args, i) return arguments_of(parsed, args, i) end
-      if not parsed.names and compat.rawlen(list) > 0 then
-        return add_many(st, list, arguments, function(rows) count = count + rows end)
-      end
+      if not parsed.names then return add_many(st, list, arguments, function(rows) count = count + rows end) end
       for i, args in ipairs(list) do
         local given, n = arguments(args, i)
         add(st, given, n, i)
@@ -57,7 +54,7 @@ end
 --- Runs the statement once for each item of the list, pipelined, all or nothing: the number of rows.
 local function executemany(self, sql, list)
   if type(list) ~= "table" then errors.argument("executemany: a list of arguments expected, got %s", type(list)) end
-  lists.length("executemany", list)
+  list = lists.plain(list, lists.length("executemany", list))
   return self:on_connection(run_many, sql, list)
 end
 

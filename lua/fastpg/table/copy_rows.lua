@@ -14,7 +14,6 @@ local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
   error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type
 
 local catalog = require "fastpg.table.catalog"
-local compat = require "fastpg.base.compat"
 local copy = require "fastpg.pg.copy"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -264,14 +263,6 @@ local function rows_behind(first, source)
   end
 end
 
--- A list whose items come from an __index, with which the core has no business.
-local function plain_list(list, n)
-  if rawequal(n, compat.rawlen(list)) then return list end
-  local items = {}
-  for i = 1, n do items[i] = list[i] end
-  return items
-end
-
 local LOOK_ROWS = 1000 -- at once, under a loop
 
 local function scan_list(scan, list, spend)
@@ -279,7 +270,7 @@ local function scan_list(scan, list, spend)
     errors.argument("copy: a list of records expected, got one record: use insert")
   end
   local n = lists.length("copy", list)
-  list = plain_list(list, n)
+  list = lists.plain(list, n)
   local at = 1
   while at <= n do
     local last = spend and math.min(at + LOOK_ROWS - 1, n) or n
@@ -288,7 +279,7 @@ local function scan_list(scan, list, spend)
       note(scan, at, list[at])
       at = at + 1
     elseif spend then
-      spend(LOOK_ROWS)
+      spend(0)
     end
   end
   if n > 0 then return list, n end
