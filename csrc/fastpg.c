@@ -17,7 +17,7 @@
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                            \
   part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect)     \
   part(result) part(heavy) part(batch) part(row_scan) part(copy_writer) part(copy) part(notify) part(job) part(cancel) \
-  part(relation) part(sql_builder)                                                                             \
+  part(relation) part(sql_builder) part(bulk_rows)                                                             \
   part(testing)
 
 #define DECLARE(name) void fpg_open_##name(lua_State *L);

@@ -89,6 +89,20 @@ static void keep_string(lua_State *L, int table) {
   lua_rawseti(L, table, (int)lua_rawlen(L, table) + 1);
 }
 
+#define ENCODED_MT "fastpg.encoded"
+
+fpg_encoded *fpg_encoded_new(lua_State *L) {
+  fpg_encoded *e = fpg_newuserdata(L, sizeof *e);
+  *e = (fpg_encoded){"", 0, FPG_TEXT};
+  luaL_newmetatable(L, ENCODED_MT); /* (made at its first use) */
+  lua_setmetatable(L, -2);
+  return e;
+}
+
+static const fpg_encoded *encoded_at(lua_State *L, int idx) {
+  return lua_type(L, idx) == LUA_TUSERDATA ? luaL_testudata(L, idx, ENCODED_MT) : NULL;
+}
+
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first,
                          int n) {
   check_count(L, st, n);
@@ -119,8 +133,17 @@ fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list
     if (!fpg_is_null(L, idx)) {
       size_t at = buf->len, len = 0;
       const char *direct = NULL;
-      formats[i] = fpg_encode_param(L, &cx, st->params[i], idx, buf, &direct, &len);
-      if (direct && list && len <= COPY_BYTES) {
+      const fpg_encoded *encoded = list ? encoded_at(L, idx) : NULL;
+      if (encoded) {
+        formats[i] = encoded->format;
+        direct = encoded->data;
+        len = encoded->len;
+      } else {
+        formats[i] = fpg_encode_param(L, &cx, st->params[i], idx, buf, &direct, &len);
+      }
+      if (encoded) {
+        /* it is held as long as the list is */
+      } else if (direct && list && len <= COPY_BYTES) {
         fpg_buf_put(L, buf, direct, len);
         direct = NULL;
       } else if (direct && list) {

@@ -16,6 +16,17 @@ typedef struct {
 } fpg_args;
 fpg_args fpg_encode_args(lua_State *L, fpg_conn *c, const fpg_stmt *st, int list, int first, int n);
 
+/* An argument that was encoded before: a userdata that points at bytes somebody else holds, in a list of arguments only.
+ * Those of text have a zero byte behind them. */
+typedef struct {
+  const char *data;
+  size_t len;
+  int format;
+} fpg_encoded;
+
+/* Pushes one that is empty. */
+fpg_encoded *fpg_encoded_new(lua_State *L);
+
 /* What the codecs of a value may know of the session; `zone` lives as long as that. */
 fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *zone);
 

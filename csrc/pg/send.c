@@ -151,6 +151,13 @@ static int conn_send_sync(lua_State *L) {
   return 0;
 }
 
+/* conn:send_flush(): the server answers what was sent so far of a pipeline, and goes on with its transaction */
+static int conn_send_flush(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  check_sent(L, c, PQsendFlushRequest(c->pg));
+  return 0;
+}
+
 enum { LONG_MESSAGE = 1 << 20, ROOM = 16 << 20 };
 
 /* libpq's non-blocking send moves what is left to the front of its buffer each time the kernel has taken as
@@ -395,6 +402,7 @@ static const luaL_Reg methods[] = {
     {"send_command", conn_send_command},
     {"send_parse", conn_send_parse},
     {"send_sync", conn_send_sync},
+    {"send_flush", conn_send_flush},
     {"flush", conn_flush},
     {"stream", conn_stream},
     {"send_printing", conn_send_printing},

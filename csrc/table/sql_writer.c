@@ -15,7 +15,7 @@ static int table_or_none(lua_State *L, int idx) {
 }
 
 /* Finds the shape of a row that came from the server. */
-static void find_shape(lua_State *L, fpg_sql_writer *w) {
+void fpg_find_shape(lua_State *L, fpg_sql_writer *w) {
   if (!w->record || !lua_getmetatable(L, w->record)) return;
   lua_pushliteral(L, "partial");
   lua_rawget(L, -2);
@@ -245,7 +245,7 @@ void fpg_begin_sql(lua_State *L, fpg_sql_writer *w) {
   w->at = fpg_rel_push(L, 1);
   int n = w->rel->ncols;
   memset(fpg_buf_grow(L, w->states, (size_t)n + 1), FPG_UNSET, (size_t)n + 1);
-  find_shape(L, w);
+  fpg_find_shape(L, w);
 }
 
 int fpg_answer_sql(lua_State *L, fpg_sql_writer *w) {

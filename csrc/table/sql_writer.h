@@ -39,6 +39,9 @@ static inline char fpg_state_of(const fpg_sql_writer *w, int col) { return w->st
 /* The relation is at 1, the list of arguments at 2, then record, overrides, filters, each a table or nil. */
 void fpg_begin_sql(lua_State *L, fpg_sql_writer *w);
 
+/* Finds the shape of the record, where it is a row that came from the server; it stays on the stack. */
+void fpg_find_shape(lua_State *L, fpg_sql_writer *w);
+
 /* What a function gives: the SQL on top of the stack and the number of arguments. */
 int fpg_answer_sql(lua_State *L, fpg_sql_writer *w);
 

@@ -6,8 +6,8 @@
 -- Inside one, a savepoint around the batch makes it all or nothing too, but where its statements begin or
 -- end transactions themselves: there would be none to release, and what went wrong first would be hidden.  A statement whose
 -- arguments can't be encoded is answered with one that fails on purpose, so that what was queued
--- before it is undone as well.  (What `receive` makes of a result comes too late for that: a failure
--- there is raised, and undoes nothing by itself.)  While sending, results that are there are read: neither side ever
+-- before it is undone as well.  What `receive` makes of a result comes too late for that, unless the batch is `checked`:
+-- then the results are asked for before the Sync.  While sending, results that are there are read: neither side ever
 -- waits for the other with full buffers.
 --
 -- PostgreSQL manual: "Pipeline Mode" of libpq; "Pipelining" in the protocol.
@@ -106,14 +106,14 @@ local function collect(state)
   if item then described = item.st elseif st ~= COMMAND then described = st end
   local err, reader = state.conn:outcome(described, state.texts[described])
   if err then
-    if not state.failure then state.failure, state.failed = placed(err, tag), described end
+    if not state.failure and state.read ~= state.abandoned then state.failure, state.failed = placed(err, tag), described end
     state.undone = true
   elseif not state.failure and st ~= COMMAND then
     local ok, problem = pcall(deliver, state, item, reader, tag)
     if not ok and not item and state.conn:is_readable_later(problem) then
       put_off(state, reader, tag)
     elseif not ok then
-      state.failure = problem
+      state.failure = placed(problem, tag)
     end
   end
 end
@@ -293,7 +293,7 @@ local function finish(state)
     end
   until reached == "sync" or not conn.c:busy()
   local err = conn:outcome() -- what the server reports of settings comes last
-  if err and not state.failure then state.failure = err end
+  if err and not state.failure and not state.abandoned then state.failure = err end
   if state.late and not state.failure then
     local ok, problem = pcall(receive_late, state)
     if not ok then state.failure = problem end
@@ -301,7 +301,24 @@ local function finish(state)
   conn:tell_later()
 end
 
-local function run(conn, prepare, produce, receive, in_transaction)
+-- What receive makes of the results still decides what becomes of the batch: the server is asked for all of them, and its
+-- transaction goes on meanwhile.
+local function check(state)
+  local conn = state.conn
+  conn.c:send_flush()
+  while state.read < state.sent and conn.c:usable() do
+    conn:drive()
+    collect(state)
+  end
+end
+
+-- Lets the batch fail, so that all of it is undone.
+local function abandon(state)
+  state.abandoned = state.sent + 1
+  command(state, ABANDON)
+end
+
+local function run(conn, prepare, produce, receive, in_transaction, checked)
   local state = {
     conn = conn, receive = receive, sent = 0, read = 0, looked = 0, pending = {}, tags = {}, unnamed = {},
     texts = {}, idle = conn.c:transaction_status() == "idle",
@@ -313,6 +330,8 @@ local function run(conn, prepare, produce, receive, in_transaction)
     if guarded then command(state, savepoint.make(NAME)) end
     produce(function(st, list, n, tag) send(state, st, list, n, tag) end, prepared,
       function(...) send_many(state, ...) end)
+    if checked and checked() then check(state) end
+    if checked and state.failure then return abandon(state) end
     if guarded then command(state, savepoint.release(NAME)) end
   end)
   if ok or conn.c:usable() then
@@ -322,13 +341,13 @@ local function run(conn, prepare, produce, receive, in_transaction)
         placed(problem, state.sending)
         problem.message = ("row %d, %s"):format(problem.row, problem.message)
       end
-      state.failure = state.failure or problem
-      command(state, ABANDON)
+      abandon(state)
     end
     finish(state)
   end
+  if not ok and not state.failure then state.failure = problem end -- else what was sent before it failed first
   if not state.idle and (tonumber(state.digits) or 1) < 1 and conn.c:usable() then conn:end_digits(state.digits) end
-  return state.failure or not ok and problem or nil, state.undone and guarded, state.failed
+  return state.failure, state.undone and guarded, state.failed
 end
 
 --- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
@@ -340,11 +359,13 @@ end
 --- `receive` for results that need a look
 ---@param receive fun(conn, st, tag)  called with each result, in order
 ---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
-function batch.run(conn, prepare, produce, receive, guarded)
+---@param checked (fun(): boolean)?  asked when the statements are prepared; true: what receive raises undoes the batch, for one
+--- more round trip
+function batch.run(conn, prepare, produce, receive, guarded, checked)
   local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
-  local failure, undone, failed = run(conn, prepare, produce, receive, in_transaction)
+  local failure, undone, failed = run(conn, prepare, produce, receive, in_transaction, checked)
   if errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure, failed) then
-    failure, undone = run(conn, prepare, produce, receive, in_transaction)
+    failure, undone = run(conn, prepare, produce, receive, in_transaction, checked)
   end
   if not failure then return end
   if undone and conn.c:usable() and conn.c:transaction_status() ~= "idle" then

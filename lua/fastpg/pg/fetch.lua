@@ -75,6 +75,9 @@ local function fetch_list(conn, st, mt, list_mt)
   return list
 end
 
+--- A list of rows that get the metatable mt.
+fetch.list = fetch_list
+
 --- All rows.
 fetch.rows = in_slices(function(conn, st, target)
   local mt, shape = row_metatable(conn, st, target)

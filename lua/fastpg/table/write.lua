@@ -5,11 +5,10 @@
 -- The C builders (csrc/table/sql_builder.c) decide what becomes of each column; here are the keys, the errors
 -- for rows that are not there, and the batches.
 
-local error, ipairs, next, pcall, select, setmetatable, type = error, ipairs, next, pcall, select, setmetatable, type
+local ipairs, next, select, type = ipairs, next, select, type
 
-local batch = require "fastpg.pg.batch"
+local bulk = require "fastpg.table.bulk"
 local catalog = require "fastpg.table.catalog"
-local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
@@ -22,7 +21,6 @@ local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
-local transaction = require "fastpg.pool.transaction"
 
 local methods = {}
 local check_self = Table.check_self
@@ -184,105 +182,37 @@ end
 
 -- ---- bulk -----------------------------------------------------------------------------------
 
-local CHUNK = 500 -- rows whose arguments are held at once
-
--- One chunk: rows of at most as many shapes as the connection keeps statements.
-local function send_chunk(conn, st, chunk, result)
-  table_state.check_meaning(conn, st)
-  batch.run(conn, function(prepare)
-    local prepared = {}
-    for _, item in ipairs(chunk) do
-      local statement_of = prepared[item.sql]
-      if not statement_of then
-        statement_of = prepare(item.sql)
-        conn.c:touch(statement_of)
-        prepared[item.sql] = statement_of
-      end
-      item.st = statement_of
-    end
-  end, function(add)
-    for _, item in ipairs(chunk) do add(item.st, item.args, item.n, item) end
-  end, function(c, prepared, item)
-    local row = fetch.first(c, prepared, st.link)
-    if row == nil and item.missing then item.missing() end
-    if row ~= nil then
-      result.n = result.n + 1
-      result.rows[result.n] = row
-      result.shape = result.shape or prepared:shape()
-    end
-  end, true)
-end
-
-local function run_bulk(conn, st, what, list, make)
-  local result, chunk, shapes, distinct = { rows = {}, n = 0, shape = nil }, {}, {}, 0
-  local most = math.max(conn.cache_size, 1)
-  for i, record in ipairs(list) do
-    if type(record) ~= "table" then
-      errors.argument("%s: item %d: a record expected, got %s", what, i, type(record))
-    end
-    local item = { args = {}, row = i }
-    make(item, record)
-    local is_new = not shapes[item.sql]
-    if #chunk >= CHUNK or is_new and distinct >= most then
-      send_chunk(conn, st, chunk, result)
-      chunk, shapes, distinct, is_new = {}, {}, 0, true
-    end
-    if is_new then
-      shapes[item.sql] = true
-      distinct = distinct + 1
-    end
-    chunk[#chunk + 1] = item
-  end
-  if #chunk > 0 then send_chunk(conn, st, chunk, result) end
-  return setmetatable(result.rows, rows.list_of(result.shape or table_state.resolve(st).shape))
-end
-
--- All or nothing: in a transaction of its own, or a savepoint of the one that is open.
-local function bulk(self, what, list, make)
-  local st = check_self(self, what)
-  if type(list) ~= "table" then errors.argument("%s: a list of records expected, got %s", what, type(list)) end
-  if list[1] == nil and type((next(list))) == "string" then
-    errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
-  end
-  lists.length(what, list)
-  table_state.resolve(st)
-  local function attempt()
-    return transaction.run(st.db, nil, function(tx)
-      return run_bulk(tx:connection(), st, what, list, function(item, record) make(st, item, record) end)
-    end)
-  end
-  local ok, result = pcall(attempt)
-  if ok then return result end
-  -- another session changed the table: nothing was done, and what was prepared is forgotten by now
-  if Connection.is_stale_plan(result) and not st.db:bound_connection() then return attempt() end
-  error(result, 0)
-end
-
 --- Inserts many rows, pipelined, all or nothing: the list of rows as stored.
 function methods.inserts(self, list, overrides, opts)
+  local st = check_self(self, "inserts")
   options.check(opts, INSERT_OPTIONS, "inserts")
-  return bulk(self, "inserts", list, function(st, item, record)
-    item.sql, item.n = build_insert(st, item.args, record, overrides, opts)
-  end)
+  return bulk.run{
+    st = st, what = "inserts", op = "insert", list = list, overrides = overrides,
+    nothing = opts ~= nil and opts.on_conflict == "nothing",
+    make = function(item) item.sql, item.n = build_insert(st, item.args, item.record, overrides, opts) end,
+  }
 end
 
 --- Updates many rows by their keys, all or nothing; one that is not there is NotFoundError.
 function methods.updates(self, list, overrides)
-  return bulk(self, "updates", list, function(st, item, record)
-    local key
-    item.sql, item.n, key = build_update(st, item.args, record, nil, overrides)
-    item.missing = function() primary_key.raise_missing(table_state.resolve(st), key) end
-  end)
+  local st = check_self(self, "updates")
+  return bulk.run{
+    st = st, what = "updates", op = "update", list = list, overrides = overrides,
+    make = function(item) item.sql, item.n, item.key = build_update(st, item.args, item.record, nil, overrides) end,
+    missing = function(item) primary_key.raise_missing(table_state.resolve(st), item.key) end,
+  }
 end
 
 --- Upserts many rows, all or nothing.
 function methods.upserts(self, list, overrides, opts)
+  local st = check_self(self, "upserts")
   options.check(opts, UPSERT_OPTIONS, "upserts")
-  return bulk(self, "upserts", list, function(st, item, record)
-    local conflict
-    item.sql, item.n, conflict = build_upsert(st, item.args, record, overrides, opts)
-    item.missing = function() raise_hidden(st, record, overrides, conflict) end
-  end)
+  return bulk.run{
+    st = st, what = "upserts", op = "upsert", list = list, overrides = overrides,
+    conflict = function() return conflict_columns(st, opts) end,
+    make = function(item) item.sql, item.n, item.conflict = build_upsert(st, item.args, item.record, overrides, opts) end,
+    missing = function(item) raise_hidden(st, item.record, overrides, item.conflict) end,
+  }
 end
 
 table_state.make_steady(methods, core.table_state, "insert", "update", "upsert", "delete", "delete_where", "inserts", "updates",
