@@ -94,6 +94,7 @@ static int list_gc(lua_State *L) {
     conn_finish(c);
     if (c->buf) fpg_buf_free(L, c->buf);
     if (c->argv) fpg_buf_free(L, c->argv);
+    if (c->recent.nodes) fpg_buf_free(L, c->recent.nodes);
   }
   return 0;
 }

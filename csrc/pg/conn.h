@@ -22,7 +22,7 @@
  * nobody asked for, the connection is `doubtful`: it is of no use any more, and a pool closes it.
  *
  * Invariants: res is owned here and cleared before anything new is sent · buf and argv are reused
- * by every statement · the user value is the list of what c holds: buf, argv, holder · a connection made in another process is never spoken to (`owner`).
+ * by every statement · the user value is the list of what c holds: buf, argv, holder, recent · a connection made in another process is never spoken to (`owner`).
  */
 #ifndef FASTPG_CONN_H
 #define FASTPG_CONN_H
@@ -32,6 +32,7 @@
 
 #include "buffer.h"
 #include "prepared.h"
+#include "recent.h"
 
 #define FPG_CONN_MT "fastpg.connection"
 #define FPG_NOTIFY_MT "fastpg.notification"
@@ -85,7 +86,8 @@ typedef struct fpg_conn {
   int roomy;         /* the socket's buffer was enlarged for one */
   int listening;     /* somebody will ask for notifications */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
-  double clock;
+  fpg_recent recent; /* which prepared statements were used last */
+  double hits;       /* how often one ran that had run before */
   fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
   fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared; likewise */
   struct fpg_holder *holder; /* of the result being decoded */

@@ -8,6 +8,7 @@
 #include "conn.h"
 #include "datestyle.h"
 #include "error.h"
+#include "number.h"
 #include "process.h"
 #include "raise.h"
 
@@ -182,7 +183,7 @@ static int conn_make_statement(lua_State *L) {
     fpg_push_result_error(L, c->pg, c->res);
     return lua_error(L);
   }
-  fpg_stmt_new(L, name, c->res)->used = ++c->clock;
+  fpg_stmt_new(L, name, c->res);
   return 1;
 }
 
@@ -197,8 +198,44 @@ static int conn_result_statement(lua_State *L) {
 /* conn:touch(stmt): counts as used now, so that it is not the next to be evicted */
 static int conn_touch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_check_stmt_of_conn(L, 2)->used = ++c->clock;
+  fpg_recent_use(&c->recent, fpg_check_stmt_of_conn(L, 2)->place);
   return 0;
+}
+
+/* conn:keep_statement(stmt) -> its place among those that are kept, as the one used last */
+static int conn_keep_statement(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  if (!st->place) st->place = fpg_recent_add(L, &c->recent);
+  st->ran = 0;
+  lua_pushinteger(L, st->place);
+  return 1;
+}
+
+/* conn:oldest_statement() -> the place of the one that was used longest ago, nil where none is kept */
+static int conn_oldest_statement(lua_State *L) {
+  int place = fpg_recent_oldest(&fpg_any_conn(L, 1)->recent);
+  if (!place) return 0;
+  lua_pushinteger(L, place);
+  return 1;
+}
+
+/* conn:drop_statement(stmt) -> its place, which is free now; nil where it had none */
+static int conn_drop_statement(lua_State *L) {
+  fpg_conn *c = fpg_any_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  int place = st->place;
+  if (!place) return 0;
+  fpg_recent_remove(&c->recent, place);
+  st->place = 0;
+  lua_pushinteger(L, place);
+  return 1;
+}
+
+/* conn:hits() -> how often a statement ran that was kept and had run before */
+static int conn_hits(lua_State *L) {
+  fpg_push_int64(L, (int64_t)fpg_any_conn(L, 1)->hits);
+  return 1;
 }
 
 static const luaL_Reg methods[] = {
@@ -219,6 +256,10 @@ static const luaL_Reg methods[] = {
     {"make_statement", conn_make_statement},
     {"result_statement", conn_result_statement},
     {"touch", conn_touch},
+    {"keep_statement", conn_keep_statement},
+    {"oldest_statement", conn_oldest_statement},
+    {"drop_statement", conn_drop_statement},
+    {"hits", conn_hits},
     {NULL, NULL},
 };
 

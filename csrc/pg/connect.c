@@ -86,11 +86,13 @@ static int core_connect(lua_State *L) {
   c->bare = lua_toboolean(L, 2);
   luaL_setmetatable(L, FPG_CONN_MT);
   int self = lua_gettop(L);
-  lua_createtable(L, 3, 0); /* anchors of the two arenas and the holder */
+  lua_createtable(L, 4, 0); /* anchors of the two arenas, the holder, and which statements were used last */
   c->buf = fpg_buf_new(L);
   lua_rawseti(L, -2, 1);
   c->argv = fpg_buf_new(L);
   lua_rawseti(L, -2, 2);
+  c->recent.nodes = fpg_buf_new(L);
+  lua_rawseti(L, -2, 4);
   fpg_setuservalue(L, self);
   parameters p;
   read_parameters(L, 1, &p);

@@ -262,14 +262,13 @@ static int stmt_shape(lua_State *L) {
   return 1;
 }
 
-/* stmt:info() -> name on the server, number of parameters, number of columns, last use */
+/* stmt:info() -> name on the server, number of parameters, number of columns */
 static int stmt_info(lua_State *L) {
   fpg_stmt *st = fpg_check_stmt(L, 1);
   lua_pushstring(L, st->name);
   lua_pushinteger(L, st->nparams);
   lua_pushinteger(L, st->ncols);
-  lua_pushnumber(L, st->used);
-  return 4;
+  return 3;
 }
 
 /* stmt:param_type(i) -> the name of the type of parameter i, as messages show it */

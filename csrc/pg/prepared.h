@@ -27,7 +27,7 @@ typedef struct fpg_stmt {
   int given;        /* made from a result that is there: its format is what it is */
   int duplicates;   /* two columns have the same name */
   int plain;        /* nothing is to be looked at before it is sent and when it is answered (fastpg.pg.prepared) */
-  double used;      /* the connection's clock at the last use, for eviction */
+  int place, ran;   /* among those that are kept (recent.h), 0: it is not; it was run since then */
   fpg_column *cols;      /* behind params, in the same block; */
   uint32_t *oids;        /* of the parameters, then of the columns: behind cols */
   char *names;           /* of the columns, one behind the other with their zero bytes: behind oids */

@@ -198,7 +198,11 @@ static int conn_set_blocking(lua_State *L) {
 
 size_t fpg_send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int first, int n) {
   fpg_args a = fpg_encode_args(L, c, st, list, first, n);
-  st->used = ++c->clock;
+  if (st->place) {
+    fpg_recent_use(&c->recent, st->place);
+    c->hits += st->ran;
+    st->ran = 1;
+  }
   int blocking = begin_long(c, a.bytes);
   int sent = PQsendQueryPrepared(c->pg, st->name, n, a.values, a.lengths, a.formats, st->format);
   end_long(c, blocking);

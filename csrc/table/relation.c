@@ -6,6 +6,7 @@
 
 #include "buffer.h"
 #include "quote.h"
+#include "udata.h"
 
 static int get_int(lua_State *L, int idx, const char *field) {
   lua_getfield(L, idx, field);
@@ -110,7 +111,7 @@ static int core_table_new(lua_State *L) {
 
 /* core.table_state(value) -> the state of a Table, nil for anything else */
 static int core_table_state(lua_State *L) {
-  if (!luaL_testudata(L, 1, TABLE_MT)) return 0;
+  if (!fpg_known_udata(L, 1, 1)) return 0;
   fpg_getuservalue(L, 1);
   return 1;
 }
@@ -130,6 +131,7 @@ void fpg_open_relation(lua_State *L) {
   lua_setfield(L, -2, "relation");
   lua_pushcfunction(L, core_table_new);
   lua_setfield(L, -2, "table_new");
-  lua_pushcfunction(L, core_table_state);
+  luaL_getmetatable(L, TABLE_MT);
+  lua_pushcclosure(L, core_table_state, 1);
   lua_setfield(L, -2, "table_state");
 }

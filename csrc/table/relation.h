@@ -6,7 +6,7 @@
  * ready to be looked up:
  *
  *   [1..n] = column names     quoted = { "\"name\"", … }    index = { name -> position }
- *   sql = { signature -> SQL text }, bounded                 qualified = "\"schema\".\"table\""
+ *   sql = { signature -> { SQL text, columns of its arguments } }, bounded                 qualified = "\"schema\".\"table\""
  */
 #ifndef FASTPG_RELATION_H
 #define FASTPG_RELATION_H
@@ -24,7 +24,6 @@ enum {
 
 typedef struct fpg_rel {
   int ncols, npk;
-  int texts; /* whose columns sql_builder.c keeps */
   int ntexts; /* kept in sql */
   int *pk; /* positions of the key's columns, from 1, in the key's own order; behind flags */
   unsigned char flags[];

@@ -57,18 +57,15 @@ static int rel_insert(lua_State *L) {
   for (int col = 1; col <= w.rel->ncols; col++)
     if (fpg_column_value(L, &w, col, FPG_INSERT, 0)) fpg_take_value(L, &w, col);
   int nothing = lua_toboolean(L, 6);
-  if (fpg_known_sql(L, &w, nothing ? 'N' : 'I')) {
-    fpg_note_columns(L, &w, 0, 0);
-    return fpg_answer_sql(L, &w);
-  }
+  if (fpg_known_sql(L, &w, nothing ? 'N' : 'I')) return fpg_answer_sql(L, &w);
+  fpg_begin_text(L, &w);
   put_returned(L, w.sql, w.rel);
   fpg_buf_puts(L, w.sql, "INSERT INTO ");
   fpg_put_qualified(L, &w);
   put_columns(L, &w, FPG_INSERT, 0);
   if (nothing) fpg_buf_puts(L, w.sql, " ON CONFLICT DO NOTHING");
   put_returning(L, w.sql, w.rel);
-  fpg_keep_sql(L, &w);
-  fpg_note_columns(L, &w, 0, 0);
+  fpg_keep_sql(L, &w, 0, 0);
   return fpg_answer_sql(L, &w);
 }
 
@@ -171,11 +168,12 @@ static int rel_upsert(lua_State *L) {
   const char *is_conflict = push_conflict(L, &w);
   if (!is_conflict) return fpg_answer_unknown(L);
   int overriding = take_upserted(L, &w, is_conflict);
-  fpg_buf_put(L, w.states, is_conflict, (size_t)w.rel->ncols);
+  fpg_note_state(L, &w, is_conflict, (size_t)w.rel->ncols);
   fpg_note_filters(L, &w);
   if (fpg_known_sql(L, &w, 'P')) {
     take_filters(L, &w);
   } else {
+    fpg_begin_text(L, &w);
     fpg_buf_puts(L, w.sql, "INSERT INTO ");
     fpg_put_qualified(L, &w);
     put_columns(L, &w, FPG_UPSERT, overriding);
@@ -183,9 +181,8 @@ static int rel_upsert(lua_State *L) {
     if (has_any(L, &w, w.filters)) fpg_buf_puts(L, w.sql, " WHERE ");
     fpg_put_conditions(L, &w, w.filters, 1, 1);
     put_returning(L, w.sql, w.rel);
-    fpg_keep_sql(L, &w);
+    fpg_keep_sql(L, &w, 0, 1);
   }
-  fpg_note_columns(L, &w, 0, 1);
   return fpg_answer_sql(L, &w);
 }
 
@@ -220,11 +217,26 @@ static void put_update(lua_State *L, fpg_sql_writer *w) {
   if (first) put_touch(L, w);
 }
 
-/* Takes the key's values, from the list at 6; writes its conditions unless the text is known. */
+/* Whether the record has a value for each column of the key. */
+static int has_key(lua_State *L, const fpg_sql_writer *w) {
+  for (int i = 0; i < w->rel->npk; i++) {
+    if (!fpg_lookup_column(L, w->record, w->at.names, w->rel->pk[i])) return 0;
+    int null = fpg_is_null(L, -1);
+    lua_pop(L, 1);
+    if (null) return 0;
+  }
+  return w->rel->npk > 0;
+}
+
+/* Takes the key's values, from the list at 6 or from the record; writes its conditions unless the text is known. */
 static void take_key(lua_State *L, fpg_sql_writer *w, int known) {
+  int list = !lua_isnil(L, 6);
   if (!known) fpg_buf_puts(L, w->sql, " WHERE ");
   for (int i = 0; i < w->rel->npk; i++) {
-    lua_rawgeti(L, 6, i + 1);
+    if (list)
+      lua_rawgeti(L, 6, i + 1);
+    else
+      fpg_lookup_column(L, w->record, w->at.names, w->rel->pk[i]);
     lua_rawseti(L, w->args, ++w->count);
     if (known) continue;
     if (i) fpg_buf_puts(L, w->sql, " AND ");
@@ -235,29 +247,37 @@ static void take_key(lua_State *L, fpg_sql_writer *w, int known) {
 }
 
 /* rel:update(args, record, overrides, filters, key, keep_key) -> as rel:insert; `key` is the list of
- * the key's values, `keep_key` says that the record's own key columns are that key: not set */
+ * the key's values, `keep_key` says that the record's own key columns are that key: not set.  Without a list they are
+ * taken from the record; false where it has none. */
 static int rel_update(lua_State *L) {
   fpg_sql_writer w;
-  luaL_checktype(L, 6, LUA_TTABLE);
+  lua_settop(L, 7);
+  if (!lua_isnil(L, 6)) luaL_checktype(L, 6, LUA_TTABLE);
   int keep_key = lua_toboolean(L, 7);
   fpg_begin_sql(L, &w);
   if (fpg_any_unknown(L, &w)) return fpg_answer_unknown(L);
+  if (lua_isnil(L, 6) && !has_key(L, &w)) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
   for (int col = 1; col <= w.rel->ncols; col++) {
     if (is_filtered(L, &w, col) || (keep_key && is_key(&w, col))) continue;
     if (fpg_column_value(L, &w, col, FPG_UPDATE, 0)) fpg_take_value(L, &w, col);
   }
   fpg_note_filters(L, &w);
   int known = fpg_known_sql(L, &w, keep_key ? 'K' : 'U');
-  if (!known) put_update(L, &w);
+  if (!known) {
+    fpg_begin_text(L, &w);
+    put_update(L, &w);
+  }
   take_key(L, &w, known);
   if (known) {
     take_filters(L, &w);
   } else {
     fpg_put_conditions(L, &w, w.filters, 0, 0);
     put_returning(L, w.sql, w.rel);
-    fpg_keep_sql(L, &w);
+    fpg_keep_sql(L, &w, 1, 1);
   }
-  fpg_note_columns(L, &w, 1, 1);
   return fpg_answer_sql(L, &w);
 }
 
@@ -276,8 +296,14 @@ static int rel_conditions(lua_State *L) {
   fpg_begin_sql(L, &w);
   w.count = (int)n;
   if (fpg_unknown_key(L, &w, w.record)) return fpg_answer_unknown(L);
+  fpg_note_conditions(L, &w, w.record);
+  if (fpg_known_sql(L, &w, 'C')) {
+    fpg_take_conditions(L, &w, w.record);
+    return fpg_answer_sql(L, &w);
+  }
+  fpg_begin_text(L, &w);
   fpg_put_conditions(L, &w, w.record, 0, 1);
-  lua_pushlstring(L, w.sql->data ? w.sql->data : "", w.sql->len);
+  fpg_keep_part(L, &w);
   return fpg_answer_sql(L, &w);
 }
 
@@ -313,7 +339,7 @@ static int add_clause(lua_State *L, fpg_buf *b, const char *before, int idx, con
 }
 
 /* rel:select(columns, where, order_by, limit, offset, lock) -> SQL; each a text or nil (`columns`
- * nil: all), limit a number */
+ * nil: all), limit a number, or the text of a parameter */
 static int rel_select(lua_State *L) {
   fpg_check_rel(L, 1);
   lua_settop(L, 7);
@@ -325,7 +351,9 @@ static int rel_select(lua_State *L) {
   add_clause(L, b, " WHERE ", 3, "");
   add_clause(L, b, " ORDER BY ", 4, "");
   int64_t limit;
-  if (fpg_to_int64(L, 5, &limit)) {
+  if (lua_type(L, 5) == LUA_TSTRING) {
+    add_clause(L, b, " LIMIT ", 5, "");
+  } else if (fpg_to_int64(L, 5, &limit)) {
     fpg_buf_puts(L, b, " LIMIT ");
     fpg_buf_putint(L, b, limit);
   }
@@ -359,6 +387,7 @@ static int rel_assignments(lua_State *L) {
   lua_insert(L, 4);
   fpg_begin_sql(L, &w);
   if (fpg_any_unknown(L, &w)) return fpg_answer_unknown(L);
+  fpg_begin_text(L, &w);
   int first = 1;
   for (int col = 1; col <= w.rel->ncols; col++) {
     if (is_filtered(L, &w, col)) continue;

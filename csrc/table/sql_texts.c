@@ -4,6 +4,8 @@
  */
 #include "sql_texts.h"
 
+#include <stdio.h>
+
 #include "buffer.h"
 #include "codec.h"
 #include "number.h"
@@ -12,23 +14,31 @@
 void fpg_note_filters(lua_State *L, fpg_sql_writer *w) {
   for (int col = 1; w->filters && col <= w->rel->ncols; col++) {
     if (!fpg_lookup_column(L, w->filters, w->at.names, col)) continue;
-    fpg_buf_putint(L, w->states, col);
-    fpg_buf_putc(L, w->states, fpg_is_null(L, -1) ? 'n' : 'f');
+    char note[16];
+    int n = snprintf(note, sizeof note, "%d%c", col, fpg_is_null(L, -1) ? 'n' : 'f');
     lua_pop(L, 1);
+    fpg_note_state(L, w, note, (size_t)n);
   }
 }
 
-/* Pushes the SQL kept under the signature and returns 1, or pushes nothing. */
+/* What is kept under a signature: { SQL, columns of the arguments or nil }. */
 int fpg_known_sql(lua_State *L, fpg_sql_writer *w, char op) {
   if (w->has_raw) return 0;
-  w->states->data[w->rel->ncols] = op;
+  w->states[w->rel->ncols] = op;
   lua_getfield(L, w->at.names, "sql");
-  lua_pushlstring(L, w->states->data, w->states->len);
+  lua_pushlstring(L, w->states, w->nstates);
   lua_rawget(L, -2);
+  lua_replace(L, -2);
   if (lua_isnil(L, -1)) {
-    lua_pop(L, 2);
+    lua_pop(L, 1);
     return 0;
   }
+  lua_rawgeti(L, -1, 2);
+  if (lua_isnil(L, -1))
+    lua_pop(L, 1);
+  else
+    lua_rawsetp(L, w->args, &fpg_columns_key);
+  lua_rawgeti(L, -1, 1);
   lua_replace(L, -2);
   return 1;
 }
@@ -36,23 +46,32 @@ int fpg_known_sql(lua_State *L, fpg_sql_writer *w, char op) {
 /* What callers put into records decides how many signatures there are: at this many all are forgotten. */
 #define MOST_TEXTS 500
 
-/* Pushes the text that was built and keeps it under the signature. */
-void fpg_keep_sql(lua_State *L, fpg_sql_writer *w) {
-  lua_pushlstring(L, w->sql->data, w->sql->len);
+/* Keeps the text and the columns that are on top of the stack. */
+static void keep(lua_State *L, fpg_sql_writer *w) {
   if (w->has_raw) return;
+  int text = lua_gettop(L) - 1;
   if (w->rel->ntexts++ >= MOST_TEXTS) {
     w->rel->ntexts = 1;
     lua_newtable(L);
     lua_setfield(L, w->at.names, "sql");
   }
   lua_getfield(L, w->at.names, "sql");
-  lua_pushlstring(L, w->states->data, w->states->len);
-  lua_pushvalue(L, -3);
+  lua_pushlstring(L, w->states, w->nstates);
+  lua_createtable(L, 2, 0);
+  for (int i = 0; i < 2; i++) {
+    lua_pushvalue(L, text + i);
+    lua_rawseti(L, -2, i + 1);
+  }
   lua_rawset(L, -3);
   lua_pop(L, 1);
 }
 
-enum { MOST_SHAPES = 500 };
+void fpg_keep_part(lua_State *L, fpg_sql_writer *w) {
+  lua_pushlstring(L, w->sql->data ? w->sql->data : "", w->sql->len);
+  lua_pushnil(L);
+  keep(L, w);
+  lua_pop(L, 1);
+}
 
 /* Adds the column's name to the list on top of the stack. */
 static void add_name(lua_State *L, const fpg_sql_writer *w, int col, int *n) {
@@ -76,30 +95,9 @@ static void push_columns(lua_State *L, fpg_sql_writer *w, int keyed, int filtere
   }
 }
 
-/* Pushes the lists that are kept: of MOST_SHAPES texts at most. */
-static void push_kept(lua_State *L, fpg_sql_writer *w) {
-  lua_getfield(L, w->at.names, "columns_of");
-  if (lua_type(L, -1) == LUA_TTABLE && w->rel->texts < MOST_SHAPES) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, w->at.names, "columns_of");
-  w->rel->texts = 0;
-}
-
-void fpg_note_columns(lua_State *L, fpg_sql_writer *w, int keyed, int filtered) {
-  int text = lua_gettop(L);
-  push_kept(L, w);
-  lua_pushvalue(L, text);
-  lua_rawget(L, text + 1);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    push_columns(L, w, keyed, filtered);
-    w->rel->texts++;
-    lua_pushvalue(L, text);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, text + 1);
-  }
+void fpg_keep_sql(lua_State *L, fpg_sql_writer *w, int keyed, int filtered) {
+  lua_pushlstring(L, w->sql->data, w->sql->len);
+  push_columns(L, w, keyed, filtered);
+  keep(L, w);
   lua_rawsetp(L, w->args, &fpg_columns_key);
-  lua_settop(L, text);
 }

@@ -13,14 +13,15 @@
 /* Adds to the signature which columns the filters hold, and whether as NULL. */
 void fpg_note_filters(lua_State *L, fpg_sql_writer *w);
 
-/* Pushes the SQL kept under the signature and returns 1, or pushes nothing.  `op` is one letter for each statement. */
+/* Pushes the SQL kept under the signature, lets the list of arguments know the column of each, and returns 1, or pushes
+ * nothing.  `op` is one letter for each statement. */
 int fpg_known_sql(lua_State *L, fpg_sql_writer *w, char op);
 
-/* Pushes the text that was built and keeps it under the signature. */
-void fpg_keep_sql(lua_State *L, fpg_sql_writer *w);
+/* Pushes the text that was built and keeps it under the signature; likewise.  `keyed` and `filtered`: whether the key's
+ * values and the filters' are among the arguments. */
+void fpg_keep_sql(lua_State *L, fpg_sql_writer *w, int keyed, int filtered);
 
-/* Lets the list of arguments know the column of each, for the message where one does not fit.  `keyed` and `filtered`:
- * whether the key's values and the filters' are among them.  The list is kept for the text on top of the stack. */
-void fpg_note_columns(lua_State *L, fpg_sql_writer *w, int keyed, int filtered);
+/* The same of a part of a statement, which says itself what its arguments are. */
+void fpg_keep_part(lua_State *L, fpg_sql_writer *w);
 
 #endif

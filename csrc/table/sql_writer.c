@@ -4,6 +4,8 @@
  */
 #include "sql_writer.h"
 
+#include <stdio.h>
+
 #include "codec.h"
 #include "fragment.h"
 #include "number.h"
@@ -85,11 +87,11 @@ int fpg_lookup_column(lua_State *L, int table, int names, int col) {
   return 0;
 }
 
-static void set_state(fpg_sql_writer *w, int col, char state) { w->states->data[col - 1] = state; }
+static void set_state(fpg_sql_writer *w, int col, char state) { w->states[col - 1] = state; }
 
 /* Takes the value on top of the stack as the next argument (or a fragment as itself). */
 void fpg_take_value(lua_State *L, fpg_sql_writer *w, int col) {
-  if (luaL_testudata(L, -1, FPG_SQL_MT)) {
+  if (lua_type(L, -1) == LUA_TUSERDATA && luaL_testudata(L, -1, FPG_SQL_MT)) {
     w->has_raw = 1;
     set_state(w, col, FPG_RAW);
     lua_pop(L, 1);
@@ -229,30 +231,79 @@ void fpg_put_conditions(lua_State *L, fpg_sql_writer *w, int map, int qualify, i
   }
 }
 
+void fpg_note_conditions(lua_State *L, fpg_sql_writer *w, int map) {
+  char first[16];
+  fpg_note_state(L, w, first, (size_t)snprintf(first, sizeof first, "%d", w->count));
+  for (int col = 1; col <= w->rel->ncols; col++) {
+    if (!fpg_lookup_column(L, map, w->at.names, col)) continue;
+    if (luaL_testudata(L, -1, FPG_SQL_MT)) {
+      w->has_raw = 1;
+      set_state(w, col, FPG_RAW);
+    } else {
+      set_state(w, col, fpg_is_null(L, -1) ? FPG_NULL : is_list(L, w, col) ? FPG_LIST : FPG_VALUE);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+void fpg_take_conditions(lua_State *L, fpg_sql_writer *w, int map) {
+  for (int col = 1; col <= w->rel->ncols; col++) {
+    char state = fpg_state_of(w, col);
+    if ((state != FPG_VALUE && state != FPG_LIST) || !fpg_lookup_column(L, map, w->at.names, col)) continue;
+    lua_rawseti(L, w->args, ++w->count);
+    fpg_note_column(L, w, col);
+  }
+}
+
 /* ---- beginning and answering --------------------------------------------------------------- */
 
 void fpg_begin_sql(lua_State *L, fpg_sql_writer *w) {
   memset(w, 0, sizeof *w);
   w->rel = fpg_check_rel(L, 1);
+  if (lua_isnil(L, 2)) { /* of a good size for the values, and for the columns that it knows (fpg_columns_key) */
+    lua_createtable(L, w->rel->ncols < 8 ? w->rel->ncols : 8, 1);
+    lua_replace(L, 2);
+  }
   luaL_checktype(L, 2, LUA_TTABLE);
   w->args = 2;
   w->record = table_or_none(L, 3);
   w->overrides = table_or_none(L, 4);
   w->filters = table_or_none(L, 5);
   lua_settop(L, 8);
-  w->states = fpg_buf_new(L);
-  w->sql = fpg_buf_new(L);
-  w->at = fpg_rel_push(L, 1);
-  int n = w->rel->ncols;
-  memset(fpg_buf_grow(L, w->states, (size_t)n + 1), FPG_UNSET, (size_t)n + 1);
+  fpg_getuservalue(L, 1);
+  w->at.names = lua_gettop(L);
+  w->states = w->few;
+  w->room = sizeof w->few;
+  size_t n = (size_t)w->rel->ncols + 1; /* and one for the statement's letter */
+  if (n > w->room) w->states = fpg_newuserdata(L, w->room = 2 * n);
+  memset(w->states, FPG_UNSET, n);
+  w->nstates = n;
   fpg_find_shape(L, w);
 }
 
+void fpg_note_state(lua_State *L, fpg_sql_writer *w, const char *bytes, size_t n) {
+  if (n > w->room - w->nstates) {
+    size_t room = 2 * (w->nstates + n);
+    char *states = fpg_newuserdata(L, room); /* stays on the stack */
+    memcpy(states, w->states, w->nstates);
+    w->states = states;
+    w->room = room;
+  }
+  memcpy(w->states + w->nstates, bytes, n);
+  w->nstates += n;
+}
+
+void fpg_begin_text(lua_State *L, fpg_sql_writer *w) {
+  w->sql = fpg_buf_new(L);
+  lua_getfield(L, w->at.names, "quoted");
+  w->at.quoted = lua_gettop(L);
+}
+
 int fpg_answer_sql(lua_State *L, fpg_sql_writer *w) {
-  fpg_buf_free(L, w->sql);
-  fpg_buf_free(L, w->states);
+  if (w->sql) fpg_buf_free(L, w->sql);
   lua_pushinteger(L, w->count);
-  return 2;
+  lua_pushvalue(L, w->args);
+  return 3;
 }
 
 int fpg_any_unknown(lua_State *L, fpg_sql_writer *w) {

@@ -15,7 +15,10 @@
 #include "relation.h"
 
 /* What becomes of a column: its state is one byte of the statement's signature (sql_texts.h). */
-enum { FPG_UNSET = '.', FPG_VALUE = 'v', FPG_RAW = 'r' };
+enum { FPG_UNSET = '.', FPG_VALUE = 'v', FPG_RAW = 'r', FPG_NULL = 'n', FPG_LIST = 'a' }; /* (the last two: of conditions) */
+
+/* Signatures up to this length lie in the writer itself. */
+#define FPG_FEW_STATES 192
 
 /* What a column of a fetched row may be written in. */
 typedef enum { FPG_INSERT, FPG_UPDATE, FPG_UPSERT } fpg_operation;
@@ -28,21 +31,29 @@ typedef struct {
   int record, overrides, filters;  /* indexes of tables, or 0 */
   int shape_index;                 /* of a fetched row: name -> position, or 0 */
   int has_raw;
-  fpg_buf *states; /* one byte per column */
-  fpg_buf *sql;
+  char *states;       /* one byte per column, then what else the signature has */
+  size_t nstates, room;
+  fpg_buf *sql;       /* the text; NULL until fpg_begin_text: where it is known none is needed */
+  char few[FPG_FEW_STATES];
 } fpg_sql_writer;
 
-static inline char fpg_state_of(const fpg_sql_writer *w, int col) { return w->states->data[col - 1]; }
+static inline char fpg_state_of(const fpg_sql_writer *w, int col) { return w->states[col - 1]; }
+
+/* Adds to the signature. */
+void fpg_note_state(lua_State *L, fpg_sql_writer *w, const char *bytes, size_t n);
 
 /* ---- beginning and answering ---------------------------------------------------------------- */
 
-/* The relation is at 1, the list of arguments at 2, then record, overrides, filters, each a table or nil. */
+/* The relation is at 1, the list of arguments (nil: a new one) at 2, then record, overrides, filters, each a table or nil. */
 void fpg_begin_sql(lua_State *L, fpg_sql_writer *w);
 
 /* Finds the shape of the record, where it is a row that came from the server; it stays on the stack. */
 void fpg_find_shape(lua_State *L, fpg_sql_writer *w);
 
-/* What a function gives: the SQL on top of the stack and the number of arguments. */
+/* Begins the text of a statement that is not known. */
+void fpg_begin_text(lua_State *L, fpg_sql_writer *w);
+
+/* What a function gives: the SQL on top of the stack, the number of arguments, their list. */
 int fpg_answer_sql(lua_State *L, fpg_sql_writer *w);
 
 /* Whether one of the tables has a key that names no column: it is pushed, for fpg_answer_unknown. */
@@ -82,5 +93,10 @@ void fpg_put_condition(lua_State *L, fpg_sql_writer *w, int col, int qualify);
 
 /* The conditions of a map in the order of columns, joined by AND. */
 void fpg_put_conditions(lua_State *L, fpg_sql_writer *w, int map, int qualify, int first);
+
+/* Of the conditions of a map: what their text depends on, for the signature; and the taking of their values, where the
+ * text is known. */
+void fpg_note_conditions(lua_State *L, fpg_sql_writer *w, int map);
+void fpg_take_conditions(lua_State *L, fpg_sql_writer *w, int map);
 
 #endif

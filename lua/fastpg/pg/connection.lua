@@ -62,7 +62,9 @@ function Connection.open(config, wait, deadline, place)
     own = nil, -- names that mean something to it alone
     own_home = nil,
     pending = nil, -- what the open transaction changed (fastpg.sql.changes)
+    places = {}, -- the same by their places (csrc/pg/recent.h): { sql =, st =, session = }
     count = 0, -- how many statements
+    counts = { misses = 0, prepared = 0, evicted = 0 }, -- (Connection:add_counts)
     prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.pg.prepared)
     serial = 0, -- for the rest of their names
     cache_size = config.statement_cache_size,

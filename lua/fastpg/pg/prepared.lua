@@ -21,23 +21,31 @@ local transaction_control = require "fastpg.pg.transaction_control"
 
 local prepared = {}
 
+-- A statement is kept under its text, and at a place of its own, by which the core tells which was used last
+-- (csrc/pg/recent.h).
+local function keep(self, sql, st)
+  self.statements[sql] = st
+  self.places[self.c:keep_statement(st)] = { sql = sql, st = st, session = self.session }
+  self.count = self.count + 1
+end
+
+-- Forgets one that is still there on the server, of the session of that key.
+local function forget(self, session, sql, st)
+  local statements = self.caches[session]
+  statements[sql] = nil
+  local place = self.c:drop_statement(st)
+  if place then self.places[place] = nil end
+  self.count = self.count - 1
+  self.dead[#self.dead + 1] = (st:info())
+  if statements ~= self.statements and next(statements) == nil then self.caches[session] = nil end
+end
+
 -- Makes room for one more: the least recently used statement goes.
 local function evict(self)
   if self.count < self.cache_size then return end
-  local oldest_sql, oldest_name, oldest_use, key
-  for session, statements in pairs(self.caches) do
-    for sql, st in pairs(statements) do
-      local name, _, _, used = st:info()
-      if not oldest_use or used < oldest_use then
-        oldest_sql, oldest_name, oldest_use, key = sql, name, used, session
-      end
-    end
-  end
-  local statements = self.caches[key]
-  statements[oldest_sql] = nil
-  if statements ~= self.statements and next(statements) == nil then self.caches[key] = nil end
-  self.count = self.count - 1
-  self.dead[#self.dead + 1] = oldest_name
+  local oldest = self.places[self.c:oldest_statement()]
+  forget(self, oldest.session, oldest.sql, oldest.st)
+  self.counts.evicted = self.counts.evicted + 1
 end
 
 local prepare
@@ -139,30 +147,26 @@ end
 
 --- Forgets every statement; `deallocate`: they still exist on the server.
 function methods.forget_all(self, deallocate)
-  if deallocate then
-    for _, statements in pairs(self.caches) do
-      for _, st in pairs(statements) do self.dead[#self.dead + 1] = (st:info()) end
-    end
-  else
-    self.dead = {}
+  for _, place in pairs(self.places) do
+    self.c:drop_statement(place.st)
+    if deallocate then self.dead[#self.dead + 1] = (place.st:info()) end
   end
-  self.statements, self.count = {}, 0
+  if not deallocate then self.dead = {} end
+  self.statements, self.places, self.count = {}, {}, 0
   self.caches = { [self.session] = self.statements }
 end
 
 --- Forgets the statements whose texts may name one of these relations.
 ---@param names table<string, boolean>  (fastpg.sql.changes)
 function methods.forget_mentions(self, names)
-  for session, statements in pairs(self.caches) do
-    for sql, st in pairs(statements) do
-      if changes.mentions(names, sql) then
-        statements[sql] = nil
-        self.count = self.count - 1
-        self.dead[#self.dead + 1] = (st:info())
-      end
-    end
-    if statements ~= self.statements and next(statements) == nil then self.caches[session] = nil end
+  for _, place in pairs(self.places) do
+    if changes.mentions(names, place.sql) then forget(self, place.session, place.sql, place.st) end
   end
+end
+
+--- Forgets the statements of the session as it is: there will be no other like it.
+function methods.drop_session(self)
+  for sql, st in pairs(self.statements) do forget(self, self.session, sql, st) end
 end
 
 local MOST_DEAD = 10 -- a round trip for so many is cheap
@@ -182,14 +186,19 @@ end
 
 --- Forgets one statement.
 function methods.forget(self, st)
-  for sql, known in pairs(self.statements) do
-    if known == st then
-      self.statements[sql] = nil
-      self.count = self.count - 1
-      self.dead[#self.dead + 1] = (st:info())
-      return
-    end
-  end
+  local at = self.c:drop_statement(st)
+  local place = at and self.places[at]
+  if not place then return end
+  self.places[at] = nil
+  forget(self, place.session, place.sql, st)
+end
+
+--- What is known of the cache: adds to a table of numbers `hits` (a kept statement ran once more), `misses` (a text had
+--- none), `prepared` (so many were made to be kept) and `evicted`.
+---@param sums table<string, number>
+function methods.add_counts(self, sums)
+  sums.hits = sums.hits + self.c:hits()
+  for name, n in pairs(self.counts) do sums[name] = sums[name] + n end
 end
 
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/pg/conn.h), so that
@@ -233,6 +242,7 @@ function methods.statement(self, sql)
     end
     return st
   end
+  self.counts.misses = self.counts.misses + 1
   if self.cache_size == 0 or self.c:transaction_status() == "inerror" or transaction_control.is_control(self, sql)
     or is_unsteady(self, sql) or is_full(self) then
     return methods.unnamed_statement(self, sql)
@@ -240,9 +250,9 @@ function methods.statement(self, sql)
   evict(self)
   self.serial = self.serial + 1
   st = prepare_now(self, self.prefix .. self.serial, sql)
+  self.counts.prepared = self.counts.prepared + 1
   if is_plain(self, st) then st:set_plain() end
-  self.statements[sql] = st
-  self.count = self.count + 1
+  keep(self, sql, st)
   return st
 end
 
@@ -277,6 +287,7 @@ function methods.statement_of_batch(self, sql, used)
     self.c:touch(st)
     return st
   end
+  self.counts.misses = self.counts.misses + 1
   local st = prepare_now(self, "", sql)
   self:settle()
   return st

@@ -89,16 +89,6 @@ end
 --- Another session from here on.
 methods.switch_session = switch
 
---- Forgets the statements of the session as it is: there will be no other like it.
-function methods.drop_session(self)
-  for _, st in pairs(self.statements) do
-    self.dead[#self.dead + 1] = (st:info())
-    self.count = self.count - 1
-  end
-  self.statements = {}
-  self.caches[self.session] = self.statements
-end
-
 -- A setting changed that the server reports.
 local function put_encoding_back(self)
   local c = self.c

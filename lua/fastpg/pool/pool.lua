@@ -56,6 +56,7 @@ function Pool.new(config, on_open, on_ddl)
     collect_after = 0, -- when the collector may run again for those who wait
     closers = {}, -- entries of those who wait in `close`
     counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
+    cache_counts = { hits = 0, misses = 0, prepared = 0, evicted = 0 }, -- of connections that are closed (Connection:add_counts)
   }, Pool)
   self.queue = Queue.new(self)
   return self
@@ -125,6 +126,7 @@ function Pool:discard(conn)
   if conn.discarded then return end
   forgotten.let_go(conn)
   conn.discarded = true
+  conn:add_counts(self.cache_counts)
   conn.lease = conn.lease + 1
   self.lent[conn], self.holders[conn] = nil, nil
   self.size = self.size - 1
@@ -352,8 +354,15 @@ function Pool:fill()
   if not ok then error(err, 0) end
 end
 
+-- The statements that are kept on a connection, and what its cache has counted, are added to the sums.
+local function add_statements(sums, conn)
+  sums.statements = sums.statements + conn.count
+  conn:add_counts(sums)
+end
+
 --- How it stands: size (open connections, those being opened included), idle, in_use, waiting, the
---- limits, and since it was made opened, closed, acquired, waited and timeouts.
+--- limits, and since it was made opened, closed, acquired, waited and timeouts; of the statement caches of its connections
+--- together statements (kept now), hits, misses, prepared, evicted.
 function Pool:stats()
   forgotten.reap(self)
   local stats = {
@@ -361,6 +370,11 @@ function Pool:stats()
     min_size = self.min_size, max_size = self.max_size,
   }
   for name, n in pairs(self.counts) do stats[name] = n end
+  local sums = { statements = 0 }
+  for name, n in pairs(self.cache_counts) do sums[name] = n end
+  for _, conn in ipairs(self.idle) do add_statements(sums, conn) end
+  for conn in pairs(self.lent) do add_statements(sums, conn) end
+  for name, n in pairs(sums) do stats[name] = n end
   return stats
 end
 

@@ -86,7 +86,7 @@ local function claim_rows(st, sel, limit)
   local conn = st.db:bound_connection()
   sel.conds[#sel.conds + 1] = { text = known_by .. " <> ALL(?)", args = { claimed_rows.rows(conn) }, n = 1 }
   local columns = ("%s, %s AS %s"):format(selection.select_list(st, rel, sel.select) or "*", known_by, core.quote_ident(name))
-  local sql, args, n = selection.sql(st, sel, { select = columns, limit = limit, lock = LOCK })
+  local sql, args, n = selection.sql(st, sel, { select = columns, limit = limit == 1 and 1 or nil, lock = LOCK })
   return table_state.run_list(st, sql, fetch_claimed, { to = query.target_of(st, sel), name = name, one = limit == 1 }, args, n)
 end
 

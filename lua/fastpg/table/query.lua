@@ -22,7 +22,6 @@ local query = {}
 --- What fetched rows become: the table's class unless as_cls = false.
 local function target_of(st, sel)
   if sel.as_cls == false then return st.db.row_target end
-  table_state.resolve(st)
   return sel.select == nil and st.link or st.plain
 end
 query.target_of = target_of
@@ -75,10 +74,9 @@ fetch.keyed[fetch_pairs] = true
 
 --- All rows of a selection.
 function query.fetch_all(st, sel)
-  local target = target_of(st, sel)
   if not sel.with_pk then
     local sql, args, n = selection.sql(st, sel)
-    return table_state.run_list(st, sql, fetch.rows, target, args, n)
+    return table_state.run_list(st, sql, fetch.rows, target_of(st, sel), args, n)
   end
   local rel = table_state.resolve(st)
   if selection.is_distinct(st, sel.select) then
@@ -86,7 +84,7 @@ function query.fetch_all(st, sel)
   end
   local columns, key_names = with_key_columns(rel, selection.select_list(st, rel, sel.select))
   local sql, args, n = selection.sql(st, sel, { select = columns })
-  return table_state.run_list(st, sql, fetch_pairs, { to = target, key_names = key_names }, args, n)
+  return table_state.run_list(st, sql, fetch_pairs, { to = target_of(st, sel), key_names = key_names }, args, n)
 end
 
 local function refuse_pairs(sel, what)
@@ -224,12 +222,16 @@ local function change_where(self, st, args, n)
   local columns = {}
   for i, name in ipairs(rel.pks) do columns[i] = core.quote_ident(name) end
   local key = table.concat(columns, ", ")
-  local offset
+  local limit, offset
+  if sel.limit then
+    n = n + 1
+    args[n], limit = sel.limit, "$" .. n
+  end
   if sel.offset then
     n = n + 1
     args[n], offset = sel.offset, "$" .. n
   end
-  local inner = rel.core:select(key, where, selection.order_list(st, rel, sel.order_by), sel.limit, offset)
+  local inner = rel.core:select(key, where, selection.order_list(st, rel, sel.order_by), limit, offset)
   local outer = ("(%s) IN (%s)"):format(key, inner)
   if st.filters then -- also here: a row that another session just moved out of reach is left alone
     local more
@@ -280,6 +282,6 @@ Query.__call = methods.all
 Query.__newindex = function(_, key)
   errors.argument("a query can't be assigned to (%s): its methods give a new one", tostring(key))
 end
-Query.__tostring = function(self) return (selection.sql(state(self), self.sel)) end
+Query.__tostring = function(self) return selection.shown(state(self), self.sel) end
 
 return query

@@ -8,6 +8,7 @@
 
 local ipairs, next, tostring, type = ipairs, next, tostring, type
 
+local bounded = require "fastpg.base.bounded"
 local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -97,21 +98,29 @@ end
 --- A selection from an options table.
 function selection.from_options(st, what, opts, allowed)
   local rel = table_state.resolve(st)
+  what = what or rel.name
   options.check(opts, allowed or OPTIONS, what, rel.index)
   local cond = condition_of_options(what, opts)
-  for _, name in ipairs{ "select", "order_by" } do
-    if opts[name] ~= nil then selection.read_columns(name, 1, opts[name]) end
+  local columns, order = opts.select, opts.order_by
+  if columns ~= nil then selection.read_columns("select", 1, columns) end
+  if order ~= nil then selection.read_columns("order_by", 1, order) end
+  local limit, offset = opts.limit, opts.offset
+  if cond == nil and columns == nil and order == nil and opts.as_cls == nil and opts.with_pk == nil and opts.debug == nil then
+    return { conds = {}, limit = limit, offset = offset }
   end
   return {
-    conds = cond and { cond } or {}, select = opts.select, order_by = opts.order_by, limit = opts.limit,
-    offset = opts.offset, as_cls = opts.as_cls, with_pk = opts.with_pk, debug = opts.debug,
+    conds = { cond }, select = columns, order_by = order, limit = limit, offset = offset, as_cls = opts.as_cls,
+    with_pk = opts.with_pk, debug = opts.debug,
   }
 end
 
 --- A selection from the arguments of t(), all, each, selectone, count: nothing, a fragment with its
 --- arguments, or options.
+---@param what string?  for messages; nil: the name of the table
 function selection.read(st, what, allowed, n, first, ...)
   if n == 0 then return { conds = {} } end
+  if type(first) == "table" and n == 1 then return selection.from_options(st, what, first, allowed) end
+  what = what or table_state.resolve(st).name
   if type(first) == "string" then
     return { conds = { selection.fragment_condition(what, first, n - 1, ...) } }
   end
@@ -119,8 +128,7 @@ function selection.read(st, what, allowed, n, first, ...)
     errors.argument("%s: a SQL fragment or a table of options expected, got %s", what, first == nil and
       "nil; no argument at all means every row" or type(first))
   end
-  if n > 1 then errors.argument("%s: nothing goes behind a table of options", what) end
-  return selection.from_options(st, what, first, allowed)
+  errors.argument("%s: nothing goes behind a table of options", what)
 end
 
 -- ---- pieces of SQL --------------------------------------------------------------------------
@@ -237,10 +245,29 @@ local function check_count(given, npos)
   errors.argument("where: too %s arguments: the fragment takes %d, got %d", given < npos and "few" or "many", npos, given)
 end
 
+-- Converted fragments, by the number of arguments before them, for standard_conforming_strings on and off.
+local MOST_FRAGMENTS, FEW = 500, 4
+local fragments = { [true] = {}, [false] = {} }
+for n = 0, FEW do
+  fragments[true][n], fragments[false][n] = bounded.new(MOST_FRAGMENTS), bounded.new(MOST_FRAGMENTS)
+end
+
+-- What the fragment is behind n arguments: { text =, npos =, names = }.
+local function converted(st, fragment, n)
+  local standard = table_state.standard_strings(st)
+  local cache = fragments[standard][n]
+  local known = cache and cache.kept[fragment]
+  if known then return known end
+  local text, npos, names = core.convert(fragment, n, standard)
+  known = { text = text, npos = npos, names = names }
+  return cache and cache:keep(fragment, known) or known
+end
+
 -- Appends a fragment's arguments; its placeholders are numbered behind those that are there.
 local function fragment_text(st, cond, args, n)
   if st.filters then filters.check_fragment("where", cond.text) end
-  local text, npos, names = core.convert(cond.text, n, table_state.standard_strings(st))
+  local known = converted(st, cond.text, n)
+  local text, npos, names = known.text, known.npos, known.names
   local list, given = cond.args, cond.n
   if cond.option_args then
     list, given = user_sql.option_list(cond.option_args, names)
@@ -259,46 +286,129 @@ end
 
 --- WHERE text (nil for every row) and the number of arguments, after n that are there already.
 function selection.where(st, conds, args, n)
-  local rel = table_state.resolve(st)
-  local parts = {}
+  local rel = table_state.resolve(st) -- which finds out what filters there are
+  local where, text
+  local alone = not (st.filters or conds[2])
   for _, cond in ipairs(conds) do
-    local text
     if cond.map then
       text, n = table_state.conditions(st, args, n, cond.map)
     else
       text, n = fragment_text(st, cond, args, n)
-      if st.filters or #conds > 1 then text = "(" .. text .. ")" end
+      if not alone then text = "(" .. text .. ")" end
     end
-    parts[#parts + 1] = text
+    where = where and where .. " AND " .. text or text
   end
-  if st.filters then
-    parts[#parts + 1], n = table_state.filter_conditions(st, rel, args, n)
-  end
-  if #parts == 0 then return nil, n end
-  return table.concat(parts, " AND "), n
+  if not st.filters then return where, n end
+  text, n = table_state.filter_conditions(st, rel, args, n)
+  return where and where .. " AND " .. text or text, n
 end
 
 -- ---- whole statements -----------------------------------------------------------------------
 
---- The SELECT of a selection.
+-- The texts of SELECTs are kept with the state by what they are made of, so that one is built once:
+-- { [where] = { [order] = { [columns] = { [form] = text } } } }, false where there is none; the form is what else there is.
+local MOST_TEXTS = 500
+local LIMITED, FIXED, OFFSET, LOCKED = 1, 2, 8, 16
+
+local function below(map, key)
+  local inner = map[key]
+  if not inner then
+    inner = {}
+    map[key] = inner
+  end
+  return inner
+end
+
+local function keep_text(st, where, order, columns, form, text)
+  local sql = st.sql
+  sql.count = (sql.count or MOST_TEXTS) + 1
+  if sql.count > MOST_TEXTS then sql.selects, sql.count = {}, 1 end
+  below(below(below(sql.selects, where), order), columns)[form] = text
+  return text
+end
+
+local function known_text(st, where, order, columns, form)
+  local map = table_state.known_sql(st, "selects")
+  map = map and map[where]
+  map = map and map[order]
+  map = map and map[columns]
+  return map and map[form]
+end
+
+-- Whether it is a limit or an offset, or nil.
+local function is_count(value)
+  return value == nil or type(value) == "number" and value >= 0 and value <= 2 ^ 53 and value % 1 == 0
+end
+
+--- The text of a SELECT that is known, where the options say nothing but a limit, an offset, and an order in SQL: the
+--- text, and its arguments.  Nil: the other way is to be taken, which also says what is wrong.
+---@param st table  whose relation is known, and has no filters
+---@return string? sql
+---@return integer? limit
+---@return integer? offset
+function selection.known(st, opts)
+  local limit, offset, order
+  for name, value in next, opts do
+    if name == "limit" then limit = value
+    elseif name == "offset" then offset = value
+    elseif name == "order_by" and type(value) == "string" then order = value
+    else return nil end
+  end
+  if not is_count(limit) or offset ~= nil and not is_count(offset) then return nil end
+  local selects = st.sql.selects
+  local map = selects and selects[false]
+  map = map and map[order or false]
+  map = map and map[false]
+  if not map then return nil end
+  if not offset or offset == 0 then
+    if limit then return map[LIMITED], limit end
+    return map[0]
+  end
+  if limit then return map[LIMITED + OFFSET], limit, offset end
+  return map[OFFSET], offset
+end
+
+--- The SELECT of a selection.  Its limit and offset are parameters, so that all of them are one statement; a limit
+--- that the call itself makes (one row, at most two) is part of the text, where the planner sees it.
 ---@param overrides? { select: string?, limit: integer?, lock: string?, unordered: boolean? }
 ---@return string sql, table args, integer n
 function selection.sql(st, sel, overrides)
-  local rel = table_state.resolve(st)
-  overrides = overrides or {}
-  local args = {}
+  local rel, form = table_state.resolve(st), 0
+  local args = sel.limit and { sel.limit, sel.offset } or {} -- (of a good size: conditions put theirs in their place)
   local where, n = selection.where(st, sel.conds, args, 0)
-  local order = not overrides.unordered and selection.order_list(st, rel, sel.order_by) or nil
-  local columns = overrides.select or selection.select_list(st, rel, sel.select)
-  local limit, offset = overrides.limit or sel.limit, nil
-  if sel.offset and sel.offset > 0 then
-    n = n + 1
-    args[n] = sel.offset
-    offset = "$" .. n
+  if where then rel = table_state.resolve(st) end -- which a column that was not known had looked up again
+  local order, columns, lock, limit, offset
+  if overrides then
+    columns, limit, lock = overrides.select, overrides.limit, overrides.lock
+    if lock then form = LOCKED end
   end
-  local sql = rel.core:select(columns, where, order, limit, offset, overrides.lock)
-  if sel.debug then print(sql) end
-  return sql, args, n
+  if sel.order_by ~= nil and not (overrides and overrides.unordered) then order = selection.order_list(st, rel, sel.order_by) end
+  if sel.select ~= nil and not columns then columns = selection.select_list(st, rel, sel.select) end
+  if limit then
+    form = form + FIXED + limit
+  elseif sel.limit then
+    n, form = n + 1, form + LIMITED
+    args[n], limit = sel.limit, "$" .. n
+  end
+  if sel.offset and sel.offset > 0 then
+    n, form = n + 1, form + OFFSET
+    args[n], offset = sel.offset, "$" .. n
+  end
+  if sel.debug then print(selection.shown(st, sel, overrides)) end
+  local sql = known_text(st, where or false, order or false, columns or false, form)
+  if sql then return sql, args, n end
+  sql = rel.core:select(columns, where, order, limit, offset, lock)
+  return keep_text(st, where or false, order or false, columns or false, form, sql), args, n
+end
+
+--- The same to be read by people: the limit stands in it as the number that it is.
+---@return string
+function selection.shown(st, sel, overrides)
+  local rel, o = table_state.resolve(st), overrides or {}
+  local where, n = selection.where(st, sel.conds, {}, 0)
+  local offset = sel.offset and sel.offset > 0 and "$" .. n + 1 or nil
+  return rel.core:select(o.select or selection.select_list(st, rel, sel.select), where,
+    not o.unordered and selection.order_list(st, rel, sel.order_by) or nil, o.limit or sel.limit, offset, o.lock)
 end
 
 return selection

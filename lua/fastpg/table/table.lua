@@ -25,7 +25,7 @@ local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
 local wait = require "fastpg.host.wait"
 
-local state_of = core.table_state
+local state_of, read_selection, OPTIONS = core.table_state, selection.read, selection.OPTIONS
 
 local Table = {}
 local methods = {}
@@ -112,9 +112,9 @@ local function by_text(st, key)
 end
 
 metatable.__index = function(self, key)
+  local method = methods[key]
+  if method then return method end
   if type(key) == "string" then
-    local method = methods[key]
-    if method then return method end
     local property = properties[key]
     if property then return property(state_of(self)) end
     return by_text(state_of(self), key)
@@ -155,15 +155,21 @@ metatable.__concat = function(a, b) return tostring(a) .. tostring(b) end
 
 local function read(self, what, ...)
   local st = check_self(self, what)
-  return st, selection.read(st, table_state.resolve(st).name, selection.OPTIONS, select("#", ...), ...)
+  return st, read_selection(st, nil, OPTIONS, select("#", ...), ...)
 end
 
 --- Rows: all of them, of a fragment with its arguments, or of options.
-function methods.all(self, ...)
-  local st, sel = read(self, "all", ...)
-  return query.fetch_all(st, sel)
-end
-table_state.make_steady(methods, state_of, "all")
+table_state.add_steady(methods, {
+  all = function(st, ...)
+    local opts = ...
+    if select("#", ...) == 1 and type(opts) == "table" and table_state.is_fresh(st) and not st.filters then
+      local sql, a, b = selection.known(st, opts)
+      if sql and b then return table_state.run(st, sql, fetch.rows, st.link, a, b) end
+      if sql and a then return table_state.run(st, sql, fetch.rows, st.link, a) end
+    end
+    return query.fetch_all(st, read_selection(st, nil, OPTIONS, select("#", ...), ...))
+  end,
+}, check_self)
 metatable.__call = methods.all
 
 --- Exactly one row: NotFoundError, or "not_unique".

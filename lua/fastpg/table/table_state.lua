@@ -23,7 +23,6 @@ local error, ipairs, pairs, pcall, select, setmetatable, type = error, ipairs, p
 
 local bounded = require "fastpg.base.bounded"
 local catalog = require "fastpg.table.catalog"
-local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
@@ -263,7 +262,7 @@ end
 -- A builder's arguments are the list it fills, then maps of values (and lists, which hold no SQL).
 local function check_values(n, _, ...)
   for i = 1, n - 1 do
-    local map = select(i, ...)
+    local map = (select(i, ...))
     if type(map) == "table" then filters.check_values(map) end
   end
 end
@@ -292,24 +291,41 @@ function table_state.check_meaning(conn, st)
   error(err, 0)
 end
 
-local function run_meant(conn, st, fn, ...)
-  table_state.check_meaning(conn, st)
-  return fn(conn, ...)
+-- Whether it is all as nearly always: nothing of the connection is in doubt, and nothing its own.
+local function check(conn, st)
+  if conn.key ~= st.space or not (conn.path_known and conn.role_known) or conn.own or conn.pending or conn.own_home then
+    table_state.check_meaning(conn, st)
+  end
+end
+
+local function run_meant(conn, st, sql, how, target, ...)
+  check(conn, st)
+  return conn:run(sql, how, target, ...)
+end
+
+local function run_list_meant(conn, st, sql, how, target, list, n)
+  check(conn, st)
+  return conn:run_list(sql, how, target, list, n)
+end
+
+local function simple_meant(conn, st, sql)
+  check(conn, st)
+  return conn:simple(sql)
 end
 
 --- Runs SQL that was built of the state: Connection.run.
 function table_state.run(st, sql, how, target, ...)
-  return st.db:on_connection(run_meant, st, Connection.run, sql, how, target, ...)
+  return st.db:on_connection(run_meant, st, sql, how, target, ...)
 end
 
 --- The same with the arguments in a list.
 function table_state.run_list(st, sql, how, target, list, n)
-  return st.db:on_connection(run_meant, st, Connection.run_list, sql, how, target, list, n)
+  return st.db:on_connection(run_list_meant, st, sql, how, target, list, n)
 end
 
 --- The same of a command.
 function table_state.simple(st, sql)
-  return st.db:on_connection(run_meant, st, Connection.simple, sql)
+  return st.db:on_connection(simple_meant, st, sql)
 end
 
 --- A stream of what build() gives: target, SQL, arguments, their number.
@@ -364,6 +380,21 @@ function table_state.steady(st, fn, ...)
   return fn(...)
 end
 
+local steady, current = table_state.steady, table_state.current
+
+--- Makes methods of functions that take a state, and lets them run so.
+---@param methods table<string, function>
+---@param fns table<string, fun(st: table, ...): any>
+---@param check_self fun(self: any, name: string): table  the state of a method's object
+function table_state.add_steady(methods, fns, check_self)
+  for name, fn in pairs(fns) do
+    methods[name] = function(self, ...)
+      local st = check_self(self, name)
+      return steady(st, fn, st, ...)
+    end
+  end
+end
+
 --- Lets methods run so.
 ---@param methods table<string, function>
 ---@param state_of fun(self: any): table?  the state of a method's object
@@ -373,7 +404,7 @@ function table_state.make_steady(methods, state_of, ...)
     methods[name] = function(self, ...)
       local st = state_of(self)
       if not st then return method(self, ...) end -- which says so
-      return table_state.steady(table_state.current(st), method, self, ...)
+      return steady(current(st), method, self, ...)
     end
   end
 end
@@ -381,12 +412,12 @@ end
 -- Every value that a statement gets comes through here, so this is where SQL in place of a value is checked on a
 -- filtered Table.  A column that the relation does not know is looked up once more before it is an error.  (A builder
 -- that meets one has not touched its arguments.)
-local function build(st, method, call, args, ...)
+local function build(st, method, call, ...)
   for attempt = 1, 2 do
     local rel = table_state.resolve(st)
-    if st.filters then check_values(select("#", ...) + 1, args, ...) end
-    local sql, n = call(rel.core, rel.core[method], st.filters, args, ...)
-    if sql then return sql, n end
+    if st.filters then check_values(select("#", ...), ...) end
+    local sql, n, list = call(rel.core, rel.core[method], st.filters, ...)
+    if sql then return sql, n, list end
     if attempt == 2 or type(n) ~= "string" then catalog.unknown_column(rel, n) end
     table_state.doubt(st)
   end
@@ -404,11 +435,17 @@ function table_state.conditions(st, args, n, map) return build(st, "conditions",
 --- What UPDATE … SET takes, for a record: SQL and the number of arguments.
 function table_state.assignments(st, args, record) return build(st, "assignments", assignments, args, record) end
 
---- The statement that writes a record: SQL and the number of arguments.
+--- The statement that writes a record: SQL, the number of arguments, their list.
+---@param args table?  what they are put into; nil: a new list
 ---@param method "insert"|"update"|"upsert"
----@param ... any  what that builder takes behind the filters (csrc/table/sql_builder.c)
-function table_state.writing(st, method, args, record, overrides, ...)
-  return build(st, method, writing, args, record, overrides, ...)
+---@param more any  what that builder takes behind the filters (csrc/table/sql_builder.c)
+function table_state.writing(st, method, args, record, overrides, more, last)
+  if table_state.is_fresh(st) and not st.filters then
+    local core_rel = st.rel.core
+    local sql, n, list = core_rel[method](core_rel, args, record, overrides, nil, more, last)
+    if sql then return sql, n, list end
+  end
+  return build(st, method, writing, args, record, overrides, more, last)
 end
 
 --- The filters as conditions behind n arguments: SQL and the new number of arguments.

@@ -22,7 +22,9 @@ local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
 
-local methods = {}
+local run_list, is_fresh, first = table_state.run_list, table_state.is_fresh, fetch.first
+
+local methods, fns = {}, {} -- the latter of a Table's state
 local check_self = Table.check_self
 
 -- ---- arguments ------------------------------------------------------------------------------
@@ -31,7 +33,7 @@ local function check_record(what, record)
   if type(record) ~= "table" then
     errors.argument("%s: a record (a table of columns and values) expected, got %s", what, type(record))
   end
-  if rows.shape(record) and #record > 0 then
+  if record[1] ~= nil and rows.shape(record) then
     errors.argument("%s: one record expected, got a list of rows: use %ss", what, what)
   end
 end
@@ -46,9 +48,16 @@ end
 local INSERT_OPTIONS = options.declare("t:insert", { on_conflict = options.one_of "nothing" })
 local UPSERT_OPTIONS = options.declare("t:upsert", { on = options.names })
 
+-- Whether the relation is known and nothing but the record says what is written.  What is built then is built at once; of
+-- what can't be, the other way says why.
+local function is_simple(st, record)
+  return type(record) == "table" and record[1] == nil and is_fresh(st) and not st.filters
+end
+
 -- ---- insert ---------------------------------------------------------------------------------
 
--- Each builder gives (sql, args, n) and appends what finish needs to know.
+-- Each builder gives the SQL, the number of arguments, what finish needs to know, and at last their list: `args`, or a new
+-- one where that is nil.
 
 local function build_insert(st, args, record, overrides, opts)
   check_record("insert", record)
@@ -60,12 +69,15 @@ end
 ---@param record table  columns and values; an absent one gets its default
 ---@param overrides table?  values that replace the record's
 ---@param opts { on_conflict: "nothing"? }?  nil is returned where nothing was inserted
-function methods.insert(self, record, overrides, opts)
-  local st = check_self(self, "insert")
-  options.check(opts, INSERT_OPTIONS, "insert")
-  local args = {}
-  local sql, n = build_insert(st, args, record, overrides, opts)
-  return table_state.run_list(st, sql, fetch.first, st.link, args, n)
+function fns.insert(st, record, overrides, opts)
+  if opts ~= nil then options.check(opts, INSERT_OPTIONS, "insert") end
+  if opts == nil and overrides == nil and is_simple(st, record) then
+    local core_rel = st.rel.core
+    local sql, n, args = core_rel:insert(nil, record, nil, nil, false)
+    if sql then return run_list(st, sql, first, st.link, args, n) end
+  end
+  local sql, n, args = build_insert(st, nil, record, overrides, opts)
+  return run_list(st, sql, fetch.first, st.link, args, n)
 end
 
 -- ---- update ---------------------------------------------------------------------------------
@@ -87,21 +99,32 @@ local function build_update(st, args, record, key, overrides)
   check_overrides("update", overrides)
   local rel = table_state.resolve(st)
   local given = key ~= nil
-  check_key_argument(rel, key)
-  key = given and primary_key.values(st, rel, key) or primary_key.of_record(st, rel, "update", record, overrides)
-  local sql, n = table_state.writing(st, "update", args, record, overrides, key, not given)
-  return sql, n, key
+  if given then
+    check_key_argument(rel, key)
+    key = primary_key.values(st, rel, key)
+  else
+    key = primary_key.of_record(st, rel, "update", record, overrides)
+  end
+  local sql, n, list = table_state.writing(st, "update", args, record, overrides, key, not given)
+  return sql, n, key, list
 end
 
 --- Updates one row: the row as stored, or NotFoundError.
 ---@param record table
 ---@param key any?  the primary key, where the record does not hold it (or is to change it)
 ---@param overrides table?
-function methods.update(self, record, key, overrides)
-  local st = check_self(self, "update")
-  local args = {}
-  local sql, n, values = build_update(st, args, record, key, overrides)
-  local row = table_state.run_list(st, sql, fetch.first, st.link, args, n)
+function fns.update(st, record, key, overrides)
+  if key == nil and overrides == nil and is_simple(st, record) then
+    local core_rel = st.rel.core
+    local sql, n, args = core_rel:update(nil, record, nil, nil, nil, true)
+    if sql then
+      local row = run_list(st, sql, first, st.link, args, n)
+      if row ~= nil then return row end
+      primary_key.raise_missing(st.rel, primary_key.of_record(st, st.rel, "update", record))
+    end
+  end
+  local sql, n, values, args = build_update(st, nil, record, key, overrides)
+  local row = run_list(st, sql, fetch.first, st.link, args, n)
   if row == nil then primary_key.raise_missing(table_state.resolve(st), values) end
   return row
 end
@@ -126,8 +149,8 @@ local function build_upsert(st, args, record, overrides, opts)
   check_record("upsert", record)
   check_overrides("upsert", overrides)
   local conflict = conflict_columns(st, opts)
-  local sql, n = table_state.writing(st, "upsert", args, record, overrides, conflict)
-  return sql, n, conflict
+  local sql, n, list = table_state.writing(st, "upsert", args, record, overrides, conflict)
+  return sql, n, conflict, list
 end
 
 -- The row that is in the way belongs to somebody else (or a rule swallowed it).
@@ -140,12 +163,10 @@ end
 
 --- Inserts the row, or updates the one that has its key: the row as stored.
 ---@param opts { on: string[]? }?  the columns that conflict, the primary key by default
-function methods.upsert(self, record, overrides, opts)
-  local st = check_self(self, "upsert")
-  options.check(opts, UPSERT_OPTIONS, "upsert")
-  local args = {}
-  local sql, n, conflict = build_upsert(st, args, record, overrides, opts)
-  local row = table_state.run_list(st, sql, fetch.first, st.link, args, n)
+function fns.upsert(st, record, overrides, opts)
+  if opts ~= nil then options.check(opts, UPSERT_OPTIONS, "upsert") end
+  local sql, n, conflict, args = build_upsert(st, nil, record, overrides, opts)
+  local row = run_list(st, sql, fetch.first, st.link, args, n)
   if row == nil then raise_hidden(st, record, overrides, conflict) end
   return row
 end
@@ -153,25 +174,23 @@ end
 -- ---- delete ---------------------------------------------------------------------------------
 
 --- Deletes the row of that key: the row that was there, or NotFoundError.
-function methods.delete(self, key)
-  local st = check_self(self, "delete")
+function fns.delete(st, key)
   local rel = table_state.resolve(st)
   local args = primary_key.values(st, rel, key)
-  local n = #args
-  local where = rel.core:key_conditions(0)
-  if st.filters then
-    local more
-    more, n = table_state.filter_conditions(st, rel, args, n)
-    where = where .. " AND " .. more
+  local n, more = #args, nil
+  if st.filters then more, n = table_state.filter_conditions(st, rel, args, n) end
+  local sql = table_state.known_sql(st, "delete")
+  if not sql then
+    local where = rel.core:key_conditions(0)
+    sql = table_state.keep_sql(st, "delete", rel.core:delete(more and where .. " AND " .. more or where))
   end
-  local row = table_state.run_list(st, rel.core:delete(where), fetch.first, st.link, args, n)
+  local row = run_list(st, sql, fetch.first, st.link, args, n)
   if row == nil then primary_key.raise_missing(rel, primary_key.values(st, rel, key)) end
   return row
 end
 
 --- Deletes the rows of a condition, all without one: the list of what was there.
-function methods.delete_where(self, ...)
-  local st = check_self(self, "delete_where")
+function fns.delete_where(st, ...)
   local n = select("#", ...)
   local conds = {}
   if n > 0 then conds[1] = selection.condition("delete_where", n, ...) end
@@ -215,8 +234,8 @@ function methods.upserts(self, list, overrides, opts)
   }
 end
 
-table_state.make_steady(methods, core.table_state, "insert", "update", "upsert", "delete", "delete_where", "inserts", "updates",
-  "upserts")
+table_state.make_steady(methods, core.table_state, "inserts", "updates", "upserts")
+table_state.add_steady(methods, fns, check_self)
 Table.extend(methods, {
   insert = 3, update = 3, upsert = 3, delete = 1, delete_where = surface.ANY, inserts = 3, updates = 2, upserts = 3,
 })
