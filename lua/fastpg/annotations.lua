@@ -292,7 +292,7 @@ function Database:notifications(channel, timeout) end
 
 ---@param timeout number?  seconds to wait for connections in use, before they are closed
 function Database:close(timeout) end
----@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, timeouts: integer }
+---@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, timeouts: integer, statements: integer, hits: integer, misses: integer, prepared: integer, evicted: integer }
 function Database:stats() end
 ---@return true
 function Database:ping() end
