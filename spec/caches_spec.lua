@@ -18,6 +18,7 @@ local CACHES = {
     "meanings of names: 256", "relations of a meaning: 1000, or twice as many as were wanted at once",
     "lists of names of a meaning, by schema: 100",
   },
+  ["selection.lua"] = { "converted fragments: 500" },
   ["table_state.lua"] = { "states of a handle, by meaning: 64" },
 }
 
@@ -31,7 +32,8 @@ local BOUNDS = {
   ["lua/fastpg/value/rows.lua"] = { "MOST_CLASSES = 16" },
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64" },
-  ["csrc/table/sql_texts.c"] = { "MOST_TEXTS 500", "MOST_SHAPES = 500" },
+  ["lua/fastpg/table/selection.lua"] = { "MOST_FRAGMENTS = 500", "MOST_TEXTS = 500" },
+  ["csrc/table/sql_texts.c"] = { "MOST_TEXTS 500" },
   ["csrc/value/zone.c"] = { "MOST_ZONES = 1500" },
   ["csrc/plain/numeric_power.c"] = { "MOST_DIGITS 131073.0" }, -- of a number: no cache
 }
@@ -173,9 +175,26 @@ describe("caches:", function()
     local rel = table_state.resolve(table_state.current(core.table_state(t)))
     local kept = debug.getuservalue and debug.getuservalue(rel.core) or debug.getfenv and debug.getfenv(rel.core)
     assert.is_true(count(kept.sql) > 0 and count(kept.sql) <= 500, count(kept.sql))
-    assert.is_true(count(kept.columns_of) > 0 and count(kept.columns_of) <= 500, count(kept.columns_of))
     assert.is_true(count(core.table_state(t).sql) <= 2)
     t:drop()
+  end)
+
+  it("1,200 conditions, orders and limits of a Table", function()
+    local t = db.t.item
+    for i = 1, 1200 do
+      assert.same({}, t{ where = "id = " .. i, order_by = "a + " .. i, limit = i, offset = i % 2 })
+    end
+    local function leaves(map)
+      if type(map) ~= "table" then return 1 end
+      local n = 0
+      for _, inner in pairs(map) do n = n + leaves(inner) end
+      return n
+    end
+    local selection = require "fastpg.table.selection"
+    local fragments = upvalue(upvalue(upvalue(selection.where, "fragment_text"), "converted"), "fragments")
+    check_bounded(fragments[true][0], 500)
+    local kept = leaves(core.table_state(t).sql.selects)
+    assert.is_true(kept > 0 and kept <= 500, kept)
   end)
 
   it("500 names that there are not", function()

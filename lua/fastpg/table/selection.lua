@@ -6,7 +6,7 @@
 -- a condition is { map = } or { text =, args =, n =, names = }.  Tables make one per call, queries
 -- carry one and never change it.
 
-local ipairs, next, tostring, type = ipairs, next, tostring, type
+local ipairs, next, pairs, tostring, type = ipairs, next, pairs, tostring, type
 
 local bounded = require "fastpg.base.bounded"
 local catalog = require "fastpg.table.catalog"
@@ -246,10 +246,11 @@ local function check_count(given, npos)
 end
 
 -- Converted fragments, by the number of arguments before them, for standard_conforming_strings on and off.
-local MOST_FRAGMENTS, FEW = 500, 4
+local MOST_FRAGMENTS = 500
+local FEW = 4
 local fragments = { [true] = {}, [false] = {} }
-for n = 0, FEW do
-  fragments[true][n], fragments[false][n] = bounded.new(MOST_FRAGMENTS), bounded.new(MOST_FRAGMENTS)
+for _, by_number in pairs(fragments) do
+  for n = 0, FEW do by_number[n] = bounded.new(MOST_FRAGMENTS) end
 end
 
 -- What the fragment is behind n arguments: { text =, npos =, names = }.
