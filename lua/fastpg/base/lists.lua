@@ -6,9 +6,10 @@
 -- written and success reported.  So each list that is given where rows, arguments, names or values are expected
 -- comes through here.  `n`, as table.pack and db:arrays have it, may be there where it says what is there.
 
-local getmetatable, next, rawget, tostring, type = getmetatable, next, rawget, tostring, type
+local getmetatable, rawget, tostring, type = getmetatable, rawget, tostring, type
 
 local compat = require "fastpg.base.compat"
+local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 
 local lists = {}
@@ -21,17 +22,19 @@ local function describe(key)
   return "of type " .. type(key)
 end
 
--- The first key that is no position, as a message; or how many positions there are and the last of them.
-local function look_through(list)
-  local count, last, stray = 0, 0, nil
-  for key in next, list do
-    if type(key) == "number" and key >= 1 and key % 1 == 0 then
-      count = count + 1
-      if key > last then last = key end
-    elseif key ~= "n" then
-      stray = key
-    end
-  end
+local PIECE = 4096 -- keys looked at in one go, where others are to have a turn
+
+-- How many positions there are, the last of them, and a key that is none.
+local function look_through(list, rest)
+  local count, last, stray, key = 0, 0, nil, nil
+  repeat
+    local positions, greatest, other
+    positions, greatest, other, key = core.list_keys(list, key, rest and PIECE or nil)
+    count = count + positions
+    if greatest > last then last = greatest end
+    if other ~= nil then stray = other end
+    if key ~= nil then rest() end
+  until key == nil
   return count, last, stray
 end
 
@@ -44,11 +47,12 @@ end
 
 --- What is wrong with a list, or nil; then its length.
 ---@param list table
+---@param rest fun()?  called now and then while a long list is looked through
 ---@return string? problem
 ---@return integer? length
-function lists.problem(list)
+function lists.problem(list, rest)
   local n = rawlen(list)
-  local count, last, stray = look_through(list)
+  local count, last, stray = look_through(list, rest)
   if stray ~= nil then return "the key " .. describe(stray) .. " is no position" end
   if count ~= last then
     n = 1
@@ -73,9 +77,10 @@ end
 --- The length of a list; raises where it has a hole, or a key that is no position.
 ---@param what string  for the message: "inserts"
 ---@param list table
+---@param rest fun()?  as that of lists.problem
 ---@return integer
-function lists.length(what, list)
-  local problem, n = lists.problem(list)
+function lists.length(what, list, rest)
+  local problem, n = lists.problem(list, rest)
   if problem then errors.argument("%s: a list expected, and %s", what, problem) end
   return n
 end

@@ -25,6 +25,7 @@ local lists = require "fastpg.base.lists"
 local rows = require "fastpg.value.rows"
 local table_state = require "fastpg.table.table_state"
 local transaction = require "fastpg.pool.transaction"
+local wait = require "fastpg.host.wait"
 
 local bulk = {}
 
@@ -332,6 +333,13 @@ local function few(job)
   return job.st.db:on_connection(run_few, job, items)
 end
 
+-- What lets others have a turn, under a loop, before there is a connection.
+local function spend_of(db)
+  local config = db.root.config
+  local spend = config and wait.pick(config.loop).spend
+  return spend and function() spend(0) end or nil
+end
+
 -- What is looked up meanwhile is so on the same connection.
 local function many(job)
   local db = job.st.db
@@ -349,7 +357,7 @@ function bulk.run(job)
   if list[1] == nil and type((next(list))) == "string" then
     errors.argument("%s: a list of records expected, got one record: use %s", what, what:sub(1, -2))
   end
-  job.n = lists.length(what, list)
+  job.n = lists.length(what, list, spend_of(job.st.db))
   table_state.resolve(job.st)
   if job.n == 0 then return finish(job, new_result()) end
   local write = job.n <= FEW and few or many
