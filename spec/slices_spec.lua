@@ -248,3 +248,64 @@ describe("a big result", function()
     end
   end)
 end)
+
+describe("many tasks", function()
+  -- How many steps it takes, what each of them runs being over at once.
+  local function steps_of(fn)
+    local t, steps = fastpg.spawn(fn), 0
+    while fastpg.step(0) do steps = steps + 1 end
+    return t:wait(), steps
+  end
+
+  it("are made and run a share a step", function()
+    local sum, steps = steps_of(function()
+      local fns = {}
+      for i = 1, 3000 do
+        fns[i] = function()
+          fastpg.sleep(0)
+          return i
+        end
+      end
+      local sum = 0
+      for _, n in ipairs{ fastpg.gather((table.unpack or unpack)(fns)) } do sum = sum + n end -- luacheck: ignore
+      return sum
+    end)
+    assert.equal(3000 * 3001 / 2, sum)
+    assert.is_true(steps >= 3, steps)
+  end)
+
+  it("whose share is over go on in the next step, in their order", function()
+    local order = {}
+    for i = 1, 50 do
+      fastpg.spawn(function()
+        local ends = require("fastpg.core").clock() + 0.001 -- longer than a step's share
+        repeat until require("fastpg.core").clock() >= ends
+        order[#order + 1] = i
+      end)
+    end
+    local steps = 0
+    while fastpg.step(0) do
+      steps = steps + 1
+      assert.is_true(#order <= 2 * steps, #order)
+    end
+    for i = 1, 50 do assert.equal(i, order[i]) end
+  end)
+
+  it("the first error of gather cancels those that were not begun, too", function()
+    local fns = { function() error "first" end }
+    for i = 2, 500 do
+      fns[i] = function() fastpg.sleep(100) end
+    end
+    local t = fastpg.spawn(function() fastpg.gather((table.unpack or unpack)(fns)) end) -- luacheck: ignore
+    while fastpg.step(0.01) do end
+    local err = error_of(t.wait, t)
+    assert.is_truthy(tostring(err):find "first", err)
+  end)
+
+  it("a pool of many connections is closed a few at a time", function()
+    local pool = pg.cluster():create_pool({}, { max_size = 30, min_size = 30 })
+    local _, steps = steps_of(function() pool:close() end)
+    assert.is_true(steps >= 1, steps)
+    assert.equal(0, pool:stats().size)
+  end)
+end)

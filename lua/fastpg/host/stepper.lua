@@ -89,6 +89,9 @@ local function resume(co, result)
   end
 end
 
+-- Whether the step has had its share: whoever else is ready goes on in the next one.
+local function is_spent() return rows_left <= 0 or core.clock() >= ends end
+
 local function run_queue() -- allocates nothing: a turn with nothing to do leaves no garbage
   local last = queued
   while first <= last and first <= queued do
@@ -96,18 +99,22 @@ local function run_queue() -- allocates nothing: a turn with nothing to do leave
     queue[first] = nil
     first = first + 1
     resume(co, "woken")
+    if is_spent() then break end
   end
   if first > queued then first, queued = 1, 0 end
 end
 
+-- Whether that were all: those that are left are the first of the next step.
 local function run_ready()
   local slot, mode = poller:next()
   while slot do
     local co = at[slot]
     waiting[co] = nil
     resume(co, mode)
+    if is_spent() then return false end
     slot, mode = poller:next()
   end
+  return true
 end
 
 -- Who waits for more than time says when it is over.
@@ -115,6 +122,7 @@ local function turn(timeout, is_over)
   local found
   repeat
     run_queue()
+    if not run_ready() then break end -- of the step before, or of a turn that this one is inside of
     if alive == 0 or is_over and is_over() then break end
     if queued > 0 or timeout == nil and alive == in_background then timeout = 0 end
     if timeout == nil and poller:idle() then
@@ -123,7 +131,7 @@ local function turn(timeout, is_over)
     found = poller:wait(timeout)
     timeout = 0
     run_ready()
-  until found == 0 and queued == 0 or rows_left <= 0 or core.clock() >= ends
+  until found == 0 and queued == 0 or is_spent()
 end
 
 --- One turn: lets what is ready go on; waits at most `timeout` seconds (nil: for ever) for something.
@@ -140,7 +148,6 @@ end
 function stepper.run_until(is_over)
   while not is_over() do
     rows_left, ends = ROWS, core.clock() + SLICE
-    run_ready() -- of a turn that this one is inside of
     turn(nil, is_over)
   end
 end

@@ -70,9 +70,14 @@ local function finish(t, ok, ...)
   end
   t.done = true
   current_task.leave(t)
-  local waiters = t.waiters
-  t.waiters = {}
+  local waiters, group = t.waiters, t.gathered
+  t.waiters, t.gathered = {}, nil
   for _, entry in ipairs(waiters) do parking.signal(entry) end
+  if group then
+    group.left = group.left - 1
+    if not ok then group.failed = group.failed or t end
+    if group.entry and (not ok or group.left == 0) then parking.signal(group.entry) end
+  end
   if t.seen or ok or not wait.can_finish() then return end
   if t.host == step then
     unseen[#unseen + 1] = t
@@ -121,7 +126,8 @@ end
 
 -- Waits until is_over() says so, which the tasks bring about.  Outside of any loop, and in a task that
 -- can't yield (as on PUC Lua 5.1), the stepper is run from here.
-local function until_over(tasks, what, is_over)
+-- (`group`: they are counted, and tell it when it is over.)
+local function until_over(tasks, what, is_over, group)
   local here = wait.pick(nil)
   local function left() return not is_over() and tasks or nil end
   if tasks[1].host == step and not here.wake and not (stepper.is_running() and core.is_yieldable()) then
@@ -130,7 +136,8 @@ local function until_over(tasks, what, is_over)
   parking.waiting_for(left, false, what, function()
     while not is_over() do
       local entry = parking.entry(here, what)
-      for _, t in ipairs(tasks) do
+      if group then group.entry = entry end
+      for _, t in ipairs(group and {} or tasks) do
         t.seen = true
         if not t.done then t.waiters[#t.waiters + 1] = entry end
       end
@@ -157,7 +164,7 @@ function methods.cancel(t)
 end
 
 surface.names(surface.methods(methods, { wait = 0, cancel = 0 }, Task, "a task", "task"), "a task")
-local fields = { error = true, co = true, group = true, results = true, traceback = true }
+local fields = { error = true, co = true, group = true, gathered = true, results = true, traceback = true }
 Task.__index = function(_, name)
   if fields[name] then return nil end
   return methods[name]
@@ -168,13 +175,22 @@ end
 
 -- ---- several --------------------------------------------------------------------------------
 
+local SPAWNED = 64 -- tasks are made at once where others wait for a turn
+
 local function spawn_all(what, ...)
   local tasks = {}
   for i = 1, select("#", ...) do
     local fn = select(i, ...)
     if type(fn) ~= "function" then errors.argument("%s: functions expected, got %s", what, type(fn)) end
   end
-  for i = 1, select("#", ...) do tasks[i] = task.spawn((select(i, ...))) end
+  local fns = pack(...)
+  for i = 1, fns.n do
+    tasks[i] = task.spawn(fns[i])
+    if i % SPAWNED == 0 then
+      local here = wait.pick(nil)
+      if here.spend then here.spend(0) end
+    end
+  end
   return tasks
 end
 
@@ -203,20 +219,18 @@ end
 function task.gather(...)
   local tasks = spawn_all("fastpg.gather", ...)
   if #tasks == 0 then return end
-  for _, t in ipairs(tasks) do t.seen = true end
-  local failed
-  local function is_over()
-    local left = false
-    for _, t in ipairs(tasks) do
-      if t.done and not t.results then
-        failed = failed or t
-        return true
-      end
-      left = left or not t.done
+  local group = { left = 0, failed = nil, entry = nil }
+  for _, t in ipairs(tasks) do
+    t.seen = true
+    if not t.done then
+      t.gathered, group.left = group, group.left + 1
+    elseif not t.results then
+      group.failed = group.failed or t
     end
-    return not left
   end
-  local ok, err = pcall(until_over, tasks, "fastpg.gather", is_over)
+  local function is_over() return group.failed ~= nil or group.left == 0 end
+  local ok, err = pcall(until_over, tasks, "fastpg.gather", is_over, group)
+  local failed = group.failed
   if ok and not failed then return first_results(tasks) end
   pcall(cancel_rest, tasks)
   error(failed and failed.error or err, 0)

@@ -393,13 +393,24 @@ local function close_lent(self, host)
   end
 end
 
+-- Where others are to have a turn, a few at a time.
+local CLOSED_AT_ONCE = 8
+
+local function discard_idle(self)
+  local ok, host = pcall(wait.pick, self.config.loop)
+  local spend, n = ok and host.spend, 0
+  while #self.idle > 0 do
+    self:discard(table.remove(self.idle))
+    n = n + 1
+    if spend and n % CLOSED_AT_ONCE == 0 then spend(0) end
+  end
+end
+
 --- Closes what is idle, and each connection in use when it comes back.
 ---@param timeout number?  seconds: waits so long for those in use, then closes them all the same
 function Pool:close(timeout)
   self.closed = true
-  local idle = self.idle
-  self.idle = {}
-  for _, conn in ipairs(idle) do self:discard(conn) end
+  discard_idle(self)
   self.queue:serve()
   if not timeout then return end
   local host = wait.pick(self.config.loop)
