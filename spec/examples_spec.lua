@@ -45,6 +45,16 @@ describe("the example", function()
     assert.truthy(out:find("nil\t2\nnil\tNotFoundError: note[2]", 1, true))
   end)
 
+  it("migrate.lua goes up, down and up again", function()
+    assert.truthy(example("migrate.lua --dry-run"):find("\n  create index concurrently book_year on book (year)\n3 files\n", 1, true))
+    assert.equal("up\texamples/migrate/0001_book.sql\nup\texamples/migrate/0002_first_books.lua\nup\texamples/migrate/0003_index.sql\n3 files\n",
+      example "migrate.lua")
+    assert.equal("nothing to do\n", example "migrate.lua")
+    assert.equal("down\texamples/migrate/0003_index.down.sql\ndown\texamples/migrate/0002_first_books.lua\n2 files\n", example "migrate.lua 1")
+    assert.truthy(example("migrate.lua"):find("2 files\n$"))
+    assert.truthy(run(lua .. " examples/migrate.lua 9"):find("to is 9, and the last number is 3", 1, true))
+  end)
+
   -- Loops that are not there for every Lua.  On PUC 5.1 no call can yield to them.
   local function with(name, fn)
     if not yields then

@@ -39,6 +39,7 @@ local calls = {
   ["fastpg.class"] = function(o) fastpg.class("X", { "id int" }, o) end,
   ["fastpg.class: a field"] = function(o) fastpg.class("X", { o }) end,
   ["fastpg.cluster"] = function(o) fastpg.cluster(o):close() end,
+  ["fastpg.migrate"] = function(o) fastpg.migrate(db, "doc", o) end,
   ["fastpg.diagram"] = function(o) fastpg.diagram(t, o) end,
   ["fastpg.connect"] = function(o) fastpg.connect(o):close() end,
   ["fastpg.create_pool"] = function(o) fastpg.create_pool(o):close() end,

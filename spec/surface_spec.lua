@@ -26,7 +26,7 @@ local surface = {
     conv_placeholders = 2, sql = 1, quote_ident = 1, quote_literal = 1, class = 3, class_source = 1, all_classes = 2, col_def = 4,
     lua_type = 1, html = 1, columns = 1, values = 1, db_of = 1, to_json = 1, from_json = 1, json_text = 1, array = 2,
     lower_bounds = 1, numeric = 1, date = 3, time = 3, timetz = 4, timestamp = 6, timestamptz = 7, interval = 1, now = 1, range = 3,
-    multirange = 1, connect = 2, create_pool = 2, database = 0, cluster = 1, uri = 1, diagram = 2,
+    multirange = 1, connect = 2, create_pool = 2, database = 0, cluster = 1, uri = 1, diagram = 2, migrate = 3,
   },
   db = {
     q = ANY, fetch = ANY, first = ANY, fetchrow = ANY, qone = ANY, item = ANY, fetchval = ANY, arrays = ANY, execute = ANY, each = ANY,

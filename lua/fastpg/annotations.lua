@@ -552,6 +552,19 @@ function fastpg.uri(params) end
 ---@param options { format: "mermaid"|"dot"|"svg"? }?  mermaid by default
 ---@return string
 function fastpg.diagram(what, options) end
+---What ran, or with dry_run would run, of a directory of migrations.
+---@class fastpg.migration
+---@field number integer
+---@field name string
+---@field file string  its path
+---@field direction "up"|"down"
+---@field statements string[]?  of a SQL file, with dry_run
+---Runs what has not run yet of a directory of numbered .sql and .lua files: each in its transaction, one process at a time.
+---@param db fastpg.database
+---@param dir string
+---@param options { to: integer?, dry_run: boolean? }?  to: the number to go up or down to
+---@return fastpg.migration[]
+function fastpg.migrate(db, dir, options) end
 ---@param loop string|table|nil
 function fastpg.set_loop(loop) end
 ---@return { name: string, method: string }

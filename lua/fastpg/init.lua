@@ -21,6 +21,7 @@ local errors = require "fastpg.base.errors"
 local link_classes = require "fastpg.class.link_classes"
 local lists = require "fastpg.base.lists"
 local placeholders = require "fastpg.sql.placeholders"
+local migrate = require "fastpg.class.migrate"
 local pretty = require "fastpg.value.pretty"
 local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
@@ -95,6 +96,7 @@ local functions = {
   cluster = { function(options) return require("fastpg.cluster").start(options) end, 1 },
   uri = { conninfo.uri, 1 },
   diagram = { diagram.diagram, 2 },
+  migrate = { migrate.migrate, 3 },
 }
 for name, fn in pairs(functions) do names[name] = surface.limited("fastpg." .. name, fn[2], fn[1]) end
 

@@ -1,0 +1,5 @@
+create table book (
+  id serial primary key,
+  title text not null,
+  year int
+);

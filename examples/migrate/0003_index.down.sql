@@ -1,0 +1,2 @@
+-- fastpg: no transaction
+drop index concurrently book_year;

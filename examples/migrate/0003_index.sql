@@ -1,0 +1,2 @@
+-- fastpg: no transaction
+create index concurrently book_year on book (year);
