@@ -12,8 +12,8 @@
 -- and a *file* is { path =, name =, text =, in_transaction =, is_lua = }.  The texts are read whole, at once: what runs is
 -- what was looked at.
 
-local ipairs, pairs, pcall, setmetatable, tonumber, tostring, type =
-  ipairs, pairs, pcall, setmetatable, tonumber, tostring, type
+local ipairs, load, loadstring, pairs, pcall, select, setmetatable, tonumber, tostring, type =
+  ipairs, load, loadstring, pairs, pcall, select, setmetatable, tonumber, tostring, type
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -201,7 +201,7 @@ end
 
 -- ---- Lua ------------------------------------------------------------------------------------
 
-local compile = loadstring or load
+local compile = loadstring or load -- (5.1, LuaJIT; 5.3 and later)
 
 -- The functions of a Lua file: up, and down or nil.
 local function functions_of(file)
