@@ -239,7 +239,7 @@ describe("bulk:", function()
     end
   end
 
-  local SIZES = { 1, 3, 20, 64, 65, 90, 150 }
+  local SIZES = { 1, 3, 20, 128, 129, 150, 170 }
 
   local function try_all(name, first, count)
     local def = TABLES[name]
@@ -323,8 +323,8 @@ describe("bulk:", function()
     make_tables(TABLES.plain)
     local t = db.t.bulk_a
     local list = {}
-    for i = 1, 100 do list[i] = { id = i, name = "n" .. i } end
-    for _, n in ipairs{ 3, 100 } do
+    for i = 1, 150 do list[i] = { id = i, name = "n" .. i } end
+    for _, n in ipairs{ 3, 150 } do
       local some = {}
       for i = 1, n do some[i] = list[i] end
       for _, op in ipairs{ "inserts", "updates", "upserts" } do
@@ -366,7 +366,7 @@ describe("bulk:", function()
   it("what is wrong with a record is said before anything is sent, with its row", function()
     make_tables(TABLES.plain)
     local t = db.t.bulk_a
-    for _, n in ipairs{ 10, 100 } do
+    for _, n in ipairs{ 10, 150 } do
       local list = {}
       for i = 1, n do list[i] = { id = i, name = "x" } end
       list[1].n = 13 -- which only the server knows
@@ -393,7 +393,7 @@ describe("bulk:", function()
       return { mood = s }
     end })
     local t = other.t.bulk_read
-    for _, n in ipairs{ 5, 90 } do
+    for _, n in ipairs{ 5, 140 } do
       local list = {}
       for i = 1, n do list[i] = { id = i, m = { mood = "ok" } } end
       assert.equal("ok", t:inserts(list)[n].m.mood)
@@ -441,7 +441,7 @@ describe("bulk:", function()
       return v
     end })
     list = {}
-    for i = 1, 100 do list[i] = { m = "ok", n = i } end
+    for i = 1, 150 do list[i] = { m = "ok", n = i } end
     local t = other.t.bulk_changed
     local ok, err = pcall(t.inserts, t, list)
     assert.is_false(ok)

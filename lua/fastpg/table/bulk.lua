@@ -29,7 +29,7 @@ local wait = require "fastpg.host.wait"
 
 local bulk = {}
 
-local FEW = 64 -- records that are built before anything is sent
+local FEW = 128 -- records that are built before anything is sent: of more, asking what bulk_sql asks can pay
 local MOST_TEXTS = 200 -- different statements in one pipeline
 local UNIT_ROWS = 1000 -- in one statement of arrays
 local LEAST_ROWS = 16 -- for which that pays

@@ -42,26 +42,31 @@ with recursive tree as (
   union all
   select c.oid, c.relkind in ('r', 'p') and not c.relhasrules
   from tree t join pg_catalog.pg_inherits i on i.inhparent = t.oid join pg_catalog.pg_class c on c.oid = i.inhrelid
+), parts as materialized (
+  select pg_catalog.array_agg(oid) as oids, pg_catalog.bool_and(plain) as plain from tree
+), used as materialized (
+  select d.classid, d.objid from parts p, pg_catalog.pg_attrdef f, pg_catalog.pg_depend d
+  where f.adrelid = any (p.oids) and d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid = f.oid
+    and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
 ), safe as materialized (
-  select bool_and(t.plain)
-    and not exists (select from tree t join pg_catalog.pg_trigger g on g.tgrelid = t.oid where not g.tgisinternal)
-    and not exists (select from tree t join pg_catalog.pg_constraint k on k.conrelid = t.oid
-      where k.contype = 'f' and k.confrelid in (select oid from tree))
-    and not exists (select from tree t join pg_catalog.pg_attrdef f on f.adrelid = t.oid
-      join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_attrdef'::regclass and d.objid = f.oid
-        and d.refclassid = 'pg_catalog.pg_proc'::regclass)
-    and not exists (select from tree t join pg_catalog.pg_constraint k on k.conrelid = t.oid and k.contype = 'c'
-      join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_constraint'::regclass and d.objid = k.oid
-        and d.refclassid = 'pg_catalog.pg_proc'::regclass) as yes
-  from tree t
+  select p.plain
+    and not exists (select from pg_catalog.pg_trigger g where g.tgrelid = any (p.oids) and not g.tgisinternal)
+    and not exists (select from pg_catalog.pg_constraint k where k.conrelid = any (p.oids) and k.contype = 'f'
+      and k.confrelid = any (p.oids))
+    and not exists (select from used)
+    and not exists (select from pg_catalog.pg_constraint k, pg_catalog.pg_depend d
+      where k.conrelid = any (p.oids) and k.contype = 'c' and d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+        and d.objid = k.oid and d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass) as yes
+  from parts p
+), keys as materialized (
+  select array(select o.attname::text from parts p, pg_catalog.pg_index x, pg_catalog.pg_attribute o
+    where x.indrelid = any (p.oids) and (x.indisunique or x.indisexclusion) and o.attrelid = x.indrelid
+      and (o.attnum = any (x.indkey::int2[]) or 0 = any (x.indkey::int2[]))) as names
 )
 select a.attname, case when ty.typarray <> 0 and ty.typcategory not in ('A', 'C', 'P')
     then pg_catalog.format_type(ty.typarray, -1) end,
-  exists (select from tree t join pg_catalog.pg_index x on x.indrelid = t.oid
-    join pg_catalog.pg_attribute o on o.attrelid = t.oid and o.attname = a.attname
-    where (x.indisunique or x.indisexclusion) and (o.attnum = any (x.indkey::int2[]) or 0 = any (x.indkey::int2[]))),
-  safe.yes
-from safe, pg_catalog.pg_attribute a join pg_catalog.pg_type ty on ty.oid = a.atttypid
+  a.attname::text = any (keys.names), safe.yes
+from safe, keys, pg_catalog.pg_attribute a join pg_catalog.pg_type ty on ty.oid = a.atttypid
 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped]]
 
 -- What the server says of the columns, by name: { array =, unique = }; nil where one statement would not do the same.
