@@ -152,6 +152,13 @@ function wait.pick(loop)
   return block
 end
 
+--- Lets others have a turn, where this coroutine has had its share: for what goes through long lists, now and then.
+function wait.share(loop)
+  if wait.is_plain(loop) then return end
+  local ok, host = pcall(wait.pick, loop)
+  if ok and host.spend then host.spend(0) end
+end
+
 --- Whether other coroutines may run while this one waits.
 function wait.under_loop(loop)
   local ok, host = pcall(wait.pick, loop)

@@ -25,6 +25,7 @@ local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
 local relation = require "fastpg.table.relation"
 local suggest = require "fastpg.base.suggest"
+local wait = require "fastpg.host.wait"
 
 local unpack = compat.unpack
 
@@ -46,6 +47,7 @@ local PLACE = "select n.nspname, c.relname from pg_catalog.pg_class c join pg_ca
   .. " where c.oid = $1"
 local ALIVE = "select c.oid from pg_catalog.pg_class c where c.oid = any($1::oid[])"
 
+local AT_ONCE = 500 -- names are taken over before others have a turn
 local MOST_SPACES = 256 -- meanings of names
 local MOST_RELATIONS = 1000 -- of one meaning, where no more are wanted at once (Catalog:load)
 local MOST_LISTS = 100 -- of the names of a schema, likewise
@@ -235,7 +237,8 @@ end
 local function read_names(self, db, schema)
   local names, generation = { [true] = {}, [false] = {}, by_name = {} }, self.generation
   local list, space = query(db, nil, schema == "" and note_name or nil, NAMES, schema)
-  for _, f in ipairs(list) do
+  for i, f in ipairs(list) do
+    if i % AT_ONCE == 0 then wait.share(db.root.config.loop) end
     local of_kind = names[f[3]]
     if of_kind[#of_kind] ~= f[2] then
       of_kind[#of_kind + 1] = f[2]

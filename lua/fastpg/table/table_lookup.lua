@@ -76,13 +76,18 @@ local function names_of(getter)
   return cat and cat:list(getter[DB], getter[VIEWS]) or {}
 end
 
+local AT_ONCE = 100 -- handles, of thousands, before others have a turn
+
 --- All tables, or all views, of a schema (default: the search_path).
 ---@param db table  a route
 ---@param views boolean
 ---@param schema string?
 function table_lookup.list(db, views, schema)
   local tables = {}
-  for i, name in ipairs(db:connected().catalog:list(db, views, schema)) do tables[i] = handle_of(db, name, schema, views) end
+  for i, name in ipairs(db:connected().catalog:list(db, views, schema)) do
+    tables[i] = handle_of(db, name, schema, views)
+    if i % AT_ONCE == 0 then wait.share(db.root.config.loop) end
+  end
   return tables
 end
 
