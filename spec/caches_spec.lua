@@ -18,6 +18,7 @@ local CACHES = {
     "meanings of names: 256", "relations of a meaning: 1000, or twice as many as were wanted at once",
     "lists of names of a meaning, by schema: 100",
   },
+  ["command.lua"] = { "texts run without arguments: 500" },
   ["selection.lua"] = { "converted fragments: 500" },
   ["table_state.lua"] = { "states of a handle, by meaning: 64" },
 }
@@ -30,8 +31,10 @@ local BOUNDS = {
   ["lua/fastpg/host/wait/gated.lua"] = { "MOST_PARKED = 100" },
   ["lua/fastpg/sql/user_sql.lua"] = { "MOST_TEXTS = 2000" },
   ["lua/fastpg/value/rows.lua"] = { "MOST_CLASSES = 16" },
+  ["lua/fastpg/table/bulk.lua"] = { "MOST_TEXTS = 200" }, -- of a pipeline: no cache
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64" },
+  ["lua/fastpg/pg/command.lua"] = { "MOST_COMMANDS = 500" },
   ["lua/fastpg/table/selection.lua"] = { "MOST_FRAGMENTS = 500", "MOST_TEXTS = 500" },
   ["csrc/table/sql_texts.c"] = { "MOST_TEXTS 500" },
   ["csrc/value/zone.c"] = { "MOST_ZONES = 1500" },
@@ -177,6 +180,15 @@ describe("caches:", function()
     assert.is_true(count(kept.sql) > 0 and count(kept.sql) <= 500, count(kept.sql))
     assert.is_true(count(core.table_state(t).sql) <= 2)
     t:drop()
+  end)
+
+  it("1,200 texts run without arguments", function()
+    local command = require "fastpg.pg.command"
+    for i = 1, 1200 do assert.equal("SELECT 1", db:execute("select " .. i)) end
+    check_bounded(upvalue(command.run, "commands")[true], 500)
+    local before = count(upvalue(command.run, "commands")[true].kept)
+    assert.equal("SELECT 1", db:execute("select 1 -- " .. ("x"):rep(5000)))
+    assert.equal(before, count(upvalue(command.run, "commands")[true].kept))
   end)
 
   it("1,200 conditions, orders and limits of a Table", function()

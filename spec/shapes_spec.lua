@@ -139,6 +139,33 @@ describe("SQL by shape:", function()
   end)
 end)
 
+describe("a text without arguments:", function()
+  it("is looked at once, and heeded each time", function()
+    local db = pg.db()
+    db:execute "create schema if not exists aside; drop table if exists aside.there; create table aside.there (id int)"
+    for _ = 1, 3 do
+      assert.equal("SELECT 1", db:execute "select 1")
+      assert.equal("SELECT 2", db:execute "select 1; select generate_series(1, 2)")
+      fails("invalid_argument", db.execute, db, "select ?")
+      fails("invalid_argument", db.execute, db, "select :name")
+      fails("feature_not_supported", db.execute, db, "copy nowhere to stdout")
+      local _, err = pcall(db.execute, db, "select 1 / 0")
+      assert.equal("division_by_zero", err.name)
+      assert.equal("select 1 / 0", err.query)
+      assert.equal("SELECT 1", db:execute "select '{\"a\": 1}'::jsonb ?? 'a'")
+      fails("invalid_transaction_termination", db.transaction, db, function() db:execute "commit" end)
+      db:execute "set search_path = aside"
+      assert.same({}, db.t.there{ limit = 3 })
+      db:execute "reset search_path"
+      fails("undefined_table", function() return db.t.there end)
+      db:execute "create temp table briefly (id int)"
+      assert.equal(0, #db.t.briefly)
+      db:execute "drop table briefly"
+    end
+    db:close()
+  end)
+end)
+
 describe("prepared statements:", function()
   local function kept(db)
     local list = {}

@@ -9,6 +9,7 @@
 local error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type =
   error, getmetatable, ipairs, pairs, pcall, select, setmetatable, tostring, type
 
+local command = require "fastpg.pg.command"
 local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
@@ -80,23 +81,11 @@ end
 
 -- ---- running SQL ----------------------------------------------------------------------------
 
--- A text that comes without arguments: `??` is `?` as elsewhere, and a placeholder lacks its value.  ($1 is none of
--- ours there: PREPARE may have it.)
-local function without_arguments(sql, standard)
-  local text, npos, names = core.convert(sql, 0, standard)
-  if text == sql then return sql end
-  if names then errors.argument("execute: no value for :%s", names[1]) end
-  if core.convert(sql, 1, standard) ~= text then
-    errors.argument("execute: too few arguments: the text takes %d, got 0 (the operator ? is written ?? there)", npos)
-  end
-  return text
-end
-
 --- The command tag; without arguments several statements are allowed.
 function methods.execute(self, sql, ...)
   if select("#", ...) > 0 then return self:query(fetch.status, sql, ...) end
   if type(sql) ~= "string" then errors.argument("execute: SQL text expected, got %s", type(sql)) end
-  return self:simple(without_arguments(sql, self:strings()))
+  return self:on_connection(command.run, sql)
 end
 
 -- ---- streams and prepared statements --------------------------------------------------------

@@ -355,14 +355,16 @@ function Connection:simple(sql)
   return status
 end
 
---- Runs a command of fastpg's own that sets nothing, as BEGIN and COMMIT: its text is not looked at.
+--- Runs a command of fastpg's own that sets nothing, as BEGIN and COMMIT, or one of the user's that was looked at
+--- (fastpg.pg.command).
+---@param of_user string?  the text, where it is the user's: for its error, and for what it did after all
 ---@return string  the command tag
-function Connection:command(sql)
+function Connection:command(sql, of_user)
   local c = self.c
   local more = c:command(sql)
   if more then more = follow(self, nil, more) end
   if more then
-    local err = self:outcome()
+    local err = self:outcome(nil, of_user)
     if err then error(errors.annotate(err, sql), 0) end
   end
   return (c:fetch_status())

@@ -369,6 +369,9 @@ end
 
 local search_path = {}
 
+--- Whether a text (in lower case) may set the search_path.
+search_path.may_concern = may_concern
+
 --- Adds them to the methods of a connection.
 function search_path.extend(Connection)
   for name, method in pairs(methods) do Connection[name] = method end
