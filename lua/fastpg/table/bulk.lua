@@ -14,7 +14,7 @@
 --   careful        in a transaction with BEGIN and COMMIT, CHUNK rows in a pipeline: more texts than can be prepared at once,
 --                  and results that have to be looked up before they can be read.
 
-local error, ipairs, next, pcall, setmetatable, type = error, ipairs, next, pcall, setmetatable, type
+local error, ipairs, next, pcall, setmetatable, tostring, type = error, ipairs, next, pcall, setmetatable, tostring, type
 
 local batch = require "fastpg.pg.batch"
 local bulk_sql = require "fastpg.table.bulk_sql"
@@ -30,7 +30,7 @@ local wait = require "fastpg.host.wait"
 local bulk = {}
 
 local FEW = 128 -- records that are built before anything is sent: of more, asking what bulk_sql asks can pay
-local MOST_TEXTS = 200 -- different statements in one pipeline
+local TEXTS_AT_ONCE = 200 -- different statements in one pipeline
 local UNIT_ROWS = 1000 -- in one statement of arrays
 local LEAST_ROWS = 16 -- for which that pays
 local SLICE = 64 -- rows looked at or encoded in one go, where others are to have a turn
@@ -115,7 +115,7 @@ local function add_text(plan, sql)
   if plan.texts[sql] then return end
   plan.texts[sql] = true
   plan.ntexts = plan.ntexts + 1
-  if plan.ntexts > MOST_TEXTS then error(CAREFUL, 0) end
+  if plan.ntexts > TEXTS_AT_ONCE then error(CAREFUL, 0) end
 end
 
 -- Those that go one by one, from `first` on.
@@ -246,7 +246,7 @@ end
 local NO_ROW = { ["08"] = true, ["25"] = true, ["40"] = true, ["53"] = true, ["57"] = true, ["58"] = true, XX = true }
 local function is_of_rows(conn, err)
   if not conn.c:usable() or err == CAREFUL or err == UNGUARDED then return false end
-  if not errors.is_error(err) then return true end
+  if not errors.is_error(err) then return not tostring(err):find "interrupted!$" end -- Ctrl-C, as the interpreter says it
   if err.sqlstate then return not NO_ROW[err.sqlstate:sub(1, 2)] end
   return not (errors.is(err, "canceled") or errors.is(err, "timeout") or errors.is(err, "closed") or errors.is(err, "connection"))
 end
