@@ -12,6 +12,7 @@ local route_of = require("fastpg.pool.route").of
 local CACHES = {
   ["user_sql.lua"] = { "converted texts, with standard_conforming_strings on: 2000", "off: 2000" },
   ["filters.lua"] = { "fragments that a filtered Table lets through: 1000" },
+  ["copy_compiled.lua"] = { "functions that write rows, by their columns: 50" },
   ["draw.lua"] = { "spaces of more than 64 columns: 16" },
   ["rows.lua"] = { "metatables of the rows of a shape, by class: 16" },
   ["catalog.lua"] = {

@@ -64,6 +64,44 @@ describe("t:copy", function()
     assert.is_nil(db.t.cat[4].weight)
   end)
 
+  it("writes what is plain and what is not, row by row as it comes", function()
+    db:execute "drop table if exists many; create table many (i int, a int2, b int4, c int8, d oid, e float8, f text, g bytea)"
+    local ints = { 0, 1, -1, 32767, -32768, 255, 256, -255 }
+    local list = {}
+    for i = 1, 3000 do
+      local k = ints[i % #ints + 1]
+      list[i] = { i = i, a = k, b = k * 65535, c = k * 2 ^ 37 + i, d = k < 0 and 2 ^ 32 + k or k, e = k / 3,
+        f = ("é%d "):format(i):rep(i % 9), g = "\0\255" .. i }
+      if i % 50 == 0 then list[i].b = nil end
+      if i % 70 == 0 then list[i].f = fastpg.null end
+      if i % 90 == 0 then list[i].c = fastpg.numeric "9223372036854775807" end
+      if i == 1000 then list[i].f = ("x"):rep(200000) end
+      if i > 2500 then list[i].a = nil end
+    end
+    assert.equal(3000, db.t.many:copy(list))
+    local rows = db:q "select * from many order by i"
+    assert.equal(3000, #rows)
+    for i, row in ipairs(rows) do
+      local record = list[i]
+      for _, name in ipairs{ "i", "a", "b", "d", "e", "f", "g" } do
+        local expected = record[name]
+        if expected == fastpg.null then expected = nil end
+        assert(row[name] == expected, name .. " of row " .. i)
+      end
+      assert(type(record.c) == "userdata" and tostring(row.c) == "9223372036854775807" or tonumber(row.c) == record.c, "c of row " .. i)
+    end
+    for name, value in pairs{ a = 32768, b = 2 ^ 31, c = 0.5, d = -1, f = "\255" } do
+      local record = list[2000]
+      local kept = record[name]
+      record[name] = value
+      local err = fails("invalid_argument", ('row 2000, column "%s"'):format(name), db.t.many.copy, db.t.many, list)
+      assert.equal(2000, err.row)
+      record[name] = kept
+    end
+    works()
+    db:execute "drop table many"
+  end)
+
   it("has nothing to do for nothing", function()
     assert.equal(0, db.t.cat:copy{})
     assert.equal(0, db.t.cat:copy(function() return nil end))

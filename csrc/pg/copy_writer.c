@@ -325,6 +325,39 @@ static int writer_place(lua_State *L) {
   return 2;
 }
 
+/* writer:flat() -> how each column is written (a list of "int4", "text" and their like, false for those by their type's
+ * functions), the address of the buffer, of the check for UTF-8: for code that writes rows by itself
+ * (fastpg.pg.copy_compiled).  Nil where that may not be: in text, and with filters. */
+static int writer_flat(lua_State *L) {
+  static const char *const names[] = {[AS_INT2] = "int2", [AS_INT4] = "int4", [AS_INT8] = "int8", [AS_OID] = "oid",
+                                      [AS_FLOAT8] = "float8", [AS_BOOL] = "bool", [AS_TEXT] = "text", [AS_BYTES] = "bytes"};
+  copy_writer *w = check_writer(L, 1);
+  fpg_getuservalue(L, 1);
+  lua_getfield(L, -1, "filters");
+  if (!w->binary || lua_toboolean(L, -1)) return 0;
+  int n = w->st->nparams;
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
+    if (w->ways[i] == BY_TYPE) lua_pushboolean(L, 0);
+    else lua_pushstring(L, names[w->ways[i]]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  int (*valid)(const char *, size_t) = fpg_valid_utf8;
+  void *address;
+  _Static_assert(sizeof valid == sizeof address, "a function's address is passed as one of data");
+  memcpy(&address, &valid, sizeof address);
+  lua_pushlightuserdata(L, w->buf);
+  lua_pushlightuserdata(L, address);
+  return 3;
+}
+
+/* writer:reserve(): the buffer has room for a piece */
+static int writer_reserve(lua_State *L) {
+  copy_writer *w = check_writer(L, 1);
+  reserve(L, w->buf, 2 * FPG_COPY_PIECE - w->buf->len % FPG_COPY_PIECE);
+  return 0;
+}
+
 /* writer:finish(): what ends the data */
 static int writer_finish(lua_State *L) {
   copy_writer *w = check_writer(L, 1);
@@ -349,6 +382,8 @@ static const luaL_Reg conn_methods[] = {
 
 static const luaL_Reg writer_methods[] = {
     {"place", writer_place},
+    {"flat", writer_flat},
+    {"reserve", writer_reserve},
     {"finish", writer_finish},
     {NULL, NULL},
 };

@@ -15,6 +15,7 @@ local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
 
 local catalog = require "fastpg.table.catalog"
 local copy = require "fastpg.pg.copy"
+local copy_compiled = require "fastpg.pg.copy_compiled"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local lists = require "fastpg.base.lists"
@@ -188,13 +189,36 @@ local function describe(conn, rel, names)
     quoted(names), table.concat(numbers, ", ")), math.huge)
 end
 
+-- Writes rows by compiled code until a piece is full; by the core those that the code stops at, and where they are many,
+-- all that follow.
+local ODD_ROWS, ODD_SHARE = 32, 8
+
+local function compiled_writer(c, writer, names)
+  local write, odd = copy_compiled.new(writer, names), 0
+  return write and function(list, from, to)
+    if not write then return c:copy_list(writer, list, from, to) end
+    writer:reserve()
+    local at = from
+    repeat
+      at = write(list, at, to)
+      local stopped = at <= to and at
+      if stopped then
+        at = c:copy_list(writer, list, at, at)
+        if at > stopped then odd = odd + 1 end
+      end
+    until at == stopped or at > to
+    if odd > ODD_ROWS and odd * ODD_SHARE > at then write = nil end
+    return at
+  end
+end
+
 -- Fills the writer with rows of the list until a piece is full, and gives it; nil when there are no more.
-local function filler_of_list(conn, writer, list, n)
+local function filler_of_list(conn, writer, names, list, n)
   local c, at = conn.c, 1
-  local copy_list = c.copy_list
+  local write = compiled_writer(c, writer, names) or function(...) return c:copy_list(writer, ...) end
   return function()
     if at > n then return nil end
-    local ok, next_at = pcall(copy_list, c, writer, list, at, n)
+    local ok, next_at = pcall(write, list, at, n)
     if not ok then
       local column, row = writer:place()
       error(with_place(next_at, row, column), 0)
@@ -243,7 +267,7 @@ local function run(conn, scan, names, source, n, wanted)
   local described = describe(conn, scan.rel, names)
   local binary = choose_format(conn, scan, described, names, n ~= nil, wanted)
   local writer = conn.c:copy_writer(described, names, scan.st.filters or nil, binary)
-  local fill = n and filler_of_list(conn, writer, source, n) or filler_of_rows(conn, writer, source, scan)
+  local fill = n and filler_of_list(conn, writer, names, source, n) or filler_of_rows(conn, writer, source, scan)
   local first = fill(true) -- what is wrong here is an error before anything is sent
   local sql = ("COPY %s (%s) FROM STDIN%s"):format(scan.rel.qualified, quoted(names), binary and " (FORMAT binary)" or "")
   return copy.run(conn, sql, "copy", "row", function()
