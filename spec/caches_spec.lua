@@ -14,7 +14,8 @@ local CACHES = {
   ["filters.lua"] = { "fragments that a filtered Table lets through: 1000" },
   ["copy_compiled.lua"] = { "functions that write rows, by their columns: 50" },
   ["draw.lua"] = { "spaces of more than 64 columns: 16" },
-  ["rows.lua"] = { "metatables of the rows of a shape, by class: 16" },
+  ["rows.lua"] = { "metatables of the rows of a shape: 16", "metatables made of another one: 16" },
+  ["fragment.lua"] = { "texts cut at their placeholders: 2000", "the same where strings are not standard" },
   ["catalog.lua"] = {
     "meanings of names: 256", "relations of a meaning: 1000, or twice as many as were wanted at once",
     "lists of names of a meaning, by schema: 100",
@@ -31,8 +32,10 @@ local BOUNDS = {
   ["lua/fastpg/host/gates.lua"] = { "MOST_FREE = 20" },
   ["lua/fastpg/host/wait/gated.lua"] = { "MOST_PARKED = 100" },
   ["lua/fastpg/sql/user_sql.lua"] = { "MOST_TEXTS = 2000" },
-  ["lua/fastpg/value/rows.lua"] = { "MOST_CLASSES = 16" },
-  ["lua/fastpg/table/bulk.lua"] = { "MOST_TEXTS = 200" }, -- of a pipeline: no cache
+  ["lua/fastpg/value/rows.lua"] = { "MOST_KEPT = 16" },
+  ["lua/fastpg/table/bulk.lua"] = { "MOST_TEXTS = 200" },
+  ["lua/fastpg/sql/fragment.lua"] = { "MOST_TEXTS = 2000" },
+  ["lua/fastpg/sql/writer.lua"] = { "MOST_NESTED = 100" },
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64" },
   ["lua/fastpg/pg/command.lua"] = { "MOST_COMMANDS = 500" },
@@ -204,7 +207,8 @@ describe("caches:", function()
       return n
     end
     local selection = require "fastpg.table.selection"
-    local fragments = upvalue(upvalue(upvalue(selection.where, "fragment_text"), "converted"), "fragments")
+    local fragments = upvalue(upvalue(upvalue(upvalue(upvalue(selection.sql, "simple_sql"), "where_text"), "fragment_text"), "converted"),
+      "fragments")
     check_bounded(fragments[true][0], 500)
     local kept = leaves(core.table_state(t).sql.selects)
     assert.is_true(kept > 0 and kept <= 500, kept)
@@ -251,7 +255,7 @@ describe("caches:", function()
       assert.matches("^K" .. i, tostring(row))
       shape = getmetatable(row).shape
     end
-    check_bounded(shape.class_metatables, 16)
+    check_bounded(shape.metatables, 16)
     assert.is_true(kilobytes() - before < 500, kilobytes() - before)
     assert.equal(1, count(root.kept_classes.oids))
   end)

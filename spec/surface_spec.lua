@@ -23,7 +23,7 @@ end
 local surface = {
   fastpg = {
     is = 2, try = ANY, guard = ANY, http_status = 1, args = 2, set_loop = 1, loop_info = 0, spawn = ANY, gather = ANY, sleep = 1, step = 2, run = ANY,
-    conv_placeholders = 2, sql = 1, quote_ident = 1, quote_literal = 1, class = 3, class_source = 1, all_classes = 2, col_def = 4,
+    conv_placeholders = 2, sql = ANY, op = 2, any = 1, none = 1, from = 2, load = ANY, quote_ident = 1, quote_literal = 1, class = 3, class_source = 1, all_classes = 2, col_def = 4,
     lua_type = 1, html = 1, columns = 1, values = 1, db_of = 1, to_json = 1, from_json = 1, json_text = 1, array = 2,
     lower_bounds = 1, numeric = 1, date = 3, time = 3, timetz = 4, timestamp = 6, timestamptz = 7, interval = 1, now = 1, range = 3,
     multirange = 1, connect = 2, create_pool = 2, database = 0, cluster = 1, uri = 1, diagram = 2, migrate = 3,
@@ -37,14 +37,19 @@ local surface = {
     copy_from = 2, copy_to = 2, listen = 2, unlisten = 2, notify = 2, poll = 1, notifications = 2,
   },
   t = {
-    get = 1, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY, limit = 1,
-    offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1, insert = 3, update = 3, upsert = 3, delete = 1,
-    delete_where = ANY, inserts = 3, updates = 2, upserts = 3, claim = ANY, claim_one = 2, copy = 2, class = 1,
+    get = 2, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY, limit = 1,
+    offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1, insert = 3, insert_from = 2, update = 4, upsert = 3, delete = 2,
+    exists = 0, explain = 0,
+    having = ANY, group_by = ANY, distinct = 0, with = 1, for_update = 1, join = 2, left_join = 2, where_exists = ANY,
+    where_missing = ANY, cte = 2, union = 1, union_all = 1, item = 1, pluck = ANY, map = 2, page = 2,
+    delete_where = ANY, inserts = 3, updates = 3, upserts = 3, claim = ANY, claim_one = 2, copy = 2, class = 1,
   },
   ["t.c"] = { has = 1 },
   q = {
     where = ANY, select = ANY, order_by = ANY, limit = 1, offset = 1, first = 0, one = 0, all = 0, count = 0, each = 1, exists = 0,
-    update = 1, delete = 0, explain = 0,
+    update = 2, delete = 1, explain = 0,
+    having = ANY, group_by = ANY, distinct = 0, with = 1, for_update = 1, join = 2, left_join = 2, where_exists = ANY,
+    where_missing = ANY, cte = 2, union = 1, union_all = 1, item = 1, pluck = ANY, map = 2, page = 2,
   },
   rows = { html = 0, columns = 0 },
   ["db:arrays"] = {},

@@ -3,7 +3,9 @@
  * fragment.c: SQL that stands inside the SQL of a table: what fastpg.sql makes, and the check of what a
  * filtered table lets through.
  *
- *   sql(text) -> a fragment where a value would be data       is_sql(value) -> whether it is one
+ *   sql(text, values) -> a fragment where a value would be data     is_sql(value) -> whether it is one
+ *   sql_values(fragment) -> the table of the values that it carries, or nil
+ *   operator(text) -> whether it is one operator
  *   check_fragment(sql, standard_strings) -> nil, or why it may not be used
  */
 #include "fragment.h"
@@ -15,21 +17,33 @@
 #include "sql_argument.h"
 #include "utf8.h"
 
+enum { FPG_OPERATOR_MOST = 64 }; /* with its NUL: the server's NAMEDATALEN */
+
 /* ---- fastpg.sql --------------------------------------------------------------------------- */
 
-/* core.sql(text): a SQL fragment where a value would be data */
+/* core.sql(text, values): SQL where a value would be data; values: a table that belongs to it, or nil */
 static int core_sql(lua_State *L) {
   size_t len;
-  if (lua_type(L, 1) != LUA_TSTRING)
-    return fpg_raise(L, "invalid_argument", "fastpg.sql: SQL text expected, got %s",
-                     fpg_describe(L, 1));
-  const char *s = lua_tolstring(L, 1, &len);
-  if (strlen(s) != len)
-    return fpg_raise(L, "invalid_argument", "fastpg.sql: the text has a NUL byte");
+  const char *s = luaL_checklstring(L, 1, &len);
+  lua_settop(L, 2);
   fpg_sql *f = fpg_newuserdata(L, sizeof *f + len);
   f->len = len;
+  f->carries = 0;
   memcpy(f->text, s, len + 1);
   luaL_setmetatable(L, FPG_SQL_MT);
+  if (lua_type(L, 2) == LUA_TTABLE) {
+    lua_pushvalue(L, 2);
+    fpg_setuservalue(L, -2);
+    f->carries = 1;
+  }
+  return 1;
+}
+
+/* core.sql_values(fragment) -> what core.sql was given, or nil */
+static int core_sql_values(lua_State *L) {
+  fpg_sql *f = luaL_checkudata(L, 1, FPG_SQL_MT);
+  if (!f->carries) return 0;
+  fpg_getuservalue(L, 1);
   return 1;
 }
 
@@ -42,6 +56,30 @@ static int sql_tostring(lua_State *L) {
 /* core.is_sql(value) -> whether it is such a fragment */
 static int core_is_sql(lua_State *L) {
   lua_pushboolean(L, luaL_testudata(L, 1, FPG_SQL_MT) != NULL);
+  return 1;
+}
+
+static int sql_concat(lua_State *L) {
+  return fpg_raise(L, "invalid_argument",
+                   "fastpg.sql: .. would lose the values of a fragment: put it into another one in the "
+                   "place of a value, fastpg.sql(\"a and ?\", fragment)");
+}
+
+/* core.operator(text) -> whether the text is one operator of SQL, as it would be read behind an operand */
+static int core_operator(lua_State *L) {
+  size_t len;
+  const char *s = fpg_check_sql(L, 1, "operator", &len);
+  char text[FPG_OPERATOR_MOST + 4] = "a ";
+  int is_one = 0;
+  if (len > 0 && len < FPG_OPERATOR_MOST) {
+    memcpy(text + 2, s, len);
+    fpg_lex lx;
+    fpg_token t;
+    fpg_lex_init(&lx, text, len + 2, 1);
+    fpg_lex_next(&lx, &t);
+    is_one = fpg_lex_next(&lx, &t) && t.kind == FPG_OPERATOR && t.p == text + 2 && t.len == len;
+  }
+  lua_pushboolean(L, is_one);
   return 1;
 }
 
@@ -171,6 +209,8 @@ static int text_check_fragment(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"sql", core_sql},
     {"is_sql", core_is_sql},
+    {"sql_values", core_sql_values},
+    {"operator", core_operator},
     {"check_fragment", text_check_fragment},
     {NULL, NULL},
 };
@@ -181,6 +221,8 @@ void fpg_open_fragment(lua_State *L) {
   lua_setfield(L, -2, "__name");
   lua_pushcfunction(L, sql_tostring);
   lua_setfield(L, -2, "__tostring");
+  lua_pushcfunction(L, sql_concat);
+  lua_setfield(L, -2, "__concat");
   lua_pop(L, 1);
   luaL_setfuncs(L, functions, 0);
 }

@@ -9,8 +9,10 @@
 
 #define FPG_SQL_MT "fastpg.sql"
 
+/* Its user value is the list of the values that it carries, where it has any. */
 typedef struct fpg_sql {
   size_t len;
+  int carries;
   char text[1];
 } fpg_sql;
 

@@ -3,6 +3,7 @@
  * placeholders.c: `?`, `:name` and `$n` to the server's `$n`.
  *
  *   convert(sql, offset, standard_strings) -> text, npos, names
+ *   pieces(sql, standard_strings) -> { text, number, text, … }, npos, names
  *
  * Conversion reads the text twice: names are numbered behind the positional parameters, so these
  * must be counted first.  A text without placeholders is handed back as the string it was.
@@ -51,18 +52,25 @@ static counts count_placeholders(const char *s, size_t len, int standard) {
   return c;
 }
 
-/* Appends $n in the place of the token.  Where a letter or digit touches a ? or :name, a space
- * keeps them apart: `and?` must not become the name and$1, nor `?1` the parameter $11, nor `$?` the
- * `$$` that opens a string. */
+/* Where a letter or digit touches a ? or :name, a space keeps them apart: `and?` must not become the
+ * name and$1, nor `?1` the parameter $11, nor `$?` the `$$` that opens a string. */
+static int touches_before(const fpg_token *t, const char *start) {
+  return t->kind != FPG_PARAM && t->p > start && fpg_ident_cont((unsigned char)t->p[-1]);
+}
+
+static int touches_behind(const fpg_token *t, const char *end) {
+  const char *behind = t->p + t->len;
+  return t->kind != FPG_PARAM && behind < end && *behind != '$' &&
+         fpg_ident_cont((unsigned char)*behind);
+}
+
+/* Appends $n in the place of the token. */
 static void put_param(lua_State *L, fpg_buf *out, const fpg_token *t, const char *start,
                       const char *end, int64_t n) {
-  const char *behind = t->p + t->len;
-  int apart = t->kind != FPG_PARAM;
-  if (apart && t->p > start && fpg_ident_cont((unsigned char)t->p[-1])) fpg_buf_putc(L, out, ' ');
+  if (touches_before(t, start)) fpg_buf_putc(L, out, ' ');
   fpg_buf_putc(L, out, '$');
   fpg_buf_putint(L, out, n);
-  if (apart && behind < end && *behind != '$' && fpg_ident_cont((unsigned char)*behind))
-    fpg_buf_putc(L, out, ' ');
+  if (touches_behind(t, end)) fpg_buf_putc(L, out, ' ');
 }
 
 /* The number of a :name among the names, given at its first appearance.  seen: name -> number,
@@ -140,7 +148,63 @@ static int text_convert(lua_State *L) {
   return 3;
 }
 
+/* pieces(sql, standard_strings) -> the text cut at its placeholders: a list of texts and of numbers, as
+ * convert gives them, of what stands in between; npos and names as convert has them.  `??` is in the
+ * texts as `?`. */
+static int text_pieces(lua_State *L) {
+  size_t len;
+  const char *s = fpg_check_sql(L, 1, "pieces", &len);
+  int standard = fpg_opt_standard(L, 2);
+  lua_settop(L, 1);
+  counts c = count_placeholders(s, len, standard);
+  lua_newtable(L); /* 2: seen */
+  lua_newtable(L); /* 3: names */
+  lua_newtable(L); /* 4: the pieces */
+  fpg_buf *out = fpg_buf_new(L);
+  const char *done = s, *end = s + len;
+  int64_t mark = 0;
+  int count = 0;
+  fpg_lex lx;
+  fpg_token t;
+  fpg_lex_init(&lx, s, len, standard);
+  while (fpg_lex_next(&lx, &t)) {
+    int64_t n = 0;
+    switch (t.kind) {
+      case FPG_MARK: n = ++mark; break;
+      case FPG_NAME: n = c.npos + name_number(L, &t, 2, 3); break;
+      case FPG_PARAM: n = param_number(&t); break;
+      case FPG_ESCAPED: break;
+      default: continue;
+    }
+    if (t.kind == FPG_PARAM && (n == 0 || n == INT_MAX)) continue;
+    fpg_buf_put(L, out, done, (size_t)(t.p - done));
+    done = t.p + t.len;
+    if (t.kind == FPG_ESCAPED) {
+      fpg_buf_putc(L, out, '?');
+      continue;
+    }
+    if (touches_before(&t, s)) fpg_buf_putc(L, out, ' ');
+    lua_pushlstring(L, out->len ? out->data : "", out->len);
+    lua_rawseti(L, 4, ++count);
+    out->len = 0;
+    fpg_push_int64(L, n);
+    lua_rawseti(L, 4, ++count);
+    if (touches_behind(&t, end)) fpg_buf_putc(L, out, ' ');
+  }
+  fpg_buf_put(L, out, done, (size_t)(end - done));
+  lua_pushlstring(L, out->len ? out->data : "", out->len);
+  lua_rawseti(L, 4, ++count);
+  fpg_buf_free(L, out);
+  lua_pushvalue(L, 4);
+  fpg_push_int64(L, c.npos);
+  if (lua_rawlen(L, 3) == 0) return 2;
+  lua_pushvalue(L, 3);
+  return 3;
+}
+
 void fpg_open_placeholders(lua_State *L) {
   lua_pushcfunction(L, text_convert);
   lua_setfield(L, -2, "convert");
+  lua_pushcfunction(L, text_pieces);
+  lua_setfield(L, -2, "pieces");
 }

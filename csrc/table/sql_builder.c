@@ -378,14 +378,17 @@ static int rel_delete(lua_State *L) {
   return 1;
 }
 
-/* rel:assignments(args, record, filters) -> `"a" = $1, "b" = $2`, number of arguments: for an update
- * of many rows; nil and the name of a column that does not exist */
+/* rel:assignments(args, record, filters, n) -> `"a" = $n+1, "b" = $n+2`, the new number of arguments: for an
+ * update of many rows; nil and the name of a column that does not exist */
 static int rel_assignments(lua_State *L) {
   fpg_sql_writer w;
+  int64_t n = 0;
+  fpg_to_int64(L, 5, &n);
   lua_settop(L, 4);
   lua_pushnil(L);
   lua_insert(L, 4);
   fpg_begin_sql(L, &w);
+  w.count = (int)n;
   if (fpg_any_unknown(L, &w)) return fpg_answer_unknown(L);
   fpg_begin_text(L, &w);
   int first = 1;
@@ -397,8 +400,8 @@ static int rel_assignments(lua_State *L) {
     fpg_buf_puts(L, w.sql, fpg_separator(&first));
     fpg_put_column(L, &w, col);
     fpg_buf_puts(L, w.sql, " = ");
-    int n = w.count - 1;
-    fpg_put_value(L, &w, col, &n, FPG_UPDATE);
+    int number = w.count - 1;
+    fpg_put_value(L, &w, col, &number, FPG_UPDATE);
   }
   lua_pushlstring(L, w.sql->data ? w.sql->data : "", w.sql->len);
   return fpg_answer_sql(L, &w);
@@ -420,4 +423,6 @@ void fpg_open_sql_builder(lua_State *L) {
   fpg_add_methods(L, FPG_REL_MT, rel_methods);
   lua_pushlightuserdata(L, (void *)(uintptr_t)&fpg_columns_key);
   lua_setfield(L, -2, "columns_key");
+  lua_pushlightuserdata(L, (void *)(uintptr_t)&fpg_raws_key);
+  lua_setfield(L, -2, "raws_key");
 }

@@ -10,6 +10,8 @@
 #include "fragment.h"
 #include "number.h"
 
+const char fpg_raws_key = 0;
+
 /* ---- columns and values --------------------------------------------------------------------- */
 
 static int table_or_none(lua_State *L, int idx) {
@@ -89,9 +91,11 @@ int fpg_lookup_column(lua_State *L, int table, int names, int col) {
 
 static void set_state(fpg_sql_writer *w, int col, char state) { w->states[col - 1] = state; }
 
+static int is_sql(lua_State *L, int idx);
+
 /* Takes the value on top of the stack as the next argument (or a fragment as itself). */
 void fpg_take_value(lua_State *L, fpg_sql_writer *w, int col) {
-  if (lua_type(L, -1) == LUA_TUSERDATA && luaL_testudata(L, -1, FPG_SQL_MT)) {
+  if (is_sql(L, -1)) {
     w->has_raw = 1;
     set_state(w, col, FPG_RAW);
     lua_pop(L, 1);
@@ -146,20 +150,56 @@ static int is_default(const fpg_sql *f) {
   return i == f->len && i == sizeof word - 1;
 }
 
-/* `$n` of a value, or the text of a fragment in brackets. */
-void fpg_put_value(lua_State *L, fpg_sql_writer *w, int col, int *n, fpg_operation op) {
-  if (fpg_state_of(w, col) == FPG_VALUE) {
-    fpg_put_number(L, w, ++*n);
+/* Whether the value at idx is SQL: a fragment, or an object that says so (a query, a column). */
+static int is_sql(lua_State *L, int idx) {
+  if (lua_type(L, idx) == LUA_TUSERDATA) return luaL_testudata(L, idx, FPG_SQL_MT) != NULL;
+  if (lua_type(L, idx) != LUA_TTABLE || !lua_getmetatable(L, idx)) return 0;
+  lua_pushliteral(L, "__fastpg_sql");
+  lua_rawget(L, -2);
+  int is = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return is;
+}
+
+/* SQL that is written where all of the statement is known: a mark, and the value (which this takes) into a
+ * list that goes along with the arguments. */
+static void put_mark(lua_State *L, fpg_sql_writer *w) {
+  lua_rawgetp(L, w->args, &fpg_raws_key);
+  if (lua_type(L, -1) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, w->args, &fpg_raws_key);
+  }
+  int n = (int)lua_rawlen(L, -1) + 1;
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, n);
+  lua_pop(L, 1);
+  fpg_buf_puts(L, w->sql, FPG_RAW_MARK);
+  fpg_buf_putint(L, w->sql, n);
+  fpg_buf_putc(L, w->sql, '\1');
+}
+
+/* The SQL on top of the stack, in brackets. */
+static void put_sql(lua_State *L, fpg_sql_writer *w) {
+  fpg_sql *f = luaL_testudata(L, -1, FPG_SQL_MT);
+  if (!f || f->carries || memchr(f->text, '?', f->len)) {
+    put_mark(L, w);
     return;
   }
-  if (fpg_column_value(L, w, col, op, 1)) {
-    fpg_sql *f = luaL_checkudata(L, -1, FPG_SQL_MT);
-    int bare = is_default(f);
-    if (!bare) fpg_buf_putc(L, w->sql, '(');
-    fpg_buf_put(L, w->sql, f->text, f->len);
-    if (!bare) fpg_buf_putc(L, w->sql, ')');
-    lua_pop(L, 1);
-  }
+  int bare = is_default(f);
+  if (!bare) fpg_buf_putc(L, w->sql, '(');
+  fpg_buf_put(L, w->sql, f->text, f->len);
+  if (!bare) fpg_buf_putc(L, w->sql, ')');
+  lua_pop(L, 1);
+}
+
+/* `$n` of a value, or SQL in brackets. */
+void fpg_put_value(lua_State *L, fpg_sql_writer *w, int col, int *n, fpg_operation op) {
+  if (fpg_state_of(w, col) == FPG_VALUE)
+    fpg_put_number(L, w, ++*n);
+  else if (fpg_column_value(L, w, col, op, 1))
+    put_sql(L, w);
 }
 
 const char *fpg_separator(int *first) {
@@ -202,15 +242,12 @@ void fpg_put_condition(lua_State *L, fpg_sql_writer *w, int col, int qualify) {
     fpg_buf_putc(L, w->sql, '.');
   }
   fpg_put_column(L, w, col);
-  fpg_sql *f = luaL_testudata(L, -1, FPG_SQL_MT);
   if (fpg_is_null(L, -1)) {
     fpg_buf_puts(L, w->sql, " IS NULL");
     lua_pop(L, 1);
-  } else if (f) {
-    fpg_buf_puts(L, w->sql, " = (");
-    fpg_buf_put(L, w->sql, f->text, f->len);
-    fpg_buf_putc(L, w->sql, ')');
-    lua_pop(L, 1);
+  } else if (is_sql(L, -1)) {
+    fpg_buf_puts(L, w->sql, " = ");
+    put_sql(L, w);
   } else {
     int list = is_list(L, w, col);
     lua_rawseti(L, w->args, ++w->count);
@@ -236,7 +273,7 @@ void fpg_note_conditions(lua_State *L, fpg_sql_writer *w, int map) {
   fpg_note_state(L, w, first, (size_t)snprintf(first, sizeof first, "%d", w->count));
   for (int col = 1; col <= w->rel->ncols; col++) {
     if (!fpg_lookup_column(L, map, w->at.names, col)) continue;
-    if (luaL_testudata(L, -1, FPG_SQL_MT)) {
+    if (is_sql(L, -1)) {
       w->has_raw = 1;
       set_state(w, col, FPG_RAW);
     } else {

@@ -42,6 +42,11 @@ static inline char fpg_state_of(const fpg_sql_writer *w, int col) { return w->st
 /* Adds to the signature. */
 void fpg_note_state(lua_State *L, fpg_sql_writer *w, const char *bytes, size_t n);
 
+/* Where SQL that carries values stands: the mark, the number of the value in the list that the arguments have under this
+ * key, and \1. */
+#define FPG_RAW_MARK "\1fastpg"
+extern const char fpg_raws_key;
+
 /* ---- beginning and answering ---------------------------------------------------------------- */
 
 /* The relation is at 1, the list of arguments (nil: a new one) at 2, then record, overrides, filters, each a table or nil. */

@@ -52,16 +52,41 @@ function stream:close() end
 
 -- ---- conditions and options -----------------------------------------------------------------
 
+---@class fastpg.fragment: userdata      what fastpg.sql gives
+---@class fastpg.operation: userdata     what fastpg.op gives
+---@class fastpg.conditions: userdata    what fastpg.any and fastpg.none give
+---@alias fastpg.condition string|table|fastpg.fragment|fastpg.conditions
+---@alias fastpg.selected string|table|fastpg.fragment  SQL, names of columns, or { alias = "table.column" }
+
+---@class fastpg.related_options
+---@field [1] string|fastpg.table?  the key's column, "column" or "table.column"
+---@field where fastpg.condition?
+---@field args table?
+---@field order_by fastpg.selected?
+---@field limit integer?            for each row
+---@field select fastpg.selected?
+---@field count boolean?            their number instead
+---@field through string|fastpg.table?
+---@field table string|fastpg.table?
+---@field with fastpg.related?
+---@field as_cls boolean?
+---@alias fastpg.related string|fastpg.table|table<string|integer, string|fastpg.table|fastpg.related_options>
+
+---@class fastpg.join_options
+---@field on string|fastpg.fragment?  "column", "table.column" or a condition
+---@field as string?                  what the table is called in the query
+
 ---@class fastpg.count_options
----@field where string|table?  a fragment, or columns and values
+---@field where fastpg.condition?  a fragment, or columns and values
 ---@field args table?          a list, or a table of names
 ---@field debug boolean?       prints the SQL
 
 ---@class fastpg.select_options: fastpg.count_options
----@field order_by string|string[]?
----@field select string|string[]?
+---@field order_by fastpg.selected?
+---@field select fastpg.selected?
 ---@field limit integer?
 ---@field offset integer?
+---@field with fastpg.related?  rows of other tables beside each row
 ---@field with_pk boolean?  pairs of key and row
 ---@field as_cls boolean?   false: rows without the class
 
@@ -96,11 +121,67 @@ function query:exists() end
 ---@param fn fun(row: fastpg.row): boolean?
 ---@return fastpg.stream?
 function query:each(fn) end
+---@param condition fastpg.condition
+---@return fastpg.query
+function query:having(condition, ...) end
+---@param columns fastpg.selected
+---@return fastpg.query
+function query:group_by(columns, ...) end
+---@return fastpg.query
+function query:distinct() end
+---@param related fastpg.related
+---@return fastpg.query
+function query:with(related) end
+---@param other string|fastpg.table|fastpg.query
+---@param options fastpg.join_options?
+---@return fastpg.query
+function query:join(other, options) end
+---@param other string|fastpg.table|fastpg.query
+---@param options fastpg.join_options?
+---@return fastpg.query
+function query:left_join(other, options) end
+---@param other string|fastpg.table|fastpg.query
+---@param condition fastpg.condition?
+---@return fastpg.query
+function query:where_exists(other, condition, ...) end
+---@param other string|fastpg.table|fastpg.query
+---@param condition fastpg.condition?
+---@return fastpg.query
+function query:where_missing(other, condition, ...) end
+---@param options { skip_locked: boolean?, nowait: boolean? }?
+---@return fastpg.query
+function query:for_update(options) end
+---@param name string
+---@param other fastpg.query|fastpg.fragment
+---@return fastpg.query
+function query:cte(name, other) end
+---@param other fastpg.query
+---@return fastpg.query
+function query:union(other) end
+---@param other fastpg.query
+---@return fastpg.query
+function query:union_all(other) end
+---@param value string|fastpg.fragment|fastpg.column  an aggregate
+---@return any
+function query:item(value) end
+---@param column string|fastpg.fragment|fastpg.column
+---@return any[]
+function query:pluck(column, ...) end
+---@param key string|fastpg.fragment|fastpg.column
+---@param value string|fastpg.fragment|fastpg.column
+---@return table
+function query:map(key, value) end
+---@param n integer  rows a page
+---@param token string?
+---@return fastpg.rows rows, string? next, string? prev
+function query:page(n, token) end
 ---@param values fastpg.record
----@return fastpg.rows
-function query:update(values) end
----@return fastpg.rows
-function query:delete() end
+---@param options { returning: fastpg.selected|false? }?
+---@return fastpg.rows|integer
+function query:update(values, options) end
+---@param options { returning: fastpg.selected|false? }?
+---@return fastpg.rows|integer
+function query:delete(options) end
 ---@return string
 function query:explain() end
 
@@ -126,8 +207,9 @@ function Table:selectone(options, ...) end
 ---@return fastpg.row?
 function Table:first() end
 ---@param key fastpg.key
+---@param options { with: fastpg.related? }?
 ---@return fastpg.row?
-function Table:get(key) end
+function Table:get(key, options) end
 ---@param key fastpg.key
 ---@return boolean
 function Table:has(key) end
@@ -156,6 +238,64 @@ function Table:limit(n) end
 ---@param n integer
 ---@return fastpg.query
 function Table:offset(n) end
+---@param condition fastpg.condition
+---@return fastpg.query
+function Table:having(condition, ...) end
+---@param columns fastpg.selected
+---@return fastpg.query
+function Table:group_by(columns, ...) end
+---@return fastpg.query
+function Table:distinct() end
+---@param related fastpg.related
+---@return fastpg.query
+function Table:with(related) end
+---@param other string|fastpg.table|fastpg.query
+---@param options fastpg.join_options?
+---@return fastpg.query
+function Table:join(other, options) end
+---@param other string|fastpg.table|fastpg.query
+---@param options fastpg.join_options?
+---@return fastpg.query
+function Table:left_join(other, options) end
+---@param other string|fastpg.table|fastpg.query
+---@param condition fastpg.condition?
+---@return fastpg.query
+function Table:where_exists(other, condition, ...) end
+---@param other string|fastpg.table|fastpg.query
+---@param condition fastpg.condition?
+---@return fastpg.query
+function Table:where_missing(other, condition, ...) end
+---@param options { skip_locked: boolean?, nowait: boolean? }?
+---@return fastpg.query
+function Table:for_update(options) end
+---@param name string
+---@param other fastpg.query|fastpg.fragment
+---@return fastpg.query
+function Table:cte(name, other) end
+---@param other fastpg.query
+---@return fastpg.query
+function Table:union(other) end
+---@param other fastpg.query
+---@return fastpg.query
+function Table:union_all(other) end
+---@param value string|fastpg.fragment|fastpg.column  an aggregate
+---@return any
+function Table:item(value) end
+---@param column string|fastpg.fragment|fastpg.column
+---@return any[]
+function Table:pluck(column, ...) end
+---@param key string|fastpg.fragment|fastpg.column
+---@param value string|fastpg.fragment|fastpg.column
+---@return table
+function Table:map(key, value) end
+---@param n integer  rows a page
+---@param token string?
+---@return fastpg.rows rows, string? next, string? prev
+function Table:page(n, token) end
+---@return boolean
+function Table:exists() end
+---@return string
+function Table:explain() end
 ---Filters the relation, whatever name leads to it, until `t:xtra()`; the name keeps the filter where a new one comes.
 ---@param filter fastpg.record?  without: takes the filter away
 ---@return fastpg.table
@@ -170,19 +310,27 @@ function Table:scope(filter, value) end
 ---@param options { on_conflict: "nothing"? }?
 ---@return fastpg.row?
 function Table:insert(record, overrides, options) end
+---Inserts the rows that a query gives.
+---@param query fastpg.query
+---@param options { columns: string[]?, returning: fastpg.selected|false? }?
+---@return fastpg.rows|integer
+function Table:insert_from(query, options) end
 ---@param record fastpg.record
 ---@param key fastpg.key?
 ---@param overrides fastpg.record?
+---@param options { returning: fastpg.selected|false? }?
 ---@return fastpg.row
-function Table:update(record, key, overrides) end
+function Table:update(record, key, overrides, options) end
+---`set`: what is set where the row is there; `where`: of which rows (nil where it is another).
 ---@param record fastpg.record
 ---@param overrides fastpg.record?
----@param options { on: string[]? }?
----@return fastpg.row
+---@param options { on: string[]?, set: fastpg.record?, where: fastpg.condition?, returning: fastpg.selected|false? }?
+---@return fastpg.row?
 function Table:upsert(record, overrides, options) end
 ---@param key fastpg.key
+---@param options { returning: fastpg.selected|false? }?
 ---@return fastpg.row
-function Table:delete(key) end
+function Table:delete(key, options) end
 ---@param condition string|table?
 ---@return fastpg.rows
 function Table:delete_where(condition, ...) end
@@ -193,8 +341,9 @@ function Table:delete_where(condition, ...) end
 function Table:inserts(list, overrides, options) end
 ---@param list fastpg.record[]
 ---@param overrides fastpg.record?
----@return fastpg.rows
-function Table:updates(list, overrides) end
+---@param options { returning: string|string[]|false? }?
+---@return fastpg.rows|integer
+function Table:updates(list, overrides, options) end
 ---@param list fastpg.record[]
 ---@param overrides fastpg.record?
 ---@param options { on: string[]? }?
@@ -609,9 +758,35 @@ function fastpg.conv_placeholders(sql, names) end
 ---@param n integer?
 ---@return table
 function fastpg.args(list, n) end
+---SQL with its values: for each `?` one, for `:name` a table of names behind them; a value may be a fragment, a column, a query.
 ---@param text string
----@return userdata
-function fastpg.sql(text) end
+---@param ... any
+---@return fastpg.fragment
+function fastpg.sql(text, ...) end
+---An operator and what stands behind it, in the place of a column's value.
+---@param operator string  ">=", "@>", "ilike", "not in", "between", "= any", …
+---@param value any
+---@return fastpg.operation
+function fastpg.op(operator, value) end
+---A condition that holds where one of these does.
+---@param conditions (fastpg.condition)[]
+---@return fastpg.conditions
+function fastpg.any(conditions) end
+---A condition that holds where none of these does.
+---@param conditions (fastpg.condition)[]
+---@return fastpg.conditions
+function fastpg.none(conditions) end
+---A query whose rows are those of another one, under a name.
+---@param query fastpg.query
+---@param name string
+---@return fastpg.query
+function fastpg.from(query, name) end
+---Puts related rows beside rows of a Table that are there already.
+---@generic T
+---@param rows T  a row, or a list of rows
+---@param ... any  what `with` takes
+---@return T
+function fastpg.load(rows, ...) end
 ---@param name string
 ---@return string
 function fastpg.quote_ident(name) end

@@ -83,7 +83,7 @@ end
 
 --- The command tag; without arguments several statements are allowed.
 function methods.execute(self, sql, ...)
-  if select("#", ...) > 0 then return self:query(fetch.status, sql, ...) end
+  if select("#", ...) > 0 or core.is_sql(sql) then return self:query(fetch.status, sql, ...) end
   if type(sql) ~= "string" then errors.argument("execute: SQL text expected, got %s", type(sql)) end
   return self:on_connection(command.run, sql)
 end
@@ -104,6 +104,10 @@ end
 function methods.each(self, sql, ...)
   local fn, given, n = split_callback(...)
   self:live_pool()
+  if core.is_sql(sql) then
+    local text, written, count = self:written(sql, n)
+    return self:iterate(fn, self.row_target, text, written, count)
+  end
   local parsed = user_sql.parse(sql, self:strings())
   local list
   list, n = user_sql.collect(parsed, compat.unpack(given, 1, n))
@@ -290,6 +294,7 @@ for name, how in pairs(FETCHES) do
   facade[name] = function(self, sql, ...)
     if getmetatable(self) ~= metatable then errors.misused("a database", "db", name, self) end
     local route = self[ROUTE]
+    if type(sql) ~= "string" then return route:query(how, sql, ...) end
     return route:on_connection(fetch.run, how, route.row_target, sql, ...)
   end
 end

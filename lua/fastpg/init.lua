@@ -20,6 +20,8 @@ local diagram = require "fastpg.diagram"
 local errors = require "fastpg.base.errors"
 local link_classes = require "fastpg.class.link_classes"
 local lists = require "fastpg.base.lists"
+local fragment = require "fastpg.sql.fragment"
+local operation = require "fastpg.sql.operation"
 local placeholders = require "fastpg.sql.placeholders"
 local migrate = require "fastpg.class.migrate"
 local pretty = require "fastpg.value.pretty"
@@ -27,8 +29,12 @@ local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local task = require "fastpg.host.task"
 local type_names = require "fastpg.value.type_names"
+local query = require "fastpg.table.query"
+local related = require "fastpg.table.related"
 local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
+require "fastpg.table.query_write"
+require "fastpg.table.page"
 require "fastpg.table.write"
 require "fastpg.table.claim"
 require "fastpg.table.copy_rows"
@@ -63,7 +69,12 @@ local functions = {
   step = { task.step, 2 },
   run = { task.run, ANY },
   conv_placeholders = { placeholders.conv, 2 },
-  sql = { core.sql, 1 },
+  sql = { fragment.new, ANY },
+  op = { operation.op, 2 },
+  any = { operation.any, 1 },
+  none = { operation.none, 1 },
+  from = { query.from, 2 },
+  load = { related.load, ANY },
   quote_ident = { core.quote_ident, 1 },
   quote_literal = { core.quote_literal, 1 },
   class = { class.new, 3 },

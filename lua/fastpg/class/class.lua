@@ -250,7 +250,7 @@ local function copy_row(cls, info, row, mt)
   for _, name in ipairs(mt.shape.columns) do
     copy[name] = rawget(row, name)
   end
-  return setmetatable(copy, rows.of(mt.shape, rows.origin_of(mt), cls, info.name))
+  return setmetatable(copy, rows.as_class(mt, cls, info.name))
 end
 
 local function construct(cls, info, instance_mt, n, values)

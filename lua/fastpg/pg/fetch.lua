@@ -7,7 +7,8 @@
 -- made piece by piece, long values read in slices before (csrc/pg/heavy.c), and others have a turn in between.
 --
 -- Each of these functions takes (connection, statement, target): the target says what rows become, { origin =, class =,
--- class_name = } (fastpg.value.rows), and of a `select *` of a Table also { rel =, compare = } (fastpg.table.table_state).
+-- class_name = } (fastpg.value.rows) or `to` = such a one, and of a `select *` of a Table also { rel =, compare = }
+-- (fastpg.table.table_state).
 
 local error, ipairs, pcall = error, ipairs, pcall
 
@@ -55,7 +56,7 @@ local function row_metatable(conn, st, target)
   if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
   local rel = target.rel
   if rel and shape.relation ~= rel then target.compare(target, shape) end
-  return rows.of(shape, target.origin, target.class, target.class_name), shape
+  return rows.of(shape, target.to or target), shape
 end
 fetch.row_metatable = row_metatable
 

@@ -8,7 +8,8 @@
 -- What the user holds is a facade (fastpg.database) with nothing in it but its route, under a key that is no
 -- string: routes, pools and catalogs know routes, and only what is handed to the user's code is a facade.
 
-local error, next, pcall, rawget, select, setmetatable, type = error, next, pcall, rawget, select, setmetatable, type
+local error, ipairs, next, pcall, rawget, select, setmetatable, type =
+  error, ipairs, next, pcall, rawget, select, setmetatable, type
 
 local ambient = require "fastpg.host.ambient"
 local compat = require "fastpg.base.compat"
@@ -25,6 +26,7 @@ local turn = require "fastpg.host.turn"
 local type_lookup = require "fastpg.pg.type_lookup"
 local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
+local writer = require "fastpg.sql.writer"
 
 local unpack = compat.unpack
 local is_plain = wait.is_plain
@@ -321,9 +323,36 @@ end
 
 -- ---- running --------------------------------------------------------------------------------
 
+--- The SQL of fastpg.sql as a statement of its own: its text, arguments, their number, and what else is to be looked at
+--- when its connection is there (Route:run_written).
+---@param f userdata
+---@param given integer  how many arguments came beside
+function Route:written(f, given)
+  if given > 0 then errors.argument("fastpg.sql has its values: nothing goes behind it, got %d more", given) end
+  local w = writer.new(self:strings())
+  w:fragment(f, "SQL")
+  local text, list, n = w:finish()
+  user_sql.refuse_copy(text, w.standard)
+  return text, list, n, w
+end
+
+-- What it was written for is what it meets.
+local function run_written(conn, w, how, target, text, list, n)
+  if conn.standard_strings ~= w.standard then
+    errors.raise("object_not_in_prerequisite_state", "standard_conforming_strings changed while the statement was being made")
+  end
+  for _, use in ipairs(w.uses) do w.check_meaning(conn, use.st) end
+  return conn:run_list(text, how, target, list, n)
+end
+
 --- Runs a user's SQL: placeholders are converted, arguments as they were given.
 ---@param how function  one of fastpg.pg.fetch
+---@param sql string|userdata  fastpg.sql has its values with it
 function Route:query(how, sql, ...)
+  if type(sql) == "userdata" and core.is_sql(sql) then
+    local text, list, n, w = self:written(sql, select("#", ...))
+    return self:on_connection(run_written, w, how, self.row_target, text, list, n)
+  end
   return self:on_connection(fetch.run, how, self.row_target, sql, ...)
 end
 

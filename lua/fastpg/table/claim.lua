@@ -25,8 +25,8 @@ local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
-local query = require "fastpg.table.query"
 local rows = require "fastpg.value.rows"
+local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
@@ -68,8 +68,8 @@ end
 
 local function fetch_claimed(conn, st, target)
   local shape, to, name = st:shape(), target.to, target.name
-  local mt = rows.of(query.shape_without_last(shape, 1), to.origin, to.class, to.class_name)
-  local list = conn.c:fetch_rows(st, mt, nil, rows.list_of(query.shape_without_last(shape, 1)))
+  local trimmed = rows.without_last(shape, 1)
+  local list = conn.c:fetch_rows(st, rows.of(trimmed, to), nil, rows.list_of(trimmed))
   local known = claimed_rows.rows(conn)
   for _, row in ipairs(list) do
     known[#known + 1] = rawget(row, name)
@@ -84,10 +84,11 @@ local function claim_rows(st, sel, limit)
   local rel = table_state.resolve(st)
   local known_by, name = identity(rel), free_name(rel)
   local conn = st.db:bound_connection()
-  sel.conds[#sel.conds + 1] = { text = known_by .. " <> ALL(?)", args = { claimed_rows.rows(conn) }, n = 1 }
-  local columns = ("%s, %s AS %s"):format(selection.select_list(st, rel, sel.select) or "*", known_by, core.quote_ident(name))
-  local sql, args, n = selection.sql(st, sel, { select = columns, limit = limit == 1 and 1 or nil, lock = LOCK })
-  return table_state.run_list(st, sql, fetch_claimed, { to = query.target_of(st, sel), name = name, one = limit == 1 }, args, n)
+  sel.conds[#sel.conds + 1] = selection.fragment_condition("claim", known_by .. " <> ALL(?)", 1, claimed_rows.rows(conn))
+  local also = ("%s AS %s"):format(known_by, core.quote_ident(name))
+  local sql, args, n = selection.sql(st, sel, { also = also, limit = limit, lock = LOCK })
+  local target = { to = select_sql.target_of(st, sel), name = name, one = limit == 1 }
+  return table_state.run_list(st, sql, fetch_claimed, target, args, n)
 end
 
 --- Locks a row that nobody has locked, this transaction included, until the transaction ends: the row, or nil where

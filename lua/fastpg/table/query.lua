@@ -1,159 +1,58 @@
 -- SPDX-License-Identifier: MIT
 --
--- query: what `artist:where(…)` gives, and the running of selections.
+-- query: what `artist:where(…)` gives.
 --
--- A query is immutable: each method gives a new one.  Calling it runs it.
+-- A query is immutable: each method gives a new one.  Calling it runs it (fastpg.table.query_run).  Other files add what
+-- changes rows (fastpg.table.query_write) and pages (fastpg.table.page).
 
-local getmetatable, ipairs, pairs, select, setmetatable, tostring, type =
-  getmetatable, ipairs, pairs, select, setmetatable, tostring, type
+local getmetatable, ipairs, next, pairs, select, setmetatable, tostring, type =
+  getmetatable, ipairs, next, pairs, select, setmetatable, tostring, type
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local rows = require "fastpg.value.rows"
+local options = require "fastpg.base.options"
+local query_run = require "fastpg.table.query_run"
+local related_options = require "fastpg.table.related_options"
+local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
+local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
+local writer = require "fastpg.sql.writer"
 
 local query = {}
 
--- ---- running selections ---------------------------------------------------------------------
-
---- What fetched rows become: the table's class unless as_cls = false.
-local function target_of(st, sel)
-  if sel.as_cls == false then return st.db.row_target end
-  return sel.select == nil and st.link or st.plain
-end
-query.target_of = target_of
-
--- The key's columns behind what was selected, under names that no column of the table has.
-local function with_key_columns(rel, columns)
-  if #rel.pks == 0 then errors.argument("with_pk: %s has no primary key", rel.ref) end
-  local parts, names = { columns or "*" }, {}
-  for i, pk in ipairs(rel.pks) do
-    local name = "fastpg_pk_" .. i
-    while rel.index[name] do name = name .. "_" end
-    names[i] = name
-    parts[#parts + 1] = ("%s.%s AS %s"):format(rel.qualified, core.quote_ident(pk), core.quote_ident(name))
-  end
-  return table.concat(parts, ", "), names
-end
-
---- The shape of rows without their last columns, which are for fastpg itself; kept beside the statement's own.
-function query.shape_without_last(shape, count)
-  if shape.trimmed then return shape.trimmed end
-  local trimmed = { columns = {}, types = {}, index = {}, typemap = shape.typemap }
-  for i = 1, #shape.columns - count do
-    trimmed.columns[i], trimmed.types[i] = shape.columns[i], shape.types[i]
-    trimmed.index[shape.columns[i]] = i
-  end
-  shape.trimmed = trimmed
-  return trimmed
-end
-
-local function fetch_pairs(conn, st, target)
-  local shape = st:shape()
-  if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
-  local key_names = target.key_names
-  local nkeys = #key_names
-  local mt = rows.of(query.shape_without_last(shape, nkeys), target.to.origin, target.to.class, target.to.class_name)
-  local list = conn.c:fetch_rows(st, {}, nil, {})
-  for i, row in ipairs(list) do
-    setmetatable(row, nil)
-    local key = {}
-    for k = 1, nkeys do
-      local name = key_names[k]
-      key[k], row[name] = row[name], nil
-    end
-    list[i] = { nkeys == 1 and key[1] or key, setmetatable(row, mt) }
-  end
-  return setmetatable(list, nil)
-end
-
-fetch.keyed[fetch_pairs] = true
-
---- All rows of a selection.
-function query.fetch_all(st, sel)
-  if not sel.with_pk then
-    local sql, args, n = selection.sql(st, sel)
-    return table_state.run_list(st, sql, fetch.rows, target_of(st, sel), args, n)
-  end
-  local rel = table_state.resolve(st)
-  if selection.is_distinct(st, sel.select) then
-    errors.argument("with_pk: rows that are DISTINCT have no key of their own: leave with_pk or distinct away")
-  end
-  local columns, key_names = with_key_columns(rel, selection.select_list(st, rel, sel.select))
-  local sql, args, n = selection.sql(st, sel, { select = columns })
-  return table_state.run_list(st, sql, fetch_pairs, { to = target_of(st, sel), key_names = key_names }, args, n)
-end
-
-local function refuse_pairs(sel, what)
-  if sel.with_pk then errors.argument("%s: with_pk belongs to t{…} and all{…}", what) end
-end
-
---- The first row, or nil.
-function query.fetch_first(st, sel)
-  refuse_pairs(sel, "first")
-  local sql, args, n = selection.sql(st, sel, { limit = sel.limit == 0 and 0 or 1 })
-  return table_state.run_list(st, sql, fetch.first, target_of(st, sel), args, n)
-end
-
---- Exactly one row.
-function query.fetch_one(st, sel)
-  refuse_pairs(sel, "selectone")
-  local limit = math.min(sel.limit or 2, 2)
-  local sql, args, n = selection.sql(st, sel, { limit = limit })
-  local to = target_of(st, sel)
-  local name = table_state.resolve(st).name
-  local target = {
-    origin = to.origin, class = to.class, class_name = to.class_name, missing = name .. ": no such row", many = "several",
-  }
-  return table_state.run_list(st, sql, fetch.one, target, args, n)
-end
-
---- How many rows fetch_all would give.
-function query.count(st, sel)
-  local sql, args, n
-  local fragment = selection.is_fragment(sel.select) -- "distinct name"
-  if sel.limit or sel.offset or fragment then
-    sql, args, n = selection.sql(st, sel, not fragment and { select = "1" } or nil)
-    sql = "SELECT count(*) FROM (" .. sql .. ") AS counted"
-  else
-    sql, args, n = selection.sql(st, sel, { select = "count(*)", unordered = true })
-  end
-  return table_state.run_list(st, sql, fetch.item, nil, args, n)
-end
-
-local function open_stream(st, sel)
-  return table_state.open_stream(st, function()
-    local sql, args, n = selection.sql(st, sel)
-    return target_of(st, sel), sql, args, n
-  end)
-end
-
-function query.each(st, sel, fn)
-  refuse_pairs(sel, "each")
-  if fn ~= nil and type(fn) ~= "function" then errors.argument("each: a function expected, got %s", type(fn)) end
-  return st.db:iterate(fn, function() return table_state.steady(st, open_stream, st, sel) end)
-end
-
 -- ---- the object -----------------------------------------------------------------------------
 
-local Query = { __name = "fastpg.query" }
+local Query = { __name = "fastpg.query", __fastpg_sql = true }
 local methods = {}
 
 -- The state of its Table, for the connection that statements run on now.
 local function state(self) return table_state.current(self.state) end
+query.state = state
 
-function query.new(st)
-  return setmetatable({ state = st.base or st, sel = { conds = {} } }, Query)
+function query.new(st, sel)
+  return setmetatable({ state = st.base or st, sel = sel or { conds = {} } }, Query)
 end
+
+--- The value when it is a query, else nil.
+function query.of(value) return type(value) == "table" and getmetatable(value) == Query and value or nil end
 
 local function with(self, field, value)
   local sel = {}
   for k, v in pairs(self.sel) do sel[k] = v end
   sel[field] = value
   return setmetatable({ state = self.state, sel = sel }, Query)
+end
+query.with = with
+
+-- The list of a field, and one more.
+local function with_more(self, field, item)
+  local list = {}
+  for i, known in ipairs(self.sel[field] or {}) do list[i] = known end
+  list[#list + 1] = item
+  return with(self, field, list)
 end
 
 -- What the caller may change later: lists and maps of the plain kind.
@@ -164,21 +63,29 @@ local function copy_of(value)
   return copy
 end
 
---- One more condition (and): a fragment with its arguments, or a table.
+local function condition(what, n, ...)
+  local cond = selection.condition(what, n, ...)
+  if cond.is_plain then cond.map = copy_of(cond.map) end
+  return cond
+end
+
+--- One more condition (and): a fragment with its arguments, fastpg.sql, fastpg.any, fastpg.none or a table.
 function methods.where(self, ...)
   local n = select("#", ...)
   if n == 0 then errors.argument("where: a condition expected, got nothing; without a where there is none: every row") end
-  local conds = {}
-  for i, cond in ipairs(self.sel.conds) do conds[i] = cond end
-  local cond = selection.condition("where", n, ...)
-  if cond.map then cond.map = copy_of(cond.map) end
-  conds[#conds + 1] = cond
-  return with(self, "conds", conds)
+  return with_more(self, "conds", condition("where", n, ...))
 end
 
---- select: names of columns (checked), one after the other or as a list, or a fragment; order_by: the same
---- ("name desc nulls last").
-for _, name in ipairs{ "select", "order_by" } do
+--- A condition on groups; as where.
+function methods.having(self, ...)
+  local n = select("#", ...)
+  if n == 0 then errors.argument("having: a condition expected, got nothing") end
+  return with_more(self, "having", condition("having", n, ...))
+end
+
+--- select, group_by: names of columns (checked), one after the other or as a list, or a fragment; in select also
+--- under another name, { title = "album.title" }; order_by: the same with "name desc nulls last".
+for _, name in ipairs{ "select", "order_by", "group_by" } do
   methods[name] = function(self, ...)
     return with(self, name, selection.read_columns(name, select("#", ...), ...))
   end
@@ -192,91 +99,288 @@ for _, name in ipairs{ "limit", "offset" } do
   end
 end
 
-function methods.first(self) return query.fetch_first(state(self), self.sel) end
-function methods.one(self) return query.fetch_one(state(self), self.sel) end
-function methods.all(self) return query.fetch_all(state(self), self.sel) end
-function methods.count(self) return query.count(state(self), self.sel) end
-function methods.each(self, fn) return query.each(state(self), self.sel, fn) end
+--- Rows that are equal once.
+function methods.distinct(self) return with(self, "distinct", true) end
 
-local function exists_sql(self, st)
-  local sql, args, n = selection.sql(st, self.sel, { select = "1", unordered = true })
-  return "SELECT EXISTS (" .. sql .. ")", args, n
+--- Related rows beside each row (fastpg.table.related_options).
+function methods.with(self, given)
+  return with(self, "with", related_options.read("with", given))
 end
+
+local LOCK_OPTIONS = options.declare("q:for_update", { skip_locked = options.boolean, nowait = options.boolean })
+
+--- Locks the rows of the first table until the transaction ends.
+---@param opts { skip_locked: boolean?, nowait: boolean? }?
+function methods.for_update(self, opts)
+  opts = options.check(opts, LOCK_OPTIONS, "for_update")
+  if opts.skip_locked and opts.nowait then errors.argument("for_update: skip_locked and nowait contradict each other") end
+  return with(self, "lock", { skip_locked = opts.skip_locked, nowait = opts.nowait })
+end
+
+-- ---- other tables ---------------------------------------------------------------------------
+
+local ON = {
+  wanted = 'the key\'s column, "column" or "table.column", or fastpg.sql',
+  test = function(value) return type(value) == "string" and value ~= "" or core.is_sql(value) end,
+}
+local JOIN_OPTIONS = options.declare("q:join", { on = ON, as = options.name })
+local EXISTS_OPTIONS = options.declare("q:where_exists", { on = ON, as = options.name })
+
+-- The columns that a query gives, as a set; nil where only the server knows them.
+local function columns_of(q)
+  local sel = q.sel
+  if sel.source then return sel.select == nil and sel.source.columns and sel.source.columns() or nil end
+  local set = {}
+  if sel.select == nil then
+    for name, column in pairs(table_state.resolve(state(q)).index) do set[name] = column end
+    return set
+  end
+  if type(sel.select) ~= "table" or table_columns.column_of(sel.select) then return nil end
+  for _, item in ipairs(sel.select) do
+    if type(item) ~= "string" then return nil end
+    set[item:match("([^.]+)$") or item] = {}
+    set[item] = set[item] or {}
+  end
+  for name in next, sel.select.aliases or {} do set[name] = {} end
+  return set
+end
+
+--- The names of a query's columns in their order, nil where only the server knows them.
+---@return string[]?
+function query.column_names(q)
+  local sel = q.sel
+  if sel.source then
+    local inner = sel.source.query or sel.source.parts[1]
+    if sel.select == nil then return query.column_names(inner) end
+  end
+  if sel.select == nil then
+    local list = {}
+    for i, column in ipairs(table_state.resolve(state(q)).columns) do list[i] = column.name end
+    return list
+  end
+  if type(sel.select) ~= "table" or table_columns.column_of(sel.select) then return nil end
+  local list, names = {}, {}
+  for i, item in ipairs(sel.select) do
+    local column = table_columns.column_of(item)
+    if core.is_sql(item) then return nil end
+    list[i] = column and column.name or item:match("([^.]+)$")
+  end
+  for name in next, sel.select.aliases or {} do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do list[#list + 1] = name end
+  return list
+end
+
+-- What a join is with: a name, a Table, or a query that has a name (fastpg.from).
+local function read_table(what, other, opts)
+  local join = { on = opts.on, as = opts.as }
+  local st = core.table_state(other)
+  if st then
+    join.st = st
+  elseif type(other) == "string" and other ~= "" then
+    join.table = other
+  elseif query.of(other) and other.sel.source and other.sel.source.query then
+    join.query, join.as = other.sel.source.query, opts.as or other.sel.source.name
+    join.columns = other.sel.source.columns
+  else
+    errors.argument("%s: the name of a table, a Table or fastpg.from(…) expected, got %s", what,
+      other == nil and "nil" or type(other))
+  end
+  return join
+end
+
+for name, kind in pairs{ join = "JOIN", left_join = "LEFT JOIN" } do
+  methods[name] = function(self, other, opts)
+    local join = read_table(name, other, options.check(opts, JOIN_OPTIONS, name))
+    join.kind = kind
+    return with_more(self, "joins", join)
+  end
+end
+
+-- A text takes what stands behind it as its arguments; behind another condition there may be options.
+local function read_exists(what, other, n, first, ...)
+  local opts, cond
+  if n > 0 and type(first) ~= "string" then
+    if n > 2 then errors.argument("%s: a condition and options expected, got %d arguments", what, n + 1) end
+    cond, opts = condition(what, 1, first), ...
+  elseif n > 0 then
+    cond = condition(what, n, first, ...)
+  end
+  local join = read_table(what, other, options.check(opts, EXISTS_OPTIONS, what))
+  return { exists = join, conds = { cond }, negated = what == "where_missing" }
+end
+
+--- Rows that have such rows of another table, which a foreign key joins to them; where_missing: that have none.
+---@param other any  a name or a Table
+---@param ... any  a condition on the other table: SQL and its arguments; or fastpg.sql or a table, and options { on =, as = }
+for _, name in ipairs{ "where_exists", "where_missing" } do
+  methods[name] = function(self, other, ...)
+    return with_more(self, "conds", read_exists(name, other, select("#", ...), ...))
+  end
+end
+
+local function check_query(what, value)
+  if query.of(value) then return value end
+  errors.argument("%s: a query expected, got %s", what, value == nil and "nil" or type(value))
+end
+
+--- WITH name AS (query): the name can be joined, and stands for a table in fragments.
+---@param name string
+---@param other table  a query, or fastpg.sql with a SELECT
+function methods.cte(self, name, other)
+  if type(name) ~= "string" or name == "" then errors.argument("cte: a name expected, got %s", type(name)) end
+  local columns
+  if query.of(other) then columns = function() return columns_of(other) end
+  elseif not core.is_sql(other) then errors.argument("cte: a query or fastpg.sql expected, got %s", type(other)) end
+  for _, cte in ipairs(self.sel.ctes or {}) do
+    if cte.name == name then errors.argument("cte: there are two of the name %s", core.quote_ident(name)) end
+  end
+  return with_more(self, "ctes", { name = name, query = other, columns = columns })
+end
+
+local function united(self, other, word, what)
+  local parts = { self, word, check_query(what, other) }
+  local source = self.sel.source
+  if source and source.parts and source.parts[2] == word and next(self.sel, next(self.sel)) == nil then
+    parts = {}
+    for i, part in ipairs(source.parts) do parts[i] = part end
+    parts[#parts + 1], parts[#parts + 2] = word, other
+  end
+  return query.new(self.state, { conds = {}, source = { parts = parts, columns = function() return columns_of(self) end },
+    as_cls = self.sel.as_cls })
+end
+
+--- The rows of both queries, equal ones once (union), or all of them.  What comes behind it is of the whole.
+function methods.union(self, other) return united(self, other, "UNION", "union") end
+function methods.union_all(self, other) return united(self, other, "UNION ALL", "union_all") end
+
+--- fastpg.from: a query whose rows are those of another one, under a name.
+---@param q table  a query
+---@param name string
+function query.from(q, name)
+  check_query("fastpg.from", q)
+  if type(name) ~= "string" or name == "" then
+    errors.argument("fastpg.from: a name for the query expected, got %s", name == nil and "nil" or type(name))
+  end
+  return query.new(q.state, { conds = {}, source = { query = q, name = name, columns = function() return columns_of(q) end } })
+end
+
+-- ---- running --------------------------------------------------------------------------------
+
+function methods.first(self) return query_run.fetch_first(state(self), self.sel) end
+function methods.one(self) return query_run.fetch_one(state(self), self.sel) end
+function methods.all(self) return query_run.fetch_all(state(self), self.sel) end
+function methods.count(self) return query_run.count(state(self), self.sel) end
+function methods.each(self, fn) return query_run.each(state(self), self.sel, fn) end
 
 --- Whether there is such a row.
 function methods.exists(self)
-  local st = state(self)
-  local sql, args, n = exists_sql(self, st)
-  return table_state.run_list(st, sql, fetch.item, nil, args, n)
+  local st, sel = state(self), self.sel
+  local all = sel.distinct or sel.group_by ~= nil or sel.source
+  local over = { select = not all and "1" or nil, unordered = true }
+  local sql, args, n, uses = query_run.around(st, sel, "SELECT EXISTS (", ")", over)
+  return table_state.run_list(st, sql, fetch.item, nil, args, n, uses)
 end
 
--- WHERE of a statement that changes rows: with limit, offset or order by way of the key.
-local function change_where(self, st, args, n)
-  local sel = self.sel
-  if sel.select ~= nil then errors.argument("select does not go with update or delete") end
-  if not (sel.limit or sel.offset) then return selection.where(st, sel.conds, args, n) end
-  local rel = table_state.resolve(st)
-  if #rel.pks == 0 then errors.argument("limit with update or delete needs a primary key, which %s lacks", rel.ref) end
-  local where
-  where, n = selection.where(st, sel.conds, args, n)
-  local columns = {}
-  for i, name in ipairs(rel.pks) do columns[i] = core.quote_ident(name) end
-  local key = table.concat(columns, ", ")
-  local limit, offset
-  if sel.limit then
-    n = n + 1
-    args[n], limit = sel.limit, "$" .. n
+--- One value of all rows: an aggregate, q:item("sum(total)").
+---@param value any  SQL, fastpg.sql, or a column
+function methods.item(self, value)
+  if type(value) ~= "string" and not core.is_sql(value) and not table_columns.column_of(value) then
+    errors.argument("item: SQL or a column expected, got %s", value == nil and "nil" or type(value))
   end
-  if sel.offset then
-    n = n + 1
-    args[n], offset = sel.offset, "$" .. n
-  end
-  local inner = rel.core:select(key, where, selection.order_list(st, rel, sel.order_by), limit, offset)
-  local outer = ("(%s) IN (%s)"):format(key, inner)
-  if st.filters then -- also here: a row that another session just moved out of reach is left alone
-    local more
-    more, n = table_state.filter_conditions(st, rel, args, n)
-    outer = outer .. " AND " .. more
-  end
-  return outer, n
+  local st, sel = state(self), self.sel
+  local of = self
+  if query_run.is_composed(sel) and not (sel.source and sel.source.query) then of = query.from(self, sel.source and "united"
+    or table_state.resolve(st).name) end
+  return query_run.run(st, with(of, "select", value).sel, fetch.item, nil, { unordered = true })
 end
 
---- Changes all rows of the query: the list of rows as they are now.
-function methods.update(self, record)
-  local st = state(self)
-  if type(record) ~= "table" then errors.argument("update: a table of values expected, got %s", type(record)) end
-  local args = {}
-  local set, n = table_state.assignments(st, args, record)
-  if set == "" then errors.argument("update: no column to set") end
-  local where
-  where, n = change_where(self, st, args, n)
-  local rel = table_state.resolve(st)
-  local sql = ("UPDATE %s SET %s%s RETURNING *"):format(rel.qualified, set, where and " WHERE " .. where or "")
-  return table_state.run_list(st, sql, fetch.rows, target_of(st, self.sel), args, n)
+-- A column that is a parameter of these is one by its name, or SQL.
+local function run_arrays(self, what, n, ...)
+  if n == 0 then errors.argument("%s: the name of a column expected, got nothing", what) end
+  for i = 1, n do
+    local value = select(i, ...)
+    if type(value) ~= "string" and not core.is_sql(value) and not table_columns.column_of(value) then
+      errors.argument("%s: argument %d: the name of a column, a column or fastpg.sql expected, got %s", what, i,
+        value == nil and "nil" or type(value))
+    end
+  end
+  return query_run.run(state(self), with(self, "select", { ... }).sel, fetch.arrays)
 end
 
---- Deletes all rows of the query: the list of what was there.
-function methods.delete(self)
-  local st = state(self)
-  local args = {}
-  local where, n = change_where(self, st, args, 0)
-  return table_state.run_list(st, table_state.resolve(st).core:delete(where), fetch.rows, target_of(st, self.sel), args, n)
+--- The values of a column, NULL as fastpg.null; of several columns a list for each row.
+function methods.pluck(self, ...)
+  local n = select("#", ...)
+  local list = run_arrays(self, "pluck", n, ...)
+  local values = {}
+  for i, row in ipairs(list) do
+    if n == 1 then values[i] = row[1] else values[i] = row end
+  end
+  return values
+end
+
+--- A table from the values of a column to those of another.
+function methods.map(self, key, value)
+  local map = {}
+  for _, row in ipairs(run_arrays(self, "map", 2, key, value)) do
+    local k = query.key_of(row[1])
+    if map[k] ~= nil then
+      errors.raise("not_unique", "map: two rows have the same key: pluck gives them all")
+    end
+    map[k] = row[2]
+  end
+  return map
+end
+
+--- A value as the key of a table: value objects by their text, lists and documents by their JSON; NaN can't be a key.
+function query.key_of(value)
+  if value == core.null then return value end
+  if type(value) == "table" then return core.to_json(value) end
+  if type(value) == "userdata" then return tostring(value) end
+  if value ~= value then return "NaN" end
+  return value
 end
 
 --- The server's plan, as text.
 function methods.explain(self)
   local st, lines = state(self), {}
-  local sql, args, n = selection.sql(st, self.sel)
-  for i, row in ipairs(table_state.run_list(st, "EXPLAIN " .. sql, fetch.arrays, nil, args, n)) do lines[i] = row[1] end
+  local sql, args, n, uses = selection.sql(st, self.sel)
+  for i, row in ipairs(table_state.run_list(st, "EXPLAIN " .. sql, fetch.arrays, nil, args, n, uses)) do lines[i] = row[1] end
   return table.concat(lines, "\n")
 end
 
-table_state.make_steady(methods, function(self) return getmetatable(self) == Query and self.state or nil end,
-  "first", "one", "all", "count", "exists", "update", "delete", "explain")
-surface.methods(methods, {
-  where = surface.ANY, select = surface.ANY, order_by = surface.ANY, limit = 1, offset = 1, first = 0, one = 0, all = 0, count = 0,
-  each = 1, exists = 0, update = 1, delete = 0, explain = 0,
-}, Query, "a query", "q")
+-- A query in the place of a value or a table is a select in parentheses.
+writer.register(Query, function(q, w)
+  w:put "("
+  select_sql.write(w, state(q), q.sel, {})
+  w:put ")"
+end)
+
+-- A column likewise, with the name of its table.
+writer.register(table_columns.metatable, function(column, w)
+  w:put(tostring(column))
+end)
+
+--- Adds methods of another file.
+---@param more table<string, function>
+---@param most table<string, integer>  how many arguments each takes
+---@param ... string  those that are made once more where a table turns out to be another one
+function query.extend(more, most, ...)
+  table_state.make_steady(more, function(self) return query.of(self) and self.state or nil end, ...)
+  surface.methods(more, most, Query, "a query", "q")
+  for name, method in pairs(more) do methods[name] = method end
+end
+
+local own = methods
+methods = {}
+query.extend(own, {
+  where = surface.ANY, having = surface.ANY, select = surface.ANY, order_by = surface.ANY, group_by = surface.ANY, limit = 1,
+  offset = 1, distinct = 0, with = 1, for_update = 1, join = 2, left_join = 2, where_exists = surface.ANY,
+  where_missing = surface.ANY, cte = 2, union = 1, union_all = 1, first = 0, one = 0, all = 0, count = 0, each = 1, exists = 0,
+  item = 1, pluck = surface.ANY, map = 2, explain = 0,
+}, "first", "one", "all", "count", "exists", "item", "pluck", "map", "explain")
+query.methods = methods
+
 Query.__index = surface.names(methods, "a query")
 Query.__call = methods.all
 Query.__newindex = function(_, key)

@@ -1,31 +1,38 @@
 -- SPDX-License-Identifier: MIT
 --
--- selection: from what the user says of rows (a fragment, conditions, options) to SQL and arguments.
+-- selection: what the user says of rows (a fragment, conditions, options), read and judged, for
+-- fastpg.table.select_sql to write.
 --
--- A selection is { conds =, select =, order_by =, limit =, offset =, as_cls =, with_pk =, debug = };
--- a condition is { map = } or { text =, args =, n =, names = }.  Tables make one per call, queries
--- carry one and never change it.
+-- A selection is { conds =, select =, order_by =, limit =, offset =, as_cls =, with_pk =, with =, debug = } and what
+-- queries add (fastpg.table.select_sql); a condition is { map = }, { node = a fragment or group }, { exists = … } or
+-- { text =, read = function(standard) -> its placeholders, its values }.  Tables make one per call, queries carry one and
+-- never change it.
 
 local ipairs, next, pairs, tostring, type = ipairs, next, pairs, tostring, type
 
 local bounded = require "fastpg.base.bounded"
-local catalog = require "fastpg.table.catalog"
+local conditions = require "fastpg.table.conditions"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
+local fragment = require "fastpg.sql.fragment"
 local lists = require "fastpg.base.lists"
+local operation = require "fastpg.sql.operation"
 local options = require "fastpg.base.options"
 local placeholders = require "fastpg.sql.placeholders"
+local related = require "fastpg.table.related_options"
+local select_sql = require "fastpg.table.select_sql"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
 local user_sql = require "fastpg.sql.user_sql"
+local writer = require "fastpg.sql.writer"
 
 local selection = {}
 
 local NATURAL = options.whole(0)
 local OPTIONS = options.declare("t{…}", {
   where = options.condition, args = options.arguments, order_by = options.columns, limit = NATURAL, offset = NATURAL,
-  select = options.columns, with_pk = options.boolean, as_cls = options.boolean, debug = options.boolean,
+  select = options.columns, with_pk = options.boolean, as_cls = options.boolean, debug = options.boolean, with = options.table,
 })
 local COUNT_OPTIONS = options.declare("t:count", {
   where = options.condition, args = options.arguments, debug = options.boolean,
@@ -34,14 +41,56 @@ selection.OPTIONS, selection.COUNT_OPTIONS = OPTIONS, COUNT_OPTIONS
 
 -- ---- conditions -----------------------------------------------------------------------------
 
+local function check_count(what, given, npos)
+  if given == npos then return end
+  errors.argument("%s: too %s arguments: the fragment takes %d, got %d", what, given < npos and "few" or "many", npos, given)
+end
+
+-- What the placeholders of a text stand for: the values by position, then those of the names.
+local function read_text(what, cond, standard)
+  local parsed = fragment.parse(cond.text, standard)
+  local list, given, names = cond.args, cond.n, parsed.names
+  local named = cond.option_args
+  if named then
+    list, given = user_sql.option_list(named, names)
+  elseif names then
+    if given == 0 or type(list[given]) ~= "table" then
+      errors.argument("%s: the fragment has named placeholders (:%s): the last argument is the table of names", what, names[1])
+    end
+    named, given = list[given], given - 1
+  end
+  check_count(what, given, parsed.npos)
+  local values = {}
+  for i = 1, given do values[i] = list[i] end
+  placeholders.append(values, given, names, named)
+  return parsed, values
+end
+
+-- Whether a value is SQL, so that it is written and not sent.
+local function has_sql(list, n)
+  for i = 1, n do
+    if writer.is_sql(list[i]) then return true end
+  end
+  return false
+end
+
+local function text_condition(what, cond)
+  cond.read = function(standard) return read_text(what, cond, standard) end
+  cond.is_text = not (cond.args and has_sql(cond.args, cond.n))
+  for _, value in next, cond.option_args or {} do
+    if writer.is_sql(value) then cond.is_text = false end
+  end
+  return cond
+end
+
 --- A condition from a fragment and the arguments behind it.
 function selection.fragment_condition(what, text, n, ...)
   if not text:find("%S") then
     errors.argument("%s: the condition is empty; no argument at all means every row", what)
   end
   local first = ...
-  if n == 1 and user_sql.is_args(first) then return { text = text, args = first.list, n = first.n } end
-  return { text = text, args = { ... }, n = n }
+  if n == 1 and user_sql.is_args(first) then return text_condition(what, { text = text, args = first.list, n = first.n }) end
+  return text_condition(what, { text = text, args = { ... }, n = n })
 end
 
 --- A condition from a map of columns and values.
@@ -50,12 +99,22 @@ function selection.map_condition(what, map)
   if next(map) == nil then
     errors.argument("%s: the table of conditions is empty (was a value nil?); no argument at all means every row", what)
   end
-  return { map = map }
+  if conditions.is_plain(map) then return { map = map, is_plain = true } end
+  return { map = operation.read_condition(what, map) }
+end
+
+-- Whether it is a condition by itself: a fragment with its values, fastpg.any, fastpg.none.
+local function is_node(value)
+  return core.is_sql(value) or operation.group_of(value) ~= nil
 end
 
 --- A condition from the arguments of where, delete_where, count and the like.
 function selection.condition(what, n, first, ...)
   if type(first) == "string" then return selection.fragment_condition(what, first, n - 1, ...) end
+  if is_node(first) then
+    if n > 1 then errors.argument("%s: nothing goes behind a condition that has its values", what) end
+    return { node = first }
+  end
   if core.table_state(first) == nil and type(first) == "table" then
     if n > 1 then errors.argument("%s: nothing goes behind a table of conditions", what) end
     return selection.map_condition(what, first)
@@ -72,16 +131,16 @@ function selection.check_natural(what, name, value)
   if value ~= nil then options.check_value(what, name, NATURAL, value) end
 end
 
--- The option form: `where` is a fragment with `args`, or a map.
-local function condition_of_options(what, opts)
+--- The condition of options: `where` is a fragment with `args`, or a table; nil where there is none.
+function selection.condition_of_options(what, opts)
   local where, args = opts.where, opts.args
   if where == nil then
     if args ~= nil then errors.argument("%s: args without where", what) end
     return nil
   end
-  if type(where) == "table" then
+  if type(where) == "table" or core.is_sql(where) then
     if args ~= nil then errors.argument("%s: args belong to a where in SQL, not to a table", what) end
-    return selection.map_condition(what, where)
+    return is_node(where) and { node = where } or selection.map_condition(what, where)
   end
   if type(where) ~= "string" then
     errors.argument("%s: where is a SQL fragment or a table, got %s", what, type(where))
@@ -90,9 +149,9 @@ local function condition_of_options(what, opts)
     errors.argument("%s: args is a list (or a table of names), got %s", what, type(args))
   end
   if args == nil then args = {} end
-  local cond = selection.fragment_condition(what, where, 1, args)
+  local cond = selection.fragment_condition("where", where, 1, args)
   if cond.args ~= args and cond.args[1] ~= args then return cond end -- fastpg.args
-  return { text = where, option_args = args }
+  return text_condition("where", { text = where, option_args = args })
 end
 
 --- A selection from an options table.
@@ -100,18 +159,16 @@ function selection.from_options(st, what, opts, allowed)
   local rel = table_state.resolve(st)
   what = what or rel.name
   options.check(opts, allowed or OPTIONS, what, rel.index)
-  local cond = condition_of_options(what, opts)
-  local columns, order = opts.select, opts.order_by
-  if columns ~= nil then selection.read_columns("select", 1, columns) end
-  if order ~= nil then selection.read_columns("order_by", 1, order) end
-  local limit, offset = opts.limit, opts.offset
-  if cond == nil and columns == nil and order == nil and opts.as_cls == nil and opts.with_pk == nil and opts.debug == nil then
-    return { conds = {}, limit = limit, offset = offset }
-  end
-  return {
-    conds = { cond }, select = columns, order_by = order, limit = limit, offset = offset, as_cls = opts.as_cls,
-    with_pk = opts.with_pk, debug = opts.debug,
+  local cond = selection.condition_of_options(what, opts)
+  local sel = {
+    conds = cond and { cond } or {}, limit = opts.limit, offset = opts.offset, as_cls = opts.as_cls, with_pk = opts.with_pk,
+    debug = opts.debug,
   }
+  for _, name in ipairs{ "select", "order_by" } do
+    if opts[name] ~= nil then sel[name] = selection.read_columns(name, 1, opts[name]) end
+  end
+  if opts.with ~= nil then sel.with = related.read("with", opts.with) end
+  return sel
 end
 
 --- A selection from the arguments of t(), all, each, selectone, count: nothing, a fragment with its
@@ -119,11 +176,14 @@ end
 ---@param what string?  for messages; nil: the name of the table
 function selection.read(st, what, allowed, n, first, ...)
   if n == 0 then return { conds = {} } end
-  if type(first) == "table" and n == 1 then return selection.from_options(st, what, first, allowed) end
+  if n == 1 and type(first) == "table" and not operation.group_of(first) then
+    return selection.from_options(st, what, first, allowed)
+  end
   what = what or table_state.resolve(st).name
   if type(first) == "string" then
-    return { conds = { selection.fragment_condition(what, first, n - 1, ...) } }
+    return { conds = { selection.fragment_condition("where", first, n - 1, ...) } }
   end
+  if is_node(first) then return { conds = { selection.condition(what, n, first, ...) } } end
   if type(first) ~= "table" then
     errors.argument("%s: a SQL fragment or a table of options expected, got %s", what, first == nil and
       "nil; no argument at all means every row" or type(first))
@@ -131,7 +191,7 @@ function selection.read(st, what, allowed, n, first, ...)
   errors.argument("%s: nothing goes behind a table of options", what)
 end
 
--- ---- pieces of SQL --------------------------------------------------------------------------
+-- ---- columns --------------------------------------------------------------------------------
 
 -- What stands for a column in a list of them.
 local function is_item(value)
@@ -148,7 +208,25 @@ local function check_items(what, list)
   end
 end
 
---- Reads the arguments of select and order_by: a fragment, or names one after the other or as a list.  Types are
+-- Takes the columns under names of their own out of a list: { "track.name", album = "album.title" }.
+local function split_aliases(what, list)
+  local items, aliases = {}, nil
+  for key, value in next, list do
+    if type(key) == "string" and not (key == "n" and type(value) == "number") then
+      if not is_item(value) then
+        errors.argument("%s: %s: the name of a column, a column or fastpg.sql expected, got %s", what, core.quote_ident(key),
+          type(value))
+      end
+      aliases = aliases or {}
+      aliases[key] = value
+    else
+      items[key] = value
+    end
+  end
+  return items, aliases
+end
+
+--- Reads the arguments of select, order_by and group_by: a fragment, or names one after the other or as a list.  Types are
 --- judged here, names when the query runs.
 function selection.read_columns(what, n, first, ...)
   if type(first) == "string" and n == 1 and not first:find "%S" then
@@ -166,66 +244,13 @@ function selection.read_columns(what, n, first, ...)
   if type(first) ~= "table" then
     errors.argument("%s: names of columns or a SQL fragment expected, got %s", what, n == 0 and "nothing" or type(first))
   end
-  check_items(what, first)
-  local copy = {}
-  for i, item in ipairs(first) do copy[i] = item end
-  return copy
+  local copy, aliases = first, nil
+  if what == "select" then copy, aliases = split_aliases(what, first) end
+  if not aliases or next(copy) ~= nil then check_items(what, copy) end
+  local list = { aliases = aliases }
+  for i, item in ipairs(copy) do list[i] = item end
+  return list
 end
-
-local function sql_text(st, what, value)
-  local text = tostring(value)
-  if st.filters then filters.check_fragment(what, text) end
-  return text
-end
-
-local function unknown_item(rel, what, name)
-  local word = name:lower()
-  if word == "asc" or word == "desc" or word:find("^nulls%s") then
-    errors.raise("undefined_column", ('%s: %s has no column "%s"; a direction stands behind its name: "name %s"')
-      :format(what, rel.ref, name, word))
-  end
-  if name:find("[^%w_%s]") then
-    errors.raise("undefined_column", ("%s: %s has no column %s (SQL among names is fastpg.sql)")
-      :format(what, rel.ref, core.quote_ident(name)))
-  end
-  catalog.unknown_column(rel, name, what)
-end
-
--- A name, and the order that may follow it ("name desc nulls last") where the whole is no column.
-local function split_order(rel, text)
-  local name, order = text, ""
-  local head, word = name:match("^(.-)%s+[Nn][Uu][Ll][Ll][Ss]%s+(%a+)%s*$")
-  word = word and word:upper()
-  if not rel.index[name] and (word == "FIRST" or word == "LAST") then name, order = head, " NULLS " .. word end
-  head, word = name:match("^(.-)%s+(%a+)%s*$")
-  word = word and word:upper()
-  if not rel.index[name] and (word == "ASC" or word == "DESC") then name, order = head, " " .. word .. order end
-  if rel.index[name] then return name, order end
-  return text, ""
-end
-
-local function item_sql(st, rel, what, value)
-  if core.is_sql(value) then return sql_text(st, what, value) end
-  local name, order = table_columns.column_name(st, value, what), ""
-  if what == "order_by" then name, order = split_order(rel, name) end
-  if not rel.index[name] then unknown_item(rel, what, name) end
-  return core.quote_ident(name) .. order
-end
-
-local function columns_sql(st, rel, what, value)
-  if value == nil then return nil end
-  if type(value) == "string" or core.is_sql(value) then return sql_text(st, what, value) end
-  if table_columns.column_of(value) then return item_sql(st, rel, what, value) end
-  check_items(what, value)
-  local parts = {}
-  for i, item in ipairs(value) do parts[i] = item_sql(st, rel, what, item) end
-  return table.concat(parts, ", ")
-end
-
---- What is selected as SQL, nil where that is everything.
----@param what string?  who is blamed for a name that is no column's: select
-function selection.select_list(st, rel, value, what) return columns_sql(st, rel, what or "select", value) end
-function selection.order_list(st, rel, value) return columns_sql(st, rel, "order_by", value) end
 
 --- Whether what is selected is SQL of the user's, which may be DISTINCT or aggregate.
 function selection.is_fragment(value)
@@ -240,10 +265,9 @@ function selection.is_distinct(st, value)
   return first ~= nil and first.words[2] == "DISTINCT"
 end
 
-local function check_count(given, npos)
-  if given == npos then return end
-  errors.argument("where: too %s arguments: the fragment takes %d, got %d", given < npos and "few" or "many", npos, given)
-end
+-- ---- texts that are kept --------------------------------------------------------------------
+
+-- Most statements are of one table, with plain conditions: their texts are put together from pieces that are kept.
 
 -- Converted fragments, by the number of arguments before them, for standard_conforming_strings on and off.
 local MOST_FRAGMENTS = 500
@@ -253,40 +277,27 @@ for _, by_number in pairs(fragments) do
   for n = 0, FEW do by_number[n] = bounded.new(MOST_FRAGMENTS) end
 end
 
--- What the fragment is behind n arguments: { text =, npos =, names = }.
-local function converted(st, fragment, n)
-  local standard = table_state.standard_strings(st)
+-- What the fragment is behind n arguments.
+local function converted(text, n, standard)
   local cache = fragments[standard][n]
-  local known = cache and cache.kept[fragment]
+  local known = cache and cache.kept[text]
   if known then return known end
-  local text, npos, names = core.convert(fragment, n, standard)
-  known = { text = text, npos = npos, names = names }
-  return cache and cache:keep(fragment, known) or known
+  known = core.convert(text, n, standard)
+  return cache and cache:keep(text, known) or known
 end
 
 -- Appends a fragment's arguments; its placeholders are numbered behind those that are there.
 local function fragment_text(st, cond, args, n)
   if st.filters then filters.check_fragment("where", cond.text) end
-  local known = converted(st, cond.text, n)
-  local text, npos, names = known.text, known.npos, known.names
-  local list, given = cond.args, cond.n
-  if cond.option_args then
-    list, given = user_sql.option_list(cond.option_args, names)
-  elseif names then
-    if given == 0 or type(list[given]) ~= "table" then
-      errors.argument("where: the fragment has named placeholders (:%s): the last argument is the table of names", names[1])
-    end
-    given = given - 1
-  end
-  check_count(given, npos)
-  for i = 1, npos do args[n + i] = list[i] end
-  n = n + npos
-  if names then n = placeholders.append(args, n, names, cond.option_args or list[given + 1]) end
-  return text, n
+  local standard = table_state.standard_strings(st)
+  local parsed, values = cond.read(standard)
+  local count = parsed.npos + (parsed.names and #parsed.names or 0)
+  for i = 1, count do args[n + i] = values[i] end
+  return converted(cond.text, n, standard), n + count
 end
 
---- WHERE text (nil for every row) and the number of arguments, after n that are there already.
-function selection.where(st, conds, args, n)
+-- WHERE text (nil for every row) and the number of arguments, after n that are there already.
+local function where_text(st, conds, args, n)
   local rel = table_state.resolve(st) -- which finds out what filters there are
   local where, text
   local alone = not (st.filters or conds[2])
@@ -304,12 +315,10 @@ function selection.where(st, conds, args, n)
   return where and where .. " AND " .. text or text, n
 end
 
--- ---- whole statements -----------------------------------------------------------------------
-
 -- The texts of SELECTs are kept with the state by what they are made of, so that one is built once:
 -- { [where] = { [order] = { [columns] = { [form] = text } } } }, false where there is none; the form is what else there is.
 local MOST_TEXTS = 500
-local LIMITED, FIXED, OFFSET, LOCKED = 1, 2, 8, 16
+local LIMITED, FIXED, OFFSET = 1, 2, 8
 
 local function below(map, key)
   local inner = map[key]
@@ -369,22 +378,37 @@ function selection.known(st, opts)
   return map[OFFSET], offset
 end
 
---- The SELECT of a selection.  Its limit and offset are parameters, so that all of them are one statement; a limit
---- that the call itself makes (one row, at most two) is part of the text, where the planner sees it.
----@param overrides? { select: string?, limit: integer?, lock: string?, unordered: boolean? }
----@return string sql, table args, integer n
-function selection.sql(st, sel, overrides)
+local COMPOSED = { "joins", "distinct", "group_by", "having", "lock", "ctes", "source" }
+
+-- Whether it is made of such pieces: one table, plain conditions, and columns that carry no values.
+local function is_simple(sel, over)
+  for _, name in ipairs(COMPOSED) do
+    if sel[name] ~= nil then return false end
+  end
+  for _, cond in ipairs(sel.conds) do
+    if not (cond.is_plain or cond.is_text) then return false end
+  end
+  if type(sel.select) ~= "nil" and type(sel.select) ~= "string" then return false end
+  if type(sel.order_by) ~= "nil" and type(sel.order_by) ~= "string" then return false end
+  return not (over and (over.also or over.lock or over.where or over.order))
+end
+
+local function check_columns(st, sel)
+  if not st.filters then return end
+  if sel.select then filters.check_fragment("select", sel.select) end
+  if sel.order_by then filters.check_fragment("order_by", sel.order_by) end
+end
+
+-- Its limit and offset are parameters, so that all of them are one statement; a limit that the call itself makes (one
+-- row, at most two) is part of the text, where the planner sees it.
+local function simple_sql(st, sel, over)
   local rel, form = table_state.resolve(st), 0
   local args = sel.limit and { sel.limit, sel.offset } or {} -- (of a good size: conditions put theirs in their place)
-  local where, n = selection.where(st, sel.conds, args, 0)
+  local where, n = where_text(st, sel.conds, args, 0)
   if where then rel = table_state.resolve(st) end -- which a column that was not known had looked up again
-  local order, columns, lock, limit, offset
-  if overrides then
-    columns, limit, lock = overrides.select, overrides.limit, overrides.lock
-    if lock then form = LOCKED end
-  end
-  if sel.order_by ~= nil and not (overrides and overrides.unordered) then order = selection.order_list(st, rel, sel.order_by) end
-  if sel.select ~= nil and not columns then columns = selection.select_list(st, rel, sel.select) end
+  check_columns(st, sel)
+  local columns, limit, offset = over and over.select or sel.select, over and over.limit, nil
+  local order = not (over and over.unordered) and sel.order_by or nil
   if limit then
     form = form + FIXED + limit
   elseif sel.limit then
@@ -395,21 +419,32 @@ function selection.sql(st, sel, overrides)
     n, form = n + 1, form + OFFSET
     args[n], offset = sel.offset, "$" .. n
   end
-  if sel.debug then print(selection.shown(st, sel, overrides)) end
   local sql = known_text(st, where or false, order or false, columns or false, form)
   if sql then return sql, args, n end
-  sql = rel.core:select(columns, where, order, limit, offset, lock)
+  sql = rel.core:select(columns, where, order, limit, offset)
   return keep_text(st, where or false, order or false, columns or false, form, sql), args, n
+end
+
+-- ---- whole statements -----------------------------------------------------------------------
+
+--- The SELECT of a selection.
+---@param over? { select: string?, also: string?, limit: integer?, lock: string?, unordered: boolean? }
+---@return string sql, table args, integer n, table? uses  (fastpg.table.table_state)
+function selection.sql(st, sel, over)
+  if sel.debug then print(selection.shown(st, sel, over)) end
+  if is_simple(sel, over) then return simple_sql(st, sel, over) end
+  local w = select_sql.statement(st, function(w) select_sql.write(w, st, sel, over or {}) end)
+  local sql, args, n = w:finish()
+  return sql, args, n, w.uses
 end
 
 --- The same to be read by people: the limit stands in it as the number that it is.
 ---@return string
-function selection.shown(st, sel, overrides)
-  local rel, o = table_state.resolve(st), overrides or {}
-  local where, n = selection.where(st, sel.conds, {}, 0)
-  local offset = sel.offset and sel.offset > 0 and "$" .. n + 1 or nil
-  return rel.core:select(o.select or selection.select_list(st, rel, sel.select), where,
-    not o.unordered and selection.order_list(st, rel, sel.order_by) or nil, o.limit or sel.limit, offset, o.lock)
+function selection.shown(st, sel, over)
+  local shown = { is_shown = true }
+  for name, value in next, over or {} do shown[name] = value end
+  local w = select_sql.statement(st, function(w) select_sql.write(w, st, sel, shown) end)
+  return (w:finish())
 end
 
 return selection

@@ -17,7 +17,11 @@ local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
 local query = require "fastpg.table.query"
+local query_run = require "fastpg.table.query_run"
+local related = require "fastpg.table.related"
+local related_options = require "fastpg.table.related_options"
 local relation = require "fastpg.table.relation"
+local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
@@ -94,9 +98,18 @@ local function get_or_raise(st, key)
   return row
 end
 
+local GET_OPTIONS = options.declare("t:get", { with = options.any })
+
 --- The row of that key, or nil.
 ---@param key any  a scalar, or a list for a compound key
-function methods.get(self, key) return get(check_self(self, "get"), key) end
+---@param opts { with: any }?  related rows beside it
+function methods.get(self, key, opts)
+  local st = check_self(self, "get")
+  local specs = opts ~= nil and related_options.read("with", options.check(opts, GET_OPTIONS, "get").with)
+  local row = get(st, key)
+  if specs and row ~= nil then related.add(table_state.current(st), { row }, specs, "with", st.filters or nil) end
+  return row
+end
 
 --- Whether there is a row of that key.
 function methods.has(self, key) return get(check_self(self, "has"), key) ~= nil end
@@ -167,7 +180,7 @@ table_state.add_steady(methods, {
       if sql and b then return table_state.run(st, sql, fetch.rows, st.link, a, b) end
       if sql and a then return table_state.run(st, sql, fetch.rows, st.link, a) end
     end
-    return query.fetch_all(st, read_selection(st, nil, OPTIONS, select("#", ...), ...))
+    return query_run.fetch_all(st, read_selection(st, nil, OPTIONS, select("#", ...), ...))
   end,
 }, check_self)
 metatable.__call = methods.all
@@ -175,14 +188,14 @@ metatable.__call = methods.all
 --- Exactly one row: NotFoundError, or "not_unique".
 function methods.selectone(self, ...)
   local st, sel = read(self, "selectone", ...)
-  return query.fetch_one(st, sel)
+  return query_run.fetch_one(st, sel)
 end
 
 --- The number of rows.
 function methods.count(self, ...)
   local st = check_self(self, "count")
   local sel = selection.read(st, "count", selection.COUNT_OPTIONS, select("#", ...), ...)
-  return query.count(st, sel)
+  return query_run.count(st, sel)
 end
 metatable.__len = function(self) return methods.count(self) end
 
@@ -204,7 +217,7 @@ function methods.each(self, ...)
     local args = { ... }
     sel = selection.read(st, "each", selection.OPTIONS, n, compat.unpack(args, 1, n))
   end
-  return query.each(st, sel, fn)
+  return query_run.each(st, sel, fn)
 end
 
 --- A query: immutable, nothing runs before it is called.
@@ -212,7 +225,11 @@ function methods.where(self, ...)
   local st = check_self(self, "where")
   return query.new(st):where(...)
 end
-for _, name in ipairs{ "select", "order_by", "limit", "offset" } do
+local BY_QUERY = {
+  "select", "order_by", "limit", "offset", "distinct", "group_by", "having", "with", "for_update", "join", "left_join",
+  "where_exists", "where_missing", "cte", "union", "union_all", "exists", "item", "pluck", "map", "explain", "page",
+}
+for _, name in ipairs(BY_QUERY) do
   methods[name] = function(self, ...)
     local q = query.new(check_self(self, name))
     return q[name](q, ...)
@@ -222,7 +239,7 @@ end
 --- The first row, or nil; arguments as of all.
 function methods.first(self, ...)
   local st, sel = read(self, "first", ...)
-  return query.fetch_first(st, sel)
+  return query_run.fetch_first(st, sel)
 end
 
 -- ---- groups ---------------------------------------------------------------------------------
@@ -234,29 +251,10 @@ local function as_list(what, value)
   return value
 end
 
--- The columns as they stand in SQL: with the table's name, since an aggregate may be called like one of them.
-local function group_keys(st, rel, columns)
-  local keys = {}
-  for i, column in ipairs(columns) do
-    keys[i] = selection.select_list(st, rel, { column }, "groupby")
-    if not core.is_sql(column) then keys[i] = rel.qualified .. "." .. keys[i] end
-  end
-  return table.concat(keys, ", ")
-end
-
--- Value objects by their text, lists and documents by their JSON; NaN can't be a key.
-local function group_key(value)
-  if value == core.null then return value end
-  if type(value) == "table" then return core.to_json(value) end
-  if type(value) == "userdata" then return tostring(value) end
-  if value ~= value then return "NaN" end
-  return value
-end
-
 local function insert_group(groups, row, nkeys, naggs)
   local at = groups
   for i = 1, nkeys - 1 do
-    local key = group_key(row[i])
+    local key = query.key_of(row[i])
     at[key] = at[key] or {}
     at = at[key]
   end
@@ -265,7 +263,7 @@ local function insert_group(groups, row, nkeys, naggs)
     value = {}
     for i = 1, naggs do value[i] = row[nkeys + i] end
   end
-  at[group_key(row[nkeys])] = value
+  at[query.key_of(row[nkeys])] = value
 end
 
 --- Aggregates by group: { group -> value or list of values }, nested for several columns.  NULL is
@@ -274,25 +272,18 @@ end
 ---@param aggregates string|string[]  SQL: "count(*)", "sum(total)"
 function methods.groupby(self, columns, aggregates, ...)
   local st = check_self(self, "groupby")
-  local rel = table_state.resolve(st)
   columns = as_list("columns", columns)
   selection.read_columns("groupby", 1, columns) -- checks them
   aggregates = as_list("aggregates", aggregates)
   local sel = selection.read(st, "groupby", selection.COUNT_OPTIONS, select("#", ...), ...)
-  local keys = group_keys(st, rel, columns)
-  local texts = {}
-  for i, aggregate in ipairs(aggregates) do
+  for _, aggregate in ipairs(aggregates) do
     if not selection.is_fragment(aggregate) then errors.argument("groupby: an aggregate is SQL text, got %s", type(aggregate)) end
-    if st.filters then filters.check_fragment("groupby", tostring(aggregate)) end
-    texts[i] = tostring(aggregate)
   end
-  local args = {}
-  local where, n = selection.where(st, sel.conds, args, 0)
-  local sql = rel.core:select(keys .. ", " .. table.concat(texts, ", "), where)
-  sql = sql .. " GROUP BY " .. keys .. " ORDER BY " .. keys
+  local w = select_sql.statement(st, function(w) select_sql.write_groups(w, st, sel, columns, aggregates) end)
+  local sql, args, n = w:finish()
   if sel.debug then print(sql) end
   local groups = {}
-  for _, row in ipairs(table_state.run_list(st, sql, fetch.arrays, nil, args, n)) do
+  for _, row in ipairs(table_state.run_list(st, sql, fetch.arrays, nil, args, n, w.uses)) do
     insert_group(groups, row, #columns, #aggregates)
   end
   return groups
@@ -336,9 +327,11 @@ end
 
 local ANY = surface.ANY
 table_state.make_steady(methods, state_of, "selectone", "count", "first", "groupby", "drop")
-surface.methods(methods, {
-  get = 1, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY,
-  limit = 1, offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1,
-}, false)
+local most = {
+  get = 2, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, groupby = ANY, xtra = 2,
+  scope = 2, drop = 1,
+}
+for _, name in ipairs(BY_QUERY) do most[name] = ANY end -- the query's own method looks at them
+surface.methods(methods, most, false)
 
 return Table

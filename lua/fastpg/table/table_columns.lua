@@ -14,7 +14,8 @@ local table_columns = {}
 
 -- ---- one column -----------------------------------------------------------------------------
 
-local Column = { __name = "fastpg.column" }
+local Column = { __name = "fastpg.column", __fastpg_sql = true }
+table_columns.metatable = Column
 
 Column.__tostring = function(column)
   local rel = column.state.rel

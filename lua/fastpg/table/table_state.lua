@@ -21,6 +21,7 @@
 
 local error, ipairs, pairs, pcall, select, setmetatable, type = error, ipairs, pairs, pcall, select, setmetatable, type
 
+local batch = require "fastpg.pg.batch"
 local bounded = require "fastpg.base.bounded"
 local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
@@ -29,6 +30,7 @@ local filters = require "fastpg.table.filters"
 local relation = require "fastpg.table.relation"
 local relation_registry = require "fastpg.table.relation_registry"
 local wait = require "fastpg.host.wait"
+local writer = require "fastpg.sql.writer"
 
 local table_state = {}
 
@@ -119,11 +121,11 @@ local function take_over(st, rel)
   if rel then check_filter(rel, filter) end
   local class = find_link(st, rel)
   if st.rel ~= rel or st.filters ~= filter then st.sql = {} end
-  if st.rel ~= rel or not st.link or st.link.class ~= (class and class.class) then
+  if st.rel ~= rel or not st.link or st.link.class ~= (class and class.class) or st.link.filters ~= (filter or nil) then
     local origin = st.db.root
     st.link = { origin = origin, class = class and class.class, class_name = class and class.name, rel = rel, state = st,
-      compare = compare }
-    st.plain = { origin = origin, class = st.link.class, class_name = st.link.class_name }
+      filters = filter or nil, compare = compare }
+    st.plain = { origin = origin, class = st.link.class, class_name = st.link.class_name, state = st, filters = filter or nil }
   end
   st.rel, st.filters = rel or false, filter
 end
@@ -313,14 +315,44 @@ local function simple_meant(conn, st, sql)
   return conn:simple(sql)
 end
 
+-- Also of the other tables of the statement: { st =, … } of each.
+local function run_meant_all(conn, st, uses, sql, how, target, list, n)
+  check(conn, st)
+  for _, use in ipairs(uses) do check(conn, use.st) end
+  return conn:run_list(sql, how, target, list, n)
+end
+
+-- Where a list of arguments has the tables that stand in a value of its statement.
+local USES = {}
+
 --- Runs SQL that was built of the state: Connection.run.
 function table_state.run(st, sql, how, target, ...)
   return st.db:on_connection(run_meant, st, sql, how, target, ...)
 end
 
 --- The same with the arguments in a list.
-function table_state.run_list(st, sql, how, target, list, n)
+---@param uses table[]?  the tables of the statement, where there may be others than its first
+function table_state.run_list(st, sql, how, target, list, n, uses)
+  uses = uses or list[USES]
+  if uses and uses[1] then return st.db:on_connection(run_meant_all, st, uses, sql, how, target, list, n) end
   return st.db:on_connection(run_list_meant, st, sql, how, target, list, n)
+end
+
+local function run_batch(conn, items, receive)
+  for _, item in ipairs(items) do
+    for _, use in ipairs(item.uses) do table_state.check_meaning(conn, use.st) end
+  end
+  batch.run(conn, function(prepare)
+    for _, item in ipairs(items) do item.prepared = prepare(item.sql) end
+  end, function(add)
+    for _, item in ipairs(items) do add(item.prepared, item.args, item.n, item) end
+  end, receive)
+end
+
+--- Runs several statements in one round trip: each { sql =, args =, n =, uses = }.
+---@param receive fun(conn: table, prepared: userdata, item: table)  called with each result, in order
+function table_state.run_batch(st, items, receive)
+  return st.db:on_connection(run_batch, items, receive)
 end
 
 --- The same of a command.
@@ -409,31 +441,77 @@ function table_state.make_steady(methods, state_of, ...)
   end
 end
 
+-- SQL that carries values, a query or a column in the place of a value: the builder leaves a mark, and the value in the list.
+local RAWS = core.raws_key
+table_state.RAWS = RAWS
+local MARK = "\1fastpg%d\1"
+
+-- What stands in a statement beside a Table that is not filtered may be filtered only by what that does not have.
+local function check_beside(st, uses)
+  for _, use in ipairs(uses) do
+    for column in pairs(not st.filters and use.filters or {}) do
+      if st.rel.index[column] then
+        errors.argument("%s is not filtered, and a filtered Table stands beside it: filter it too, by %s (xtra or scope)",
+          st.rel.ref, core.quote_ident(column))
+      end
+    end
+  end
+end
+
+-- Writes them where their marks are: SQL, the number of arguments, the tables in it.
+local function complete(st, sql, args, n, w)
+  local raws, from = args[RAWS], 1
+  args[RAWS] = nil
+  if not w then
+    w = writer.new(table_state.standard_strings(st), st.filters and filters.check_fragment or nil, args)
+    w.inherited = st.filters or nil
+  end
+  w.n = n
+  local text = w:aside(function()
+    for i, value in ipairs(raws) do
+      local first, last = sql:find(MARK:format(i), from, true)
+      w:put(sql:sub(from, first - 1))
+      w:operand(value, "a value")
+      from = last + 1
+    end
+    w:put(sql:sub(from))
+  end)
+  check_beside(st, w.uses)
+  if w.uses[1] then args[USES] = w.uses end
+  return text, w.n, args
+end
+
 -- Every value that a statement gets comes through here, so this is where SQL in place of a value is checked on a
 -- filtered Table.  A column that the relation does not know is looked up once more before it is an error.  (A builder
 -- that meets one has not touched its arguments.)
-local function build(st, method, call, ...)
+local function build(st, writer_around, method, call, args, ...)
   for attempt = 1, 2 do
     local rel = table_state.resolve(st)
-    if st.filters then check_values(select("#", ...), ...) end
-    local sql, n, list = call(rel.core, rel.core[method], st.filters, ...)
-    if sql then return sql, n, list end
+    if st.filters then check_values(select("#", ...) + 1, args, ...) end
+    local sql, n, list = call(rel.core, rel.core[method], st.filters, args, ...)
+    if sql then
+      if list[RAWS] then return complete(st, sql, list, n, writer_around) end
+      return sql, n, list
+    end
     if attempt == 2 or type(n) ~= "string" then catalog.unknown_column(rel, n) end
     table_state.doubt(st)
   end
 end
 
 local function conditions(core_rel, method, _, args, n, map) return method(core_rel, args, n, map) end
-local function assignments(core_rel, method, filter, args, record) return method(core_rel, args, record, filter) end
+local function assignments(core_rel, method, filter, args, record, n) return method(core_rel, args, record, filter, n) end
 local function writing(core_rel, method, filter, args, record, overrides, ...)
   return method(core_rel, args, record, overrides, filter, ...)
 end
 
 --- Conditions of a map, behind n arguments: SQL and the new number of arguments.
-function table_state.conditions(st, args, n, map) return build(st, "conditions", conditions, args, n, map) end
+function table_state.conditions(st, args, n, map) return build(st, nil, "conditions", conditions, args, n, map) end
 
---- What UPDATE … SET takes, for a record: SQL and the number of arguments.
-function table_state.assignments(st, args, record) return build(st, "assignments", assignments, args, record) end
+--- What UPDATE … SET takes, for a record: SQL and the number of arguments, behind those that are there.
+---@param w table  the writer of the statement
+function table_state.assignments(st, record, w)
+  return build(st, w, "assignments", assignments, w.args, record, w.n)
+end
 
 --- The statement that writes a record: SQL, the number of arguments, their list.
 ---@param args table?  what they are put into; nil: a new list
@@ -443,9 +521,12 @@ function table_state.writing(st, method, args, record, overrides, more, last)
   if table_state.is_fresh(st) and not st.filters then
     local core_rel = st.rel.core
     local sql, n, list = core_rel[method](core_rel, args, record, overrides, nil, more, last)
-    if sql then return sql, n, list end
+    if sql then
+      if list[RAWS] then return complete(st, sql, list, n) end
+      return sql, n, list
+    end
   end
-  return build(st, method, writing, args, record, overrides, more, last)
+  return build(st, nil, method, writing, args, record, overrides, more, last)
 end
 
 --- The filters as conditions behind n arguments: SQL and the new number of arguments.

@@ -9,12 +9,15 @@ local ipairs, next, select, type = ipairs, next, select, type
 
 local bulk = require "fastpg.table.bulk"
 local catalog = require "fastpg.table.catalog"
+local conflict = require "fastpg.table.conflict"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
+local query = require "fastpg.table.query"
+local returning = require "fastpg.table.returning"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
@@ -45,8 +48,22 @@ local function check_overrides(what, overrides)
   end
 end
 
-local INSERT_OPTIONS = options.declare("t:insert", { on_conflict = options.one_of "nothing" })
-local UPSERT_OPTIONS = options.declare("t:upsert", { on = options.names })
+local INSERT_OPTIONS = returning.declare("t:insert", { on_conflict = options.one_of "nothing" })
+local UPDATE_OPTIONS = returning.declare("t:update", {})
+local UPSERT_OPTIONS = returning.declare("t:upsert", {
+  on = options.names, set = options.table, where = options.condition,
+})
+local UPSERTS_OPTIONS = returning.declare("t:upserts", { on = options.names })
+local DELETE_OPTIONS = returning.declare("t:delete", {})
+local FROM_OPTIONS = returning.declare("t:insert_from", { columns = options.list_of(options.name, "a list of columns") })
+local RAWS = table_state.RAWS
+
+-- Runs the statement of a builder, with the RETURNING that the options ask for: a row, nil, or the number.
+local function run_one(st, sql, args, n, opts)
+  if opts == nil or opts.returning == nil then return run_list(st, sql, first, st.link, args, n) end
+  sql, n = returning.replace(st, sql, args, n, opts)
+  return returning.run(st, sql, args, n, nil, opts, true)
+end
 
 -- Whether the relation is known and nothing but the record says what is written.  What is built then is built at once; of
 -- what can't be, the other way says why.
@@ -70,14 +87,21 @@ end
 ---@param overrides table?  values that replace the record's
 ---@param opts { on_conflict: "nothing"? }?  nil is returned where nothing was inserted
 function fns.insert(st, record, overrides, opts)
-  if opts ~= nil then options.check(opts, INSERT_OPTIONS, "insert") end
+  if opts ~= nil then opts = returning.check(opts, INSERT_OPTIONS, "insert") end
   if opts == nil and overrides == nil and is_simple(st, record) then
     local core_rel = st.rel.core
     local sql, n, args = core_rel:insert(nil, record, nil, nil, false)
-    if sql then return run_list(st, sql, first, st.link, args, n) end
+    if sql and not args[RAWS] then return run_list(st, sql, first, st.link, args, n) end
   end
   local sql, n, args = build_insert(st, nil, record, overrides, opts)
-  return run_list(st, sql, fetch.first, st.link, args, n)
+  return run_one(st, sql, args, n, opts)
+end
+
+--- Inserts the rows that a query gives: the list of rows as stored.
+---@param q table  a query, whose columns have the names of this table's
+---@param opts { columns: string[]?, returning: any }?
+function fns.insert_from(st, q, opts)
+  return conflict.insert_from(st, q, returning.check(opts, FROM_OPTIONS, "insert_from"))
 end
 
 -- ---- update ---------------------------------------------------------------------------------
@@ -113,19 +137,21 @@ end
 ---@param record table
 ---@param key any?  the primary key, where the record does not hold it (or is to change it)
 ---@param overrides table?
-function fns.update(st, record, key, overrides)
-  if key == nil and overrides == nil and is_simple(st, record) then
+---@param opts { returning: any }?
+function fns.update(st, record, key, overrides, opts)
+  if opts ~= nil then opts = returning.check(opts, UPDATE_OPTIONS, "update") end
+  if opts == nil and key == nil and overrides == nil and is_simple(st, record) then
     local core_rel = st.rel.core
     local sql, n, args = core_rel:update(nil, record, nil, nil, nil, true)
-    if sql then
+    if sql and not args[RAWS] then
       local row = run_list(st, sql, first, st.link, args, n)
       if row ~= nil then return row end
       primary_key.raise_missing(st.rel, primary_key.of_record(st, st.rel, "update", record))
     end
   end
   local sql, n, values, args = build_update(st, nil, record, key, overrides)
-  local row = run_list(st, sql, fetch.first, st.link, args, n)
-  if row == nil then primary_key.raise_missing(table_state.resolve(st), values) end
+  local row = run_one(st, sql, args, n, opts)
+  if row == nil or row == 0 then primary_key.raise_missing(table_state.resolve(st), values) end
   return row
 end
 
@@ -148,33 +174,47 @@ end
 local function build_upsert(st, args, record, overrides, opts)
   check_record("upsert", record)
   check_overrides("upsert", overrides)
-  local conflict = conflict_columns(st, opts)
-  local sql, n, list = table_state.writing(st, "upsert", args, record, overrides, conflict)
-  return sql, n, conflict, list
+  local columns = conflict_columns(st, opts)
+  local sql, n, list = table_state.writing(st, "upsert", args, record, overrides, columns)
+  return sql, n, columns, list
 end
 
 -- The row that is in the way belongs to somebody else (or a rule swallowed it).
-local function raise_hidden(st, record, overrides, conflict)
+local function raise_hidden(st, record, overrides, columns)
   local rel = table_state.resolve(st)
-  local values = primary_key.of_columns(st, conflict, record, overrides)
-  if conflict == rel.pks and #values == #rel.pks then primary_key.raise_missing(rel, values) end
+  local values = primary_key.of_columns(st, columns, record, overrides)
+  if columns == rel.pks and #values == #rel.pks then primary_key.raise_missing(rel, values) end
   errors.raise("not_found", rel.name .. ": the row in the way is not visible here", { table_name = rel.name })
 end
 
 --- Inserts the row, or updates the one that has its key: the row as stored.
----@param opts { on: string[]? }?  the columns that conflict, the primary key by default
+--- `set` says what is set where the row is there (SQL may speak of the table and of "excluded"), `where` of which rows:
+--- nil where it is another.
+---@param opts { on: string[]?, set: table?, where: any, returning: any }?  `on`: the columns that conflict, by default the key
 function fns.upsert(st, record, overrides, opts)
-  if opts ~= nil then options.check(opts, UPSERT_OPTIONS, "upsert") end
-  local sql, n, conflict, args = build_upsert(st, nil, record, overrides, opts)
-  local row = run_list(st, sql, fetch.first, st.link, args, n)
-  if row == nil then raise_hidden(st, record, overrides, conflict) end
+  if opts ~= nil then
+    opts = returning.check(opts, UPSERT_OPTIONS, "upsert")
+    if opts.set ~= nil or opts.where ~= nil then
+      check_record("upsert", record)
+      check_overrides("upsert", overrides)
+      local columns = conflict_columns(st, opts)
+      local row = conflict.upsert(st, record, overrides, columns, opts)
+      if opts.where == nil and (row == nil or row == 0) then raise_hidden(st, record, overrides, columns) end
+      return row
+    end
+  end
+  local sql, n, columns, args = build_upsert(st, nil, record, overrides, opts)
+  local row = run_one(st, sql, args, n, opts)
+  if row == nil or row == 0 then raise_hidden(st, record, overrides, columns) end
   return row
 end
 
 -- ---- delete ---------------------------------------------------------------------------------
 
 --- Deletes the row of that key: the row that was there, or NotFoundError.
-function fns.delete(st, key)
+---@param opts { returning: any }?
+function fns.delete(st, key, opts)
+  if opts ~= nil then opts = returning.check(opts, DELETE_OPTIONS, "delete") end
   local rel = table_state.resolve(st)
   local args = primary_key.values(st, rel, key)
   local n, more = #args, nil
@@ -184,8 +224,8 @@ function fns.delete(st, key)
     local where = rel.core:key_conditions(0)
     sql = table_state.keep_sql(st, "delete", rel.core:delete(more and where .. " AND " .. more or where))
   end
-  local row = run_list(st, sql, fetch.first, st.link, args, n)
-  if row == nil then primary_key.raise_missing(rel, primary_key.values(st, rel, key)) end
+  local row = run_one(st, sql, args, n, opts)
+  if row == nil or row == 0 then primary_key.raise_missing(rel, primary_key.values(st, rel, key)) end
   return row
 end
 
@@ -194,9 +234,7 @@ function fns.delete_where(st, ...)
   local n = select("#", ...)
   local conds = {}
   if n > 0 then conds[1] = selection.condition("delete_where", n, ...) end
-  local args = {}
-  local where, count = selection.where(st, conds, args, 0)
-  return table_state.run_list(st, table_state.resolve(st).core:delete(where), fetch.rows, st.link, args, count)
+  return query.new(st, { conds = conds }):delete()
 end
 
 -- ---- bulk -----------------------------------------------------------------------------------
@@ -204,40 +242,43 @@ end
 --- Inserts many rows, pipelined, all or nothing: the list of rows as stored.
 function methods.inserts(self, list, overrides, opts)
   local st = check_self(self, "inserts")
-  options.check(opts, INSERT_OPTIONS, "inserts")
-  return bulk.run{
+  opts = returning.check(opts, INSERT_OPTIONS, "inserts")
+  return returning.project(st, opts, bulk.run{
     st = st, what = "inserts", op = "insert", list = list, overrides = overrides,
-    nothing = opts ~= nil and opts.on_conflict == "nothing",
+    nothing = opts.on_conflict == "nothing",
     make = function(item) item.sql, item.n = build_insert(st, item.args, item.record, overrides, opts) end,
-  }
+  })
 end
 
 --- Updates many rows by their keys, all or nothing; one that is not there is NotFoundError.
-function methods.updates(self, list, overrides)
+---@param opts { returning: any }?
+function methods.updates(self, list, overrides, opts)
   local st = check_self(self, "updates")
-  return bulk.run{
+  opts = returning.check(opts, UPDATE_OPTIONS, "updates")
+  return returning.project(st, opts, bulk.run{
     st = st, what = "updates", op = "update", list = list, overrides = overrides,
     make = function(item) item.sql, item.n, item.key = build_update(st, item.args, item.record, nil, overrides) end,
     missing = function(item) primary_key.raise_missing(table_state.resolve(st), item.key) end,
-  }
+  })
 end
 
 --- Upserts many rows, all or nothing.
 function methods.upserts(self, list, overrides, opts)
   local st = check_self(self, "upserts")
-  options.check(opts, UPSERT_OPTIONS, "upserts")
-  return bulk.run{
+  opts = returning.check(opts, UPSERTS_OPTIONS, "upserts")
+  return returning.project(st, opts, bulk.run{
     st = st, what = "upserts", op = "upsert", list = list, overrides = overrides,
     conflict = function() return conflict_columns(st, opts) end,
     make = function(item) item.sql, item.n, item.conflict = build_upsert(st, item.args, item.record, overrides, opts) end,
     missing = function(item) raise_hidden(st, item.record, overrides, item.conflict) end,
-  }
+  })
 end
 
 table_state.make_steady(methods, core.table_state, "inserts", "updates", "upserts")
 table_state.add_steady(methods, fns, check_self)
 Table.extend(methods, {
-  insert = 3, update = 3, upsert = 3, delete = 1, delete_where = surface.ANY, inserts = 3, updates = 2, upserts = 3,
+  insert = 3, insert_from = 2, update = 4, upsert = 3, delete = 2, delete_where = surface.ANY, inserts = 3, updates = 3,
+  upserts = 3,
 })
 
 return Table

@@ -69,6 +69,20 @@ local function describe(v, of, walk)
   return lua_form.value(v, walk)
 end
 
+-- The fields that hold rows of other tables.
+local function related_fields(row, mt)
+  local names = {}
+  for name in next, mt.related or {} do
+    if type(rawget(row, name)) == "table" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+local function rows_in(value)
+  return kind_of(value) == "row" and 1 or rawlen(value)
+end
+
 local function row_body(row, mt, walk)
   local shape, out, n = mt.shape, {}, 0
   local types = shape.types or {}
@@ -79,6 +93,11 @@ local function row_body(row, mt, walk)
       n = n + 1
       out[n] = escape(name) .. "=" .. describe(v, server_form.type_of(walk.map, types[i] or 0), walk)
     end
+  end
+  for _, name in ipairs(related_fields(row, mt)) do
+    local count = rows_in(rawget(row, name))
+    n = n + 1
+    out[n] = ("%s=<%d row%s>"):format(escape(name), count, count == 1 and "" or "s")
   end
   local class_name = mt.class_name
   if class_name then return escape(class_name) .. "(" .. concat(out, ", ") .. ")" end

@@ -11,8 +11,10 @@
 --                  writing a row leaves them alone (csrc/table/sql_builder.c looks at it)
 --   mt.db          the database it came from  mt.types        its types (fastpg.pg.type_lookup)
 --   mt.strict      reading an unknown name is an error          mt.partial      true for an instance made by hand
+--   mt.state       the state of the Table that it was read by   mt.filters      what confined that
 --
--- The last four come from the row's origin: { facade = the database, types =, strict = }.
+-- They come from a target: { origin = { facade = the database, types =, strict = }, class =, class_name =, state =,
+-- filters = }.
 
 local getmetatable, ipairs, next, rawget, type = getmetatable, ipairs, next, rawget, type
 
@@ -58,7 +60,7 @@ local NOWHERE = {}
 ---@param shape table  { columns, types, index }
 ---@param options { class: table?, class_name: string?, origin: table?, partial: boolean? }
 function rows.metatable(shape, options)
-  local class, origin, index = options.class, options.origin or NOWHERE, shape.index
+  local class, origin, index, related = options.class, options.origin or NOWHERE, shape.index, options.related
   local strict = origin.strict ~= false
   return {
     __name = "fastpg.row",
@@ -71,6 +73,7 @@ function rows.metatable(shape, options)
         local member = class[key]
         if member ~= nil then return member end
       end
+      if related and related[key] then return nil end
       if strict and key:sub(1, 2) ~= "__" then unknown_column(shape, key) end
       return nil
     end,
@@ -80,7 +83,9 @@ function rows.metatable(shape, options)
     db = origin.facade,
     types = origin.types,
     partial = options.partial,
-    related = options.related,
+    related = related,
+    state = options.state,
+    filters = options.filters,
     strict = strict,
   }
 end
@@ -124,30 +129,63 @@ function rows.list_metatable(shape)
   return { __name = "fastpg.rows", __index = index_list, __tostring = pretty.list, shape = shape }
 end
 
--- Of one shape.  (Weak keys would not do: a metatable leads to its class.)
-local MOST_CLASSES = 16
+-- Of one shape, or of one metatable.  (Weak keys would not do: a metatable leads to its class.)
+local MOST_KEPT = 16
 
---- The metatable of the rows of a statement: without a class, or as a class.
+--- The metatable of the rows of a statement.
 ---@param shape table     kept with the statement; the metatables are kept in it
----@param origin table    where it came from
----@param class table?    the class the rows get
----@param class_name string?
-function rows.of(shape, origin, class, class_name)
-  if class == nil then
-    local mt = shape.row_metatable
-    if not mt then
-      mt = rows.metatable(shape, { origin = origin })
-      shape.row_metatable = mt
-    end
-    return mt
+---@param target table    what rows become: the same table each time
+function rows.of(shape, target)
+  if shape.last_target == target then return shape.last_metatable end
+  local kept = shape.metatables
+  if not kept then
+    kept = bounded.new(MOST_KEPT)
+    shape.metatables = kept
   end
-  local by_class = shape.class_metatables
-  if not by_class then
-    by_class = bounded.new(MOST_CLASSES)
-    shape.class_metatables = by_class
+  local mt = kept.kept[target] or kept:keep(target, rows.metatable(shape, target))
+  shape.last_target, shape.last_metatable = target, mt
+  return mt
+end
+
+local function kept_by(mt, name, key, options)
+  local kept = rawget(mt, name)
+  if not kept then
+    kept = bounded.new(MOST_KEPT)
+    mt[name] = kept
   end
-  return by_class.kept[class]
-    or by_class:keep(class, rows.metatable(shape, { origin = origin, class = class, class_name = class_name }))
+  if kept.kept[key] then return kept.kept[key] end
+  options.origin, options.state, options.filters = rows.origin_of(mt), mt.state, mt.filters
+  return kept:keep(key, rows.metatable(mt.shape, options))
+end
+
+--- The metatable of the same rows as instances of a class.
+function rows.as_class(mt, class, class_name)
+  return kept_by(mt, "by_class", class, { class = class, class_name = class_name })
+end
+
+--- The metatable of the same rows with rows of other tables beside their columns.
+---@param fields string[]  the names of what is beside
+function rows.with_related(mt, fields)
+  local related = {}
+  for name in next, mt.related or {} do related[name] = true end
+  for _, name in ipairs(fields) do related[name] = true end
+  local names = {}
+  for name in next, related do names[#names + 1] = name end
+  table.sort(names)
+  return kept_by(mt, "by_related", table.concat(names, "\0"),
+    { class = mt.class, class_name = mt.class_name, related = related, partial = mt.partial })
+end
+
+--- The shape of rows without their last columns, which are for fastpg itself; kept beside the statement's own.
+function rows.without_last(shape, count)
+  if shape.trimmed then return shape.trimmed end
+  local trimmed = { columns = {}, types = {}, index = {}, typemap = shape.typemap }
+  for i = 1, #shape.columns - count do
+    trimmed.columns[i], trimmed.types[i] = shape.columns[i], shape.types[i]
+    trimmed.index[shape.columns[i]] = i
+  end
+  shape.trimmed = trimmed
+  return trimmed
 end
 
 --- Raises: a result that is fetched so has two columns of one name.
