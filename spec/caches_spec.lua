@@ -33,7 +33,6 @@ local BOUNDS = {
   ["lua/fastpg/host/wait/gated.lua"] = { "MOST_PARKED = 100" },
   ["lua/fastpg/sql/user_sql.lua"] = { "MOST_TEXTS = 2000" },
   ["lua/fastpg/value/rows.lua"] = { "MOST_KEPT = 16" },
-  ["lua/fastpg/table/bulk.lua"] = { "MOST_TEXTS = 200" },
   ["lua/fastpg/sql/fragment.lua"] = { "MOST_TEXTS = 2000" },
   ["lua/fastpg/sql/writer.lua"] = { "MOST_NESTED = 100" },
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
