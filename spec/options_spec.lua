@@ -24,6 +24,11 @@ local calls = {
   ["db:begin"] = function(o) db:begin(o):rollback() end,
   ["db:set_type_codec"] = function(o) db:set_type_codec("int4", o) end,
   ["db:create"] = function(o) db:create(class, o) end,
+  ["db:create: an index"] = function(o)
+    local index = type(o) == "table" and { "id" } or o
+    for name, value in pairs(type(o) == "table" and o or {}) do index[name] = value end
+    db:create(class, { name = "opt_index", replace = true, indexes = { index } })
+  end,
   ["db:create_from_schema"] = function(o) db:create_from_schema("opt3", "id int", o) end,
   ["t{…}"] = function(o) return t(o) end,
   ["t:count"] = function(o) t:count(o) end,

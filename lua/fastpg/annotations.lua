@@ -551,9 +551,27 @@ function Database:pk_cols(t, schema) end
 ---Forgets what is known of tables.  Seldom needed: a Table that proves stale looks again by itself.
 ---@return fastpg.database
 function Database:refresh() end
+---Of db:create.  What is said of transform: pk, not_null, defaults, checks, indexes and foreign_keys say everything where they are given.
+---@class fastpg.create_options
+---@field name string?  the class's name in snake_case
+---@field schema string?
+---@field pk string|string[]?  "id"
+---@field foreign_keys table<string, table>?  { owner_id = { "person", "id" } }
+---@field defaults table<string, any>?
+---@field not_null string[]?
+---@field checks table<string|integer, any>?  { "price > 0", cheap = "price < 9" }
+---@field indexes table<string|integer, any>?  { "name", { "a", "b desc", unique = true }, by_day = { "day", where = "…" } }
+---@field column_order string[]?
+---@field if_not_exists boolean?
+---@field replace boolean?
+---@field transform boolean?  alters a table that is there
+---@field renames table<string, string>?  old name = new name
+---@field drop string|string[]?  columns that go
+---@field using table<string, any>?  the value of a column that changes its type, or comes
+---@field dry_run boolean?  gives the statements, and changes nothing
 ---@param class fastpg.class
----@param options table?
----@return fastpg.table
+---@param options fastpg.create_options?
+---@return fastpg.table|string[]  with dry_run the statements
 function Database:create(class, options) end
 ---@param name string
 ---@param sql string

@@ -7,7 +7,8 @@
 --   class, info, name, schema, target   the class, what is known of it, the table (target is quoted)
 --   fields     of the class, in the order of the columns     pks, pk_given   the key; whether the user named it
 --   not_null   set of columns, or nil                        defaults        column -> SQL, or nil
---   foreign_keys   list of { column =, table =, key = }
+--   foreign_keys   list of { column =, table =, key = }      keys_given  whether the user named any, or none
+--   checks, indexes (nil where they were not given), renames, drop, using   as fastpg.class.table_extras reads them
 --
 -- Names are quoted, defaults are literals, types are names of types (fastpg.value.type_names).
 --
@@ -20,13 +21,12 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
+local table_extras = require "fastpg.class.table_extras"
 local type_names = require "fastpg.value.type_names"
 
 local quote_ident, quote_literal = core.quote_ident, core.quote_literal
 
 local table_plan = {}
-
-local MAX_NAME = 63 -- bytes; the server would cut a longer name off
 
 -- ---- columns --------------------------------------------------------------------------------
 
@@ -44,13 +44,7 @@ local function column_sql(field, is_pk, not_null, default)
   return sql
 end
 
-function table_plan.check_ident(what, name)
-  if type(name) ~= "string" or name == "" then
-    errors.argument("%s: a name expected, got %s", what, type(name) == "string" and '""' or type(name))
-  end
-  if #name > MAX_NAME then errors.argument("%s: %s is longer than %d bytes", what, quote_ident(name), MAX_NAME) end
-  return name
-end
+table_plan.check_ident = table_extras.check_ident
 
 -- A name, a list of names or a set of them: a list and a set.
 local function read_names(what, value)
@@ -264,7 +258,10 @@ local CREATE_OPTIONS = options.declare("db:create", {
   pk = options.names, foreign_keys = options.kinds("a table of { table, column } by column", "table"),
   defaults = options.kinds("a table of values by column", "table"), not_null = options.names, column_order = options.names,
   name = options.name, schema = options.name, if_not_exists = options.boolean,
-  replace = options.boolean, transform = options.boolean,
+  replace = options.boolean, transform = options.boolean, dry_run = options.boolean,
+  checks = options.kinds("a table of SQL", "table"), indexes = options.kinds("a table of indexes", "table"),
+  renames = options.kinds("a table of new names by old ones", "table"), drop = options.names,
+  using = options.kinds("a table of SQL by column", "table"),
 })
 
 -- Where the table is: in the schema that was asked for, or the database's own, or the search_path.
@@ -274,6 +271,18 @@ function table_plan.place(db, plan, name, schema)
   plan.target = (plan.schema and quote_ident(plan.schema) .. "." or "") .. quote_ident(name)
   plan.asked_schema = schema
   return plan
+end
+
+-- What only makes sense of a table that is there.
+local OF_TRANSFORM = { "renames", "drop", "using" }
+
+local function read_changes(plan, info, opts)
+  for _, name in ipairs(OF_TRANSFORM) do
+    if opts[name] ~= nil and not opts.transform then errors.argument("create: %s goes with transform = true", name) end
+  end
+  plan.renames = table_extras.read_renames(info, opts.renames)
+  plan.drop = table_extras.check_drop(info, (read_names("create: drop", opts.drop)), plan.renames)
+  plan.using = table_extras.read_using(info, opts.using)
 end
 
 function table_plan.read(db, cls, opts)
@@ -286,7 +295,9 @@ function table_plan.read(db, cls, opts)
   plan.fields = ordered_fields(info, opts.column_order)
   plan.pks, plan.pk_given = read_key(info, opts.pk)
   plan.defaults = read_defaults(info, opts.defaults)
-  plan.foreign_keys = read_foreign_keys(info, opts.foreign_keys)
+  plan.foreign_keys, plan.keys_given = read_foreign_keys(info, opts.foreign_keys), opts.foreign_keys ~= nil
+  plan.checks, plan.indexes = table_extras.read_checks(opts.checks), table_extras.read_indexes(info, opts.indexes)
+  read_changes(plan, info, opts)
   if opts.not_null ~= nil then
     local list, set = read_names("create: not_null", opts.not_null)
     check_fields("create: not_null", info, list)
@@ -319,6 +330,11 @@ function table_plan.foreign_key_sql(db, plan, fk)
   local target = referenced(db, plan, fk.table)
   local key = fk.key and (" (%s)"):format(quote_ident(fk.key)) or ""
   return ("FOREIGN KEY (%s) REFERENCES %s%s"):format(quote_ident(fk.column), target, key), target
+end
+
+--- Whether a column, as the whole of a key of these columns, counts by itself.
+function table_plan.counts(plan, field, pks)
+  return #pks == 1 and pks[1] == field.name and SERIAL[field.sql] ~= nil and not (plan.defaults and plan.defaults[field.name])
 end
 
 --- The definition of a plan's column.
