@@ -13,6 +13,7 @@ local CACHES = {
   ["user_sql.lua"] = { "converted texts, with standard_conforming_strings on: 2000", "off: 2000" },
   ["filters.lua"] = { "fragments that a filtered Table lets through: 1000" },
   ["copy_compiled.lua"] = { "functions that write rows, by their columns: 50" },
+  ["flat_rows.lua"] = { "functions that make rows on LuaJIT: 200" },
   ["draw.lua"] = { "spaces of more than 64 columns: 16" },
   ["rows.lua"] = { "metatables of the rows of a shape: 16", "metatables made of another one: 16" },
   ["fragment.lua"] = { "texts cut at their placeholders: 2000", "the same where strings are not standard" },
@@ -35,6 +36,9 @@ local BOUNDS = {
   ["lua/fastpg/value/rows.lua"] = { "MOST_KEPT = 16" },
   ["lua/fastpg/sql/fragment.lua"] = { "MOST_TEXTS = 2000" },
   ["lua/fastpg/sql/writer.lua"] = { "MOST_NESTED = 100" },
+  ["lua/fastpg/pg/flat_rows.lua"] = { "MOST_COLUMNS = 100", "MOST_BUILDERS = 200" },
+  ["lua/fastpg/value/rows.lua"] = { "MOST_CLASSES = 16" },
+  ["lua/fastpg/table/bulk.lua"] = { "MOST_TEXTS = 200" }, -- of a pipeline: no cache
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64" },
   ["lua/fastpg/pg/command.lua"] = { "MOST_COMMANDS = 500" },

@@ -162,6 +162,8 @@ static int stmt_bind(lua_State *L) {
   fpg_getuservalue(L, 1);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "typemap"); /* keeps the types alive */
+  lua_pushnil(L);
+  lua_setfield(L, -2, "flat"); /* made for the types as they were (fastpg.pg.flat_rows) */
   if (!bind_types(st)) return 0;
   lua_newtable(L);
   int n = 0;

@@ -10,9 +10,10 @@
  * this connection.  So the result is taken out of the connection first: a holder on the stack owns it
  * until it is decoded, or until the holder is collected after an error.
  */
+#include "result.h"
+
 #include <limits.h>
 
-#include "conn.h"
 #include "error.h"
 #include "job.h"
 #include "json_mark.h"
@@ -24,32 +25,37 @@
 
 #define HOLDER_MT "fastpg.result"
 
-struct fpg_holder {
-  PGresult *res;
-  int next;      /* the first row that is not decoded yet */
-  int may_block; /* as its connection: to free it may take long */
-};
-
-static void release(struct fpg_holder *h) {
-  fpg_clear_result(h->res, h->may_block);
-  h->res = NULL;
+void fpg_holder_release(fpg_holder *h) {
+  fpg_clear_result(h->rows.res, h->may_block);
+  h->rows.res = NULL;
 }
 
 static int holder_gc(lua_State *L) {
-  release(lua_touserdata(L, 1));
+  fpg_holder_release(lua_touserdata(L, 1));
   return 0;
 }
 
+fpg_holder *fpg_check_holder(lua_State *L, int idx) {
+  fpg_holder *h = luaL_checkudata(L, idx, HOLDER_MT);
+  if (!h->rows.res) fpg_raise(L, "connection_busy", "there is no result to fetch");
+  return h;
+}
+
+static fpg_holder *new_holder(lua_State *L) {
+  fpg_holder *h = fpg_newuserdata(L, sizeof *h);
+  h->rows = fpg_rows_of(NULL);
+  h->may_block = 0;
+  luaL_setmetatable(L, HOLDER_MT);
+  return h;
+}
+
 /* Pushes an empty holder: the connection's own, or a new one when that is in use. */
-static struct fpg_holder *push_holder(lua_State *L, fpg_conn *c) {
+static fpg_holder *push_holder(lua_State *L, fpg_conn *c) {
   fpg_getuservalue(L, 1);
-  if (c->holder && !c->holder->res) {
+  if (c->holder && !c->holder->rows.res) {
     lua_rawgeti(L, -1, 3);
   } else {
-    struct fpg_holder *h = fpg_newuserdata(L, sizeof *h);
-    h->res = NULL;
-    h->may_block = 0;
-    luaL_setmetatable(L, HOLDER_MT);
+    fpg_holder *h = new_holder(L);
     lua_pushvalue(L, -1);
     lua_rawseti(L, -3, 3);
     c->holder = h;
@@ -59,7 +65,7 @@ static struct fpg_holder *push_holder(lua_State *L, fpg_conn *c) {
 }
 
 /* Pushes the holder of the finished result, or raises what went wrong. */
-static struct fpg_holder *take_result(lua_State *L, fpg_conn *c) {
+static fpg_holder *take_result(lua_State *L, fpg_conn *c) {
   if (!c->res) fpg_raise(L, "connection_busy", "there is no result to fetch");
   switch (PQresultStatus(c->res)) {
     case PGRES_TUPLES_OK:
@@ -71,9 +77,8 @@ static struct fpg_holder *take_result(lua_State *L, fpg_conn *c) {
       break;
     default: fpg_push_result_error(L, c->pg, c->res); lua_error(L);
   }
-  struct fpg_holder *h = push_holder(L, c);
-  h->res = c->res;
-  h->next = 0;
+  fpg_holder *h = push_holder(L, c);
+  h->rows = fpg_rows_of(c->res);
   h->may_block = c->may_block;
   c->res = NULL;
   return h;
@@ -85,19 +90,17 @@ static void check_shape(lua_State *L, const fpg_stmt *st, const PGresult *res) {
               st->ncols, PQnfields(res));
 }
 
-/* Pushes the value of a cell; pushes nothing and gives 0 when it is NULL.  (libpq's accessors check
- * the row and the column each time: a value with bytes is known not to be NULL.) */
-static int push_cell(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
-                     int row, int col) {
-  int len = PQgetlength(res, row, col);
-  if (len == 0 && PQgetisnull(res, row, col)) return 0;
-  const fpg_column *c = &st->cols[col];
-  c->decode(L, cx, c->type, PQgetvalue(res, row, col), (size_t)len);
+/* Pushes the value of the row's next field, which is that of column i; pushes nothing and gives 0 when it is NULL. */
+static inline int push_field(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, fpg_row *row, int i) {
+  int len;
+  const char *p = fpg_next_field(row, &len);
+  if (!p) return 0;
+  const fpg_column *c = &st->cols[i];
+  c->decode(L, cx, c->type, p, (size_t)len);
   return 1;
 }
 
-/* Pushes the names of all columns: the first is at the returned index. */
-static int push_names(lua_State *L, int stmt, int ncols) {
+int fpg_push_names(lua_State *L, int stmt, int ncols) {
   luaL_checkstack(L, ncols + 16, "too many columns");
   fpg_getuservalue(L, stmt);
   lua_getfield(L, -1, "columns");
@@ -106,12 +109,11 @@ static int push_names(lua_State *L, int stmt, int ncols) {
   return columns + 1;
 }
 
-static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
-                     int row, int names, int meta) {
+static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, fpg_row row, int names, int meta) {
   lua_createtable(L, 0, st->ncols);
   for (int i = 0; i < st->ncols; i++) {
     lua_pushvalue(L, names + i);
-    if (!push_cell(L, cx, st, res, row, i)) {
+    if (!push_field(L, cx, st, &row, i)) {
       if (!st->duplicates) {
         lua_pop(L, 1);
         continue;
@@ -128,7 +130,7 @@ static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const 
 typedef struct {
   const fpg_conn *c;
   const fpg_stmt *st;
-  struct fpg_holder *h;
+  fpg_holder *h;
   int nrows;
 } fetch;
 
@@ -137,17 +139,16 @@ static fetch begin_fetch(lua_State *L, int nargs) {
   fpg_conn *c = fpg_check_conn(L, 1);
   const fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   lua_settop(L, nargs);
-  struct fpg_holder *h = take_result(L, c);
-  check_shape(L, st, h->res);
-  return (fetch){c, st, h, PQntuples(h->res)};
+  fpg_holder *h = take_result(L, c);
+  check_shape(L, st, h->rows.res);
+  return (fetch){c, st, h, h->rows.nrows};
 }
 
 /* Positional: NULL is fastpg.null, n the number of columns; to JSON it is an array. */
-static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, const PGresult *res,
-                       int row) {
+static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, fpg_row row) {
   lua_createtable(L, st->ncols, 1);
   for (int i = 0; i < st->ncols; i++) {
-    if (!push_cell(L, cx, st, res, row, i)) lua_pushlightuserdata(L, NULL);
+    if (!push_field(L, cx, st, &row, i)) lua_pushlightuserdata(L, NULL);
     lua_rawseti(L, -2, i + 1);
   }
   lua_pushinteger(L, st->ncols);
@@ -160,20 +161,23 @@ static void push_array(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, cons
 enum { PIECE = 48 * 1024, ROW_COST = 32, CELL_COST = 16, BYTE_COST = 4 };
 
 static int is_string(const fpg_type *type) {
-  return type->kind == FPG_KIND_TEXT || type->kind == FPG_KIND_BYTEA || type->kind == FPG_KIND_OTHER;
+  return type->kind == FPG_KIND_TEXT || type->kind == FPG_KIND_BYTEA || type->kind == FPG_KIND_NAME ||
+         type->kind == FPG_KIND_OTHER;
 }
 
-/* How many rows a piece has from here on: at most that many, and those that take about half a millisecond. */
-static int piece(const fpg_stmt *st, const struct fpg_holder *h, int nrows, int most) {
-  int row = h->next, last = nrows - row > most ? row + most : nrows;
-  for (size_t cost = 0; row < last && cost < PIECE; row++) {
+int fpg_rows_of_piece(const fpg_stmt *st, const fpg_rows *rows, int most) {
+  fpg_rows at = *rows;
+  int n = 0;
+  for (size_t cost = 0; at.next < at.nrows && n < most && cost < PIECE; n++) {
+    fpg_row row = fpg_next_row(&at);
     cost += ROW_COST + CELL_COST * (size_t)st->ncols;
     for (int i = 0; i < st->ncols; i++) {
-      size_t len = (size_t)PQgetlength(h->res, row, i);
-      if (len >= CELL_COST) cost += is_string(st->cols[i].type) ? len : len * BYTE_COST;
+      int len;
+      if (!fpg_next_field(&row, &len) || len < CELL_COST) continue;
+      cost += is_string(st->cols[i].type) ? (size_t)len : (size_t)len * BYTE_COST;
     }
   }
-  return row - h->next;
+  return n;
 }
 
 /* Where a host must not be held up a long list is decoded in pieces, `most` rows at a time, fewer where they are heavy:
@@ -184,24 +188,25 @@ static int piece(const fpg_stmt *st, const struct fpg_holder *h, int nrows, int 
  * rest is what is left, or nil; without row_metatable the rows are positional. */
 static int fill_list(lua_State *L, fetch f, int list, int holder) {
   int named = lua_toboolean(L, 3), most = f.nrows;
-  if (lua_toboolean(L, 4)) most = piece(f.st, f.h, f.nrows, (int)lua_tointeger(L, 4));
+  if (lua_toboolean(L, 4)) most = fpg_rows_of_piece(f.st, &f.h->rows, (int)lua_tointeger(L, 4));
   fpg_zone_memo zone;
   fpg_ctx cx = fpg_context(f.c, f.st->types, &zone);
-  int names = named ? push_names(L, 2, f.st->ncols) : 0;
-  for (; f.h->next < f.nrows && most > 0; most--) {
+  int names = named ? fpg_push_names(L, 2, f.st->ncols) : 0;
+  for (; f.h->rows.next < f.nrows && most > 0; most--) {
+    fpg_row row = fpg_next_row(&f.h->rows);
     if (named)
-      push_row(L, &cx, f.st, f.h->res, f.h->next, names, 3);
+      push_row(L, &cx, f.st, row, names, 3);
     else
-      push_array(L, &cx, f.st, f.h->res, f.h->next);
-    lua_rawseti(L, list, ++f.h->next);
+      push_array(L, &cx, f.st, row);
+    lua_rawseti(L, list, f.h->rows.next);
   }
   lua_pushvalue(L, list);
-  if (f.h->next == f.nrows) {
-    release(f.h);
+  if (f.h->rows.next == f.nrows) {
+    fpg_holder_release(f.h);
     return 1;
   }
   lua_pushvalue(L, holder);
-  lua_pushinteger(L, f.h->next);
+  lua_pushinteger(L, f.h->rows.next);
   return 3;
 }
 
@@ -217,10 +222,9 @@ static int conn_fetch_more(lua_State *L) {
   const fpg_conn *c = fpg_check_conn(L, 1); /* conn, stmt, row metatable, most, list, holder */
   const fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   luaL_checktype(L, 5, LUA_TTABLE);
-  struct fpg_holder *h = luaL_checkudata(L, 6, HOLDER_MT);
+  fpg_holder *h = fpg_check_holder(L, 6);
   lua_settop(L, 6);
-  if (!h->res) return fpg_raise(L, "connection_busy", "there is no result to fetch");
-  return fill_list(L, (fetch){c, st, h, PQntuples(h->res)}, 5, 6);
+  return fill_list(L, (fetch){c, st, h, h->rows.nrows}, 5, 6);
 }
 
 /* conn:fetch_row(stmt, row_metatable) -> the first row or nil, number of rows in the result */
@@ -231,10 +235,10 @@ static int conn_fetch_row(lua_State *L) {
   } else {
     fpg_zone_memo zone;
     fpg_ctx cx = fpg_context(f.c, f.st->types, &zone);
-    push_row(L, &cx, f.st, f.h->res, 0, push_names(L, 2, f.st->ncols), 3);
+    push_row(L, &cx, f.st, fpg_next_row(&f.h->rows), fpg_push_names(L, 2, f.st->ncols), 3);
   }
   lua_pushinteger(L, f.nrows);
-  release(f.h);
+  fpg_holder_release(f.h);
   return 2;
 }
 
@@ -243,19 +247,24 @@ static int conn_fetch_item(lua_State *L) {
   fetch f = begin_fetch(L, 2);
   fpg_zone_memo zone;
   fpg_ctx cx = fpg_context(f.c, f.st->types, &zone);
-  if (!f.nrows || !f.st->ncols || !push_cell(L, &cx, f.st, f.h->res, 0, 0)) lua_pushnil(L);
+  int pushed = 0;
+  if (f.nrows && f.st->ncols) {
+    fpg_row row = fpg_next_row(&f.h->rows);
+    pushed = push_field(L, &cx, f.st, &row, 0);
+  }
+  if (!pushed) lua_pushnil(L);
   lua_pushinteger(L, f.nrows);
   lua_pushinteger(L, f.st->ncols);
-  release(f.h);
+  fpg_holder_release(f.h);
   return 3;
 }
 
 /* conn:fetch_status() -> the command tag ("INSERT 0 1"), the number of rows it names or nil */
 static int conn_fetch_status(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  struct fpg_holder *h = take_result(L, c);
-  lua_pushstring(L, PQcmdStatus(h->res));
-  const char *rows = PQcmdTuples(h->res);
+  fpg_holder *h = take_result(L, c);
+  lua_pushstring(L, PQcmdStatus(h->rows.res));
+  const char *rows = PQcmdTuples(h->rows.res);
   if (*rows) {
     lua_pushstring(L, rows);
     fpg_push_int64(L, (int64_t)lua_tonumber(L, -1));
@@ -263,7 +272,7 @@ static int conn_fetch_status(lua_State *L) {
   } else {
     lua_pushnil(L);
   }
-  release(h);
+  fpg_holder_release(h);
   return 2;
 }
 
@@ -296,26 +305,23 @@ static int conn_outcome(lua_State *L) {
  * other statements can run; conn:put(result[, copy]): makes it, or a copy of it, the finished result again. */
 static int conn_take(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  struct fpg_holder *h = fpg_newuserdata(L, sizeof *h);
-  h->res = NULL;
-  h->next = 0;
-  h->may_block = c->may_block;
-  luaL_setmetatable(L, HOLDER_MT);
-  PGresult **from = c->res ? &c->res : c->holder ? &c->holder->res : NULL;
+  fpg_holder *h = new_holder(L);
+  PGresult **from = c->res ? &c->res : c->holder ? &c->holder->rows.res : NULL;
   if (!from || !*from) return fpg_raise(L, "connection_busy", "there is no result to take");
-  h->res = *from;
+  h->rows = fpg_rows_of(*from);
+  h->may_block = c->may_block;
   *from = NULL;
   return 1;
 }
 
 static int conn_put(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  struct fpg_holder *h = luaL_checkudata(L, 2, HOLDER_MT);
-  if (!h->res) return fpg_raise(L, "connection_busy", "there is no result to put back");
-  PGresult *res = h->res;
+  fpg_holder *h = luaL_checkudata(L, 2, HOLDER_MT);
+  PGresult *res = h->rows.res;
+  if (!res) return fpg_raise(L, "connection_busy", "there is no result to put back");
   if (!lua_toboolean(L, 3))
-    h->res = NULL;
-  else if (!(res = PQcopyResult(h->res, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES)))
+    h->rows.res = NULL;
+  else if (!(res = PQcopyResult(h->rows.res, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES)))
     return luaL_error(L, "not enough memory");
   fpg_forget_result(c);
   c->res = res;

@@ -52,6 +52,7 @@ enum {
 #define FPG_KINDS(kind)                                                                                          \
   kind(OTHER, "other", 0) /* read as the server prints it */                                                     \
   kind(TEXT, "other", FPG_TEXT_IS_BINARY)                                                                        \
+  kind(NAME, "other", 0) kind(CHAR, "other", 0) /* of one byte */                                                \
   kind(BOOL, "other", 0)                                                                                         \
   kind(INT2, "integer", 0) kind(INT4, "integer", 0) kind(INT8, "integer", 0) kind(OID, "integer", 0)             \
   kind(FLOAT4, "float4", FPG_NEEDS_DIGITS | FPG_SERVER_PRINTS)                                                   \

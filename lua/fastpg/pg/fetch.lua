@@ -13,6 +13,7 @@
 local error, ipairs, pcall = error, ipairs, pcall
 
 local errors = require "fastpg.base.errors"
+local flat_rows = require "fastpg.pg.flat_rows"
 local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local user_sql = require "fastpg.sql.user_sql"
@@ -63,14 +64,22 @@ fetch.row_metatable = row_metatable
 -- Rows of a piece, the first, whose length nobody has asked for yet, and the others: fewer where they are heavy.
 local FIRST, MOST = 64, 512
 
+-- On LuaJIT what is not in the first few rows is made by compiled code.
+local FEW = flat_rows.more and flat_rows.FIRST or nil
+local fetch_more = flat_rows.more or function(c, st, _, mt, most, list, rest) return c:fetch_more(st, mt, most, list, rest) end
+
 local function fetch_list(conn, st, mt, list_mt)
-  local spend = conn.spend
-  if not spend then return (conn.c:fetch_rows(st, mt, nil, list_mt)) end
-  local list, rest, n = conn.c:fetch_rows(st, mt, FIRST, list_mt)
+  local c, spend = conn.c, conn.spend
+  if not spend then
+    local list, rest = c:fetch_rows(st, mt, FEW, list_mt)
+    if not rest then return list end
+    return (fetch_more(c, st, st:shape(), mt, nil, list, rest))
+  end
+  local list, rest, n = c:fetch_rows(st, mt, FIRST, list_mt)
   local left, before = spend(n or #list), n
   while rest do
     local most = left and left > 0 and left < MOST and left or MOST
-    list, rest, n = conn.c:fetch_more(st, mt, most, list, rest)
+    list, rest, n = fetch_more(c, st, st:shape(), mt, most, list, rest)
     left, before = spend((n or #list) - before), n
   end
   return list
