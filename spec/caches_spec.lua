@@ -37,8 +37,6 @@ local BOUNDS = {
   ["lua/fastpg/sql/fragment.lua"] = { "MOST_TEXTS = 2000" },
   ["lua/fastpg/sql/writer.lua"] = { "MOST_NESTED = 100" },
   ["lua/fastpg/pg/flat_rows.lua"] = { "MOST_COLUMNS = 100", "MOST_BUILDERS = 200" },
-  ["lua/fastpg/value/rows.lua"] = { "MOST_CLASSES = 16" },
-  ["lua/fastpg/table/bulk.lua"] = { "MOST_TEXTS = 200" }, -- of a pipeline: no cache
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64" },
   ["lua/fastpg/pg/command.lua"] = { "MOST_COMMANDS = 500" },

@@ -57,19 +57,20 @@ describe("a long list of rows", function()
 
   it("counts bytes, too: heavy rows come a few at a time", function()
     local sql = "SELECT repeat('x', 100000) AS t FROM generate_series(1, 60)"
-    local reads = 0
-    local original
+    local reads, originals = 0, {}
     beside(function()
       db:acquire(function(conn)
         local c = Route.of(conn):connection()
         local methods = getmetatable(c.c).__index
-        original = methods.fetch_more
-        methods.fetch_more = function(...)
-          reads = reads + 1
-          return original(...)
+        for _, name in ipairs{ "fetch_more", "lay_rows" } do -- (the second: fastpg.pg.flat_rows)
+          originals[name] = methods[name]
+          methods[name] = function(...)
+            reads = reads + 1
+            return originals[name](...)
+          end
         end
         local rows = conn:q(sql)
-        methods.fetch_more = original
+        for name, original in pairs(originals) do methods[name] = original end
         assert.equal(60, #rows)
         assert.equal(100000, #rows[60].t)
       end)

@@ -181,7 +181,7 @@ end
 ---@param rest userdata  what is left of the result
 ---@return table list, userdata? rest, integer n  how many there are in it
 function flat_rows.more(c, st, shape, metatable, most, list, rest)
-  local builder = status() and look_up(c, st, shape, metatable and true or false, most or c:rows_left(rest))
+  local builder = status() and look_up(c, st, shape, metatable and true or false, math.min(most or math.huge, c:rows_left(rest)))
   if not builder then return c:fetch_more(st, metatable, most, list, rest) end
   local space, n = spare or new_space(), nil
   spare = nil
