@@ -273,4 +273,8 @@ static const luaL_Reg methods[] = {
     {"row_layout", conn_row_layout}, {"rows_left", conn_rows_left}, {"lay_rows", conn_lay_rows},
     {"mend_rows", conn_mend_rows},   {NULL, NULL}};
 
-void fpg_open_flat(lua_State *L) { fpg_add_conn_methods(L, methods); }
+void fpg_open_flat(lua_State *L) {
+  fpg_add_conn_methods(L, methods);
+  lua_pushinteger(L, (lua_Integer)sizeof(block)); /* fastpg.pg.flat_rows compares it with its own */
+  lua_setfield(L, -2, "flat_block");
+}

@@ -48,6 +48,7 @@ local new_block = ffi.typeof [[
     int32_t slots[256];
   }
 ]]
+if ffi.sizeof(new_block) ~= core.flat_block then return flat_rows end
 
 -- { block =, texts = strings by their position in it }, while it is not in use.
 local spare = nil
@@ -183,9 +184,10 @@ end
 function flat_rows.more(c, st, shape, metatable, most, list, rest)
   local builder = status() and look_up(c, st, shape, metatable and true or false, math.min(most or math.huge, c:rows_left(rest)))
   if not builder then return c:fetch_more(st, metatable, most, list, rest) end
-  local space, n = spare or new_space(), nil
+  local space = spare or new_space()
   spare = nil
   local columns = metatable and shape.columns or nil
+  local n
   repeat
     list, rest, n = make_some(c, st, builder, columns, metatable or core.array_mt, most, list, rest, space)
   until most or not rest
