@@ -59,16 +59,39 @@ static void read_element(lua_State *L, const fpg_ctx *cx, reader *r) {
   }
 }
 
+/* Fills the list on top with n elements.  Those of the commonest types are read here: a call for each costs as much as
+ * its value.  What is out of the ordinary (NULL, another length) read_element looks at. */
+static void read_elements(lua_State *L, const fpg_ctx *cx, reader *r, int n) {
+  int kind = r->elem->traits & FPG_READ_BY_USER ? FPG_KIND_OTHER : r->elem->kind;
+  for (int i = 1; i <= n; i++) {
+    int64_t left = r->end - r->p - 4;
+    int32_t len = left >= 0 ? be_i32(r->p) : -1;
+    const char *p = r->p + 4;
+    if (kind == FPG_KIND_INT4 && len == 4 && left >= 4)
+      lua_pushinteger(L, be_i32(p));
+    else if (kind == FPG_KIND_FLOAT8 && len == 8 && left >= 8)
+      lua_pushnumber(L, be_f64(p));
+    else if (kind == FPG_KIND_TEXT && len >= 0 && left >= len)
+      lua_pushlstring(L, p, (size_t)len);
+    else
+      len = -1;
+    if (len < 0) read_element(L, cx, r);
+    else r->p = p + len;
+    lua_rawseti(L, -2, i);
+  }
+}
+
 static void read_level(lua_State *L, const fpg_ctx *cx, reader *r, int level) {
   int n = r->dims[level];
   luaL_checkstack(L, 4, "array");
   lua_createtable(L, n, 0);
   mark_array(L);
+  if (level + 1 == r->ndim) {
+    read_elements(L, cx, r, n);
+    return;
+  }
   for (int i = 1; i <= n; i++) {
-    if (level + 1 < r->ndim)
-      read_level(L, cx, r, level + 1);
-    else
-      read_element(L, cx, r);
+    read_level(L, cx, r, level + 1);
     lua_rawseti(L, -2, i);
   }
 }
