@@ -194,6 +194,11 @@ describe("transform", function()
     bad({ using = { price = 5 } }, "SQL expected, got number")
     bad({ checks = { 5 } }, "SQL expected, got number")
     bad({ checks = { "born > 'x'" } }, "invalid_datetime_format")
+    local values = fastpg.sql("id > ?", 3)
+    for _, opts in ipairs{ { checks = { values } }, { indexes = { values } }, { indexes = { { "id", where = values } } }, { using = { price = values } },
+      { defaults = { price = values } } } do
+      bad(opts, "a definition can't hold a fragment's values")
+    end
     bad({ checks = { "true), drop column id, add check (true; drop table pet" } }, "syntax_error")
     bad({ indexes = { "bron" } }, 'did you mean "born"?')
     bad({ indexes = { "born upwards" } }, 'has no field "born upwards"')
@@ -217,6 +222,36 @@ describe("transform", function()
     assert.equal("Rex", t[1]["a b"])
     assert.is_true(db:has "ref")
     assert.same({}, db:create(Evil, merged(opts, { dry_run = true })))
+  end)
+
+  it("two processes that begin at once do it once", function()
+    local c, lua, script = pg.conninfo(), os.getenv "FPG_TEST_LUA", os.tmpname()
+    local file = assert(io.open(script, "w"))
+    file:write [[
+      local fastpg = require "fastpg"
+      local db = fastpg.connect()
+      local Pet = fastpg.class("Pet", { "id int", "name text", "price numeric(9,2)", "born date" })
+      print(pcall(function()
+        return #db:create(Pet, { transform = true, renames = { nam = "name" }, drop = "old", using = { price = "cents / 100.0" }, pk = "id" })
+      end))]]
+    file:close()
+    local pipes, other = {}, pg.db()
+    db:transaction(function() -- both wait for this
+      db:execute "lock table pet in access exclusive mode"
+      for i = 1, 3 do
+        pipes[i] = io.popen(("PGHOST='%s' PGPORT=%d PGUSER='%s' PGDATABASE='%s' timeout 60 %s %s 2>&1"):format(c.host, c.port, c.user,
+          c.database, lua, script))
+      end
+      local limit = os.time() + 60
+      while other:item "select count(*)::int from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()" < 3 do assert(os.time() < limit) end
+    end)
+    other:close()
+    for i = 1, 3 do
+      assert.equal("true\t2\n", pipes[i]:read "*a")
+      pipes[i]:close()
+    end
+    os.remove(script)
+    assert.equal("1.50", tostring(db:item "select price from pet where id = 1"))
   end)
 
   it("of a partitioned table, inside a transaction, in another schema", function()

@@ -33,8 +33,17 @@ function table_extras.check_ident(what, name)
 end
 local check_ident = table_extras.check_ident
 
+--- The text of a fragment: a definition has no place for values.
+function table_extras.fragment_text(what, fragment)
+  if core.sql_values(fragment) then
+    errors.argument("%s: a definition can't hold a fragment's values: write them into its text (fastpg.quote_literal)", what)
+  end
+  return tostring(fragment)
+end
+
 local function read_sql(what, value)
-  if type(value) == "string" and value:find "%S" or core.is_sql(value) then return tostring(value) end
+  if core.is_sql(value) then return table_extras.fragment_text(what, value) end
+  if type(value) == "string" and value:find "%S" then return value end
   errors.argument("%s: SQL expected, got %s", what, type(value) == "string" and "an empty text" or type(value))
 end
 
@@ -86,7 +95,7 @@ local ORDERS = { "asc nulls first", "asc nulls last", "desc nulls first", "desc 
 -- "name", "born desc nulls last", or SQL.
 local function index_key(info, key)
   local what = "create: indexes"
-  if core.is_sql(key) then return in_brackets(tostring(key)) end
+  if core.is_sql(key) then return in_brackets(table_extras.fragment_text(what, key)) end
   if type(key) ~= "string" then errors.argument("%s: the name of a column, or fastpg.sql, expected, got %s", what, type(key)) end
   if info.index[key] then return quote_ident(key) end
   for _, order in ipairs(ORDERS) do

@@ -174,7 +174,9 @@ end
 local function default_sql(field, value)
   local kind = type(value)
   if value == core.null then return "NULL" end
-  if core.is_sql(value) then return "(" .. tostring(value) .. ")" end
+  if core.is_sql(value) then
+    return "(" .. table_extras.fragment_text(('create: the default of "%s"'):format(field.name), value) .. ")"
+  end
   if (field.base == "JSON" or field.base == "JSONB") and field.depth == 0 and kind ~= "function" then
     return quote_literal(core.to_json(value))
   end
