@@ -90,7 +90,8 @@ local function measure(page, clients)
   return rate, (cpu_of(worker) - before) / tonumber(said:match "(%d+) requests in") * 1e6
 end
 
-local pg = fastpg.cluster{ settings = { listen_addresses = "127.0.0.1", max_connections = 200 } } -- pgmoon comes by TCP
+-- pgmoon comes by TCP
+local pg = fastpg.cluster{ settings = { port = PORT + 10000, listen_addresses = "127.0.0.1", max_connections = 200 } }
 local at, db = pg.conninfo, pg:connect()
 db:execute[[create table bench_artist (artist_id int primary key, name text);
   insert into bench_artist select i, 'n' || i from generate_series(1, 300) i; analyze bench_artist]]

@@ -2,8 +2,8 @@
 --
 -- run.lua: one private server; for each question all contestants in turn for several rounds; what each costs as ratios.
 --
--- Run by bench/run.sh, which says in CONTESTANTS ("name=command;…") who takes part. A question is a file of
--- bench/questions (README.md says what is in it). It fails where two contestants did not read the same values.
+-- Run by bench/run.sh, which says in CONTESTANTS ("name=command;…") who takes part, and in ONLY what is asked: names of
+-- files in bench/questions (README.md says what is in them). It fails where two contestants did not read the same values.
 
 local fastpg = require "fastpg"
 
@@ -11,9 +11,8 @@ local results = dofile "bench/results.lua"
 
 local QUICK = os.getenv "QUICK"
 local ROUNDS = tonumber(os.getenv "ROUNDS") or QUICK and 3
-local SCALE = tonumber(os.getenv "SCALE") or QUICK and 0.1 or 1
+local SCALE = tonumber(os.getenv "SCALE") or QUICK and 0.2 or 1
 local PROGRESS = os.getenv "PROGRESS"
-local QUESTIONS = { "queries", "connections", "tables", "stream", "bulk", "ways", "growth", "start" }
 local CASES = results.dir .. "/%s.cases" -- of a question
 local MANY = math.max(100, math.floor(10000 * SCALE))
 
@@ -110,11 +109,11 @@ local function shown(median, least, most)
   return ("%s (%s-%s)"):format(results.short(median), results.short(least), results.short(most))
 end
 
-local function show_case(case, cases, list, rounds)
+local function show_case(case, cases, list, rounds, unit)
   local costs = cases[case.name]
   if not costs then return end
   print(("\n%s  (%d x %d)"):format(case.title, rounds, case.count))
-  print((ROW:format("", "us CPU", "us wall", "CPU / libpq", "CPU / asyncpg", "wall / asyncpg"):gsub("%s+$", "")))
+  print((ROW:format("", unit or "us CPU", "us wall", "CPU / libpq", "CPU / asyncpg", "wall / asyncpg"):gsub("%s+$", "")))
   for _, contestant in ipairs(list) do
     local mine = costs[contestant.name]
     if mine then
@@ -140,9 +139,14 @@ end
 -- ---- the run --------------------------------------------------------------------------------
 
 local chosen = {}
-for name in (os.getenv "ONLY" or table.concat(QUESTIONS, " ")):gmatch "[%w_]+" do chosen[#chosen + 1] = name end
+for name in os.getenv("ONLY"):gmatch "[%w_]+" do chosen[#chosen + 1] = name end
 
-local pg = fastpg.cluster{ settings = { listen_addresses = os.getenv "PGMOON" and "127.0.0.1" or "", max_connections = 200 } }
+-- LuaSocket, and pgmoon by it, knows TCP only: a port that no other server has.
+local pipe = io.popen "echo $$"
+local port = 20000 + pipe:read "*n" % 10000
+pipe:close()
+local pg = fastpg.cluster{ settings = { port = port, listen_addresses = os.getenv "PGMOON" and "127.0.0.1" or "",
+  max_connections = 200 } }
 local db = pg:connect()
 local all_contestants = contestants(("BENCH_TCP='%d %s %s' "):format(pg.conninfo.port, pg.conninfo.user, pg.conninfo.password))
 
@@ -156,14 +160,14 @@ for _, name in ipairs(chosen) do
   for _, contestant in ipairs(all_contestants) do
     if takes_part(contestant, question) then list[#list + 1] = contestant end
   end
-  local rounds = ROUNDS or question.rounds or 5
+  local rounds = ROUNDS or question.rounds or 9
   for round = 1, rounds do
     if PROGRESS then io.stderr:write(("%s: round %d of %d   \r"):format(name, round, rounds)) end
     for i = 1, #list do run(list[(i + round - 2) % #list + 1], orders, found, sums) end -- each round begins with another one
   end
   if PROGRESS then io.stderr:write((" "):rep(40), "\r") end
   print("\n== " .. name .. ": " .. question.title)
-  for _, case in ipairs(question.cases) do show_case(case, found, list, rounds) end
+  for _, case in ipairs(question.cases) do show_case(case, found, list, rounds, question.unit) end
   local all = results.read() -- of other questions
   all[name] = found
   results.write(all)

@@ -3,7 +3,7 @@
 #
 # run.sh: builds what is measured, says which peers are missing, and starts bench/run.lua.
 #
-#   bench/run.sh              ONLY="queries tables"   some questions    QUICK=1   all in two minutes
+#   bench/run.sh              ONLY="queries frames"   some of them    QUICK=1   all in two minutes
 #                             ROUNDS=7   more rounds    SCALE=0.2   fewer queries
 #                             PGMOON=directory   pgmoon takes part    PYTHON=/usr/bin/python3
 #
@@ -72,4 +72,23 @@ fi
 
 if [ -t 2 ]; then export PROGRESS=yes; fi
 bench/versions.sh "$python" >"$dir/versions"
-CONTESTANTS=$contestants exec "$dir/lua5.4" bench/run.lua
+# The questions, then the programs that ask fastpg alone.
+asked() { case " ${ONLY-$1} " in *" $1 "*) ;; *) false ;; esac }
+programs="frames memory"
+questions=
+for name in ${ONLY-queries connections tables stream bulk ways growth start held}; do
+  case " $programs " in *" $name "*) ;; *) questions="$questions $name" ;; esac
+done
+if [ -n "$questions" ]; then
+  ONLY=$questions CONTESTANTS=$contestants "$dir/lua5.4" bench/run.lua || exit 1
+fi
+[ -n "$QUICK" ] || export COUNT="${COUNT:-100000}" # statements of each kind, for bench/memory.lua
+for name in $programs; do
+  if ! asked $name || [ ! -f bench/$name.lua ]; then continue; fi
+  for lua in lua5.4 luajit; do
+    [ -x "$dir/$lua" ] || continue
+    echo
+    "$dir/$lua" bench/$name.lua >"$dir/$name-$lua" || exit 1
+    cat "$dir/$name-$lua"
+  done
+done

@@ -85,6 +85,7 @@ function tables.stream() return compared("stream", "libpq", "cpu") end
 function tables.bulk() return compared("bulk", "asyncpg", "cpu") end
 function tables.ways() return compared("ways", nil, "cpu") end
 function tables.start() return compared("start", nil, "cpu") end
+function tables.held() return compared("held", nil, "cpu") end
 function tables.growth() return compared("growth", nil, "cpu") end
 
 function tables.nginx()
@@ -135,6 +136,23 @@ function tables.targets()
   end
   return #lines > 2 and lines or nil
 end
+
+-- What a program of bench/ printed, on both Luas.
+local function printed(name)
+  local lines = { "```text" }
+  for _, lua in ipairs{ "lua5.4", "luajit" } do
+    local f = io.open(("%s/%s-%s"):format(results.dir, name, lua))
+    if not f then return nil end
+    if #lines > 1 then lines[#lines + 1] = "" end
+    for line in f:lines() do lines[#lines + 1] = (line:gsub("%s+$", "")) end
+    f:close()
+  end
+  lines[#lines + 1] = "```"
+  return #lines > 3 and lines or nil
+end
+
+function tables.frames() return printed "frames" end
+function tables.memory() return printed "memory" end
 
 -- What was measured, in one line.
 function tables.versions()

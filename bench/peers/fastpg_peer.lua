@@ -85,6 +85,8 @@ function kinds.rows(db, case)
   return function() return read(fetch()) end, function() return peer.sum(fetch(), case.columns) end
 end
 
+function kinds.held(db, case) return peer.held(by_sql(db, case), case.columns) end
+
 function kinds.stream(db, case)
   local read = peer.row_reader(case.columns)
   return function()

@@ -137,6 +137,32 @@ static int rows(PGconn *pg, const Case *c, uint32_t *sum) {
   return n;
 }
 
+static double loading, held; /* seconds of CPU before main; bytes a row */
+
+static double resident(void) {
+  long pages = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  if (!f || fscanf(f, "%*d %ld", &pages) != 1) abort();
+  fclose(f);
+  return (double)pages * 4096;
+}
+
+/* What a row takes while its result is held. */
+static int held_once(PGconn *pg, const Case *c, uint32_t *sum) {
+  double before = resident();
+  PGresult *res = expect(pg, PQexecPrepared(pg, c->name, c->nargs, c->args, NULL, NULL, 1), c->name);
+  int n = PQntuples(res);
+  held = (resident() - before) / n;
+  if (sum) *sum = add_rows(0, res);
+  PQclear(res);
+  return n;
+}
+
+static int load_once(PGconn *pg, const Case *c, uint32_t *sum) {
+  (void)pg, (void)c, (void)sum;
+  return 0;
+}
+
 static int stream(PGconn *pg, const Case *c, uint32_t *sum) {
   int n = 0;
   PGresult *res;
@@ -279,6 +305,7 @@ static const struct {
 } kinds[] = {
     {"rows", rows, 1, 1},    {"stream", stream, 1, 1},     {"execute", execute_once, 0, 1},  {"copy", copy, 0, 0},
     {"batch", batch, 0, 1},  {"copytext", copytext, 0, 0}, {"connect", connect_once, 0, 0},
+    {"held", held_once, 1, 1}, {"load", load_once, 0, 0},
 };
 
 /* ---- running ----------------------------------------------------------------------------------- */
@@ -305,6 +332,10 @@ static void measure(PGconn *pg, const Case *c) {
     PGresult *res = expect(pg, PQexecParams(pg, c->check, 0, NULL, NULL, NULL, NULL, 1), c->check);
     sum = add_rows(0, res);
     PQclear(res);
+  }
+  if (once == held_once || once == load_once) { /* measured already, and in bytes where others have microseconds */
+    printf("%s\t%.3f\t0\t%u\t%d\n", c->name, once == held_once ? held : loading * 1e6, (unsigned)sum, n);
+    return;
   }
   for (int i = 0; i < c->count / 10; i++) once(pg, c, NULL);
   if (c->before) execute(pg, c->before);
@@ -352,6 +383,7 @@ static int chosen(Case *c, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   static char line[1 << 17];
+  loading = seconds(CLOCK_PROCESS_CPUTIME_ID); /* the libraries of libpq are found and bound before main */
   if (argc < 3) return 2;
   uri = argv[1];
   void *volatile block = malloc(1 << 20); /* as fastpg does: glibc then keeps its heap, which is worth more than all else */

@@ -52,6 +52,11 @@ function contestant.kinds.rows(_, case)
     function() return peer.sum(fetch(statement, args), case.columns, OIDS) end
 end
 
+function contestant.kinds.held(_, case)
+  local statement = assert(db:prepare(case.sql))
+  return peer.held(function() return fetch(statement, {}) end, case.columns, OIDS)
+end
+
 function contestant.kinds.execute(_, case)
   local statement = assert(db:prepare(case.sql))
   return function()

@@ -46,6 +46,10 @@ function contestant.kinds.rows(_, case)
   return function() return read(ask()) end, function() return peer.sum(ask(), case.columns, peer.from_text) end
 end
 
+function contestant.kinds.held(_, case)
+  return peer.held(function() return fetch(case.sql) end, case.columns, peer.from_text)
+end
+
 function contestant.kinds.execute(_, case)
   return function()
     assert(db:execute(case.sql))

@@ -101,6 +101,36 @@ def lines(n):
     return "10\t11\t10\tTESTTESTTEST\t10.333\t12341234\t123412341234\n" * n
 
 
+# ---- memory -----------------------------------------------------------------------------------
+
+
+def resident():
+    with open("/proc/self/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * 4096
+
+
+class Held:
+    """A kind: how many bytes a row takes while the program holds the rows; main prints them where others have µs."""
+
+    def __init__(self, fetch, columns):
+        self.fetch, self.columns = fetch, columns
+
+    async def once(self):
+        gc.collect()
+        before = resident()
+        self.rows = await self.fetch()
+        gc.collect()
+        self.bytes = (resident() - before) / len(self.rows)
+        return len(self.rows)
+
+    async def total(self):
+        return sum_rows(self.rows, self.columns)
+
+    def kind(self, contestant):
+        contestant.held = self
+        return self.once, self.total
+
+
 # ---- running ----------------------------------------------------------------------------------------
 
 
@@ -136,12 +166,15 @@ async def main(contestant):
         async def run(count, tasks=case["tasks"], once=once):
             await (together(once, tasks, count) if tasks else repeated(once, count))
 
-        await run(max(count // 10, 2 * case["tasks"]))  # each connection has prepared it
+        if case["kind"] not in ("load", "held"):
+            await run(max(count // 10, 2 * case["tasks"]))  # each connection has prepared it
         if "before" in case:
             await contestant.execute(case["before"])
         gc.collect()
         if case["kind"] == "load":
             cpu, wall = contestant.loading * count, 0
+        elif case["kind"] == "held":
+            cpu, wall = contestant.held.bytes * count / 1e6, 0
         else:
             cpu, wall = time.process_time(), time.perf_counter()
             await run(count)

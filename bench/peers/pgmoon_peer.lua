@@ -42,6 +42,10 @@ function contestant.kinds.rows(_, case)
   return function() return read(fetch()) end, function() return peer.sum(fetch(), case.columns, OIDS) end
 end
 
+function contestant.kinds.held(_, case)
+  return peer.held(function() return assert(db:query(case.sql)) end, case.columns, OIDS)
+end
+
 function contestant.kinds.execute(_, case)
   return function()
     assert(db:query(case.sql))

@@ -14,10 +14,11 @@ return {
   },
   cases = {
     { name = "load", title = "loading the module", kind = "load", count = 1, targets = { { cpu = 5000, 5000, 5000 } } },
-    { name = "connect", title = "connect and close", kind = "connect", count = 100, targets = { { "libpq", 1.1, 1.1 } } },
-    { name = "few", title = "first use of a table, 10 tables", kind = "firstuse", count = 30, database = "bench_few", table = "t7",
+    { name = "connect", title = "connect and close", kind = "connect", count = 20,
+      targets = { { "libpq", 1.1, 1.1, wall = true } } },
+    { name = "few", title = "first use of a table, 10 tables", kind = "firstuse", count = 10, database = "bench_few", table = "t7",
       cols = "id:i,name:s" },
-    { name = "many", title = "first use of a table, {many} tables", kind = "firstuse", count = 30, database = "bench_many",
+    { name = "many", title = "first use of a table, {many} tables", kind = "firstuse", count = 10, database = "bench_many",
       table = "t7", cols = "id:i,name:s", targets = { { case = "few", 1.1, 1.1 } } },
   },
 }

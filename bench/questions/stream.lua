@@ -5,7 +5,7 @@
 return {
   title = "A million rows by each",
   who = { "libpq", "asyncpg", "psycopg", "fastpg" },
-  rounds = 3,
+  rounds = 5,
   cases = {
     { name = "each", title = "1,000,000 rows × 2", kind = "stream", count = 1, n = 1000000, scales = true,
       sql = "SELECT i, 'n' || i AS name FROM generate_series(1, {n}) i", cols = "i:i,name:s",

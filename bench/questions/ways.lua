@@ -21,7 +21,7 @@ end
 return {
   title = "fastpg's own ways, beside each other",
   who = { "fastpg" },
-  rounds = 3,
+  rounds = 5,
   setup = "CREATE TABLE record (a int, b int, c int, d text, e float, f int, g text)",
   cases = cases,
 }
