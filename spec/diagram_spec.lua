@@ -4,6 +4,7 @@
 
 local fastpg = require "fastpg"
 local pg = require "spec.support.pg"
+local yields = require "spec.support.yields"
 
 local lua = os.getenv "FPG_TEST_LUA"
 
@@ -263,6 +264,7 @@ erDiagram
   end)
 
   it("svg would freeze a loop", function()
+    if not yields then return pending "a call blocks on PUC Lua 5.1" end
     local text, err
     fastpg.run(function() text, err = fails(fastpg.diagram, db.t, { format = "svg" }) end)
     has(text, 'take format = "dot"')

@@ -313,6 +313,12 @@ describe("migrate", function()
       assert.equal("2 up 2_b.sql", run())
     end)
 
+    it("what can't run in a transaction, and the way out", function()
+      files("1_a.sql", "create table a (id int);\ncreate index concurrently on a (id)")
+      refused("1_a.sql:2: CREATE INDEX CONCURRENTLY cannot run inside a transaction block, in the statement: create index concurrently on a (id); "
+        .. "a file whose first line is -- fastpg: no transaction runs without one")
+    end)
+
     it("at the end of the transaction, too", function()
       files("1_a.sql", "create table a (id int primary key, b int references a deferrable initially deferred);\ninsert into a values (1, 2)")
       local err = refused "1_a.sql: insert or update on table \"a\" violates foreign key"

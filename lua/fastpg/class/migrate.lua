@@ -246,6 +246,12 @@ local function line_of_error(err, sql, line)
   return line + migration_files.line_of(sql, before) - 1
 end
 
+-- What the server runs outside of transactions only.
+local function advice(err, file)
+  if err.sqlstate ~= "25001" or not file.in_transaction then return "" end
+  return "; a file whose first line is " .. migration_files.NO_TRANSACTION .. " runs without one"
+end
+
 -- The error with its place.  What is no error object becomes one.
 local function place(err, step, sql, line)
   if not errors.is_error(err) then
@@ -254,7 +260,8 @@ local function place(err, step, sql, line)
     err = errors.new("migration", "migrate: " .. (names_it and "" or step.file.path .. ": ") .. text, { cause = err })
   elseif not err.file then
     line = line and line_of_error(err, sql, line)
-    err.message = line and ("%s:%d: %s, in the statement: %s"):format(step.file.path, line, err.message, shown(sql))
+    err.message = line
+      and ("%s:%d: %s, in the statement: %s%s"):format(step.file.path, line, err.message, shown(sql), advice(err, step.file))
       or ("%s: %s"):format(step.file.path, err.message)
     err.line = line
   end

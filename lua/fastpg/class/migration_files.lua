@@ -21,6 +21,7 @@ local errors = require "fastpg.base.errors"
 local migration_files = {}
 
 local NO_TRANSACTION = "-- fastpg: no transaction"
+migration_files.NO_TRANSACTION = NO_TRANSACTION
 local BOM = "^\239\187\191"
 
 --- Raises the error of migrations: name "migration".
