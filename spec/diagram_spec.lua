@@ -199,11 +199,12 @@ erDiagram
     local text = fastpg.diagram(hard(), { format = "dot" })
     has(text, [[<b>hard.&quot;we&quot;&quot;ird.\;{} %%{init:x}%%\n&lt;b&gt;&quot;</b>]])
     has(text, "<b>hard.vv (view)</b>")
-    has(text, '<td port="c1" align="left">größe</td><td align="left">&quot;char&quot;?</td>')
+    has(text, '<td port="l1" align="left">größe</td><td port="r1" align="left">&quot;char&quot;?</td>')
     has(text, "[arrowhead=teeodot, arrowtail=teeodot, label=<x, y>];")
+    has(text, ":r1:e [arrowhead=") -- to itself
     local plain = fastpg.diagram({ db.t.album, db.t.artist }, { format = "dot" })
-    has(plain, '  "album":c3 -> "artist":c1 [arrowhead=teetee, arrowtail=crowodot];\n}\n')
-    has(plain, '<td port="c3" align="left">artist_id</td><td align="left">integer FK</td>')
+    has(plain, '  "album":r3:e -> "artist":l1:w [arrowhead=teetee, arrowtail=crowodot];\n}\n')
+    has(plain, '<td port="l3" align="left">artist_id</td><td port="r3" align="left">integer FK</td>')
   end)
 
   it("says what it takes", function()

@@ -140,22 +140,25 @@ local function dot_box(t)
     ('    <tr><td colspan="2" bgcolor="#dbe9f6"><b>%s</b></td></tr>'):format(html(title_of(t))) }
   for _, column in ipairs(t.columns) do
     local marks = marks_of(column)
-    lines[#lines + 1] = ('    <tr><td port="c%d" align="left">%s</td><td align="left">%s%s%s</td></tr>'):format(column.place,
-      html(column.name), html(short_type(column.type)), column.not_null and "" or "?", marks ~= "" and " " .. marks or "")
+    lines[#lines + 1] = ('    <tr><td port="l%d" align="left">%s</td><td port="r%d" align="left">%s%s%s</td></tr>'):format(
+      column.place, html(column.name), column.place, html(short_type(column.type)), column.not_null and "" or "?",
+      marks ~= "" and " " .. marks or "")
   end
   lines[#lines + 1] = "  </table>>];"
   return table.concat(lines, "\n")
 end
 
--- Where a line ends: at the column, or at the box where the key has several.
-local function dot_end(t, names)
-  local column = #names == 1 and t.index[names[1]]
-  return column and ('"%s":c%d'):format(t.id, column.place) or ('"%s"'):format(t.id)
+-- Where a line ends: beside the column (the first one, where the key has several).
+local function dot_end(t, names, is_left)
+  local place = t.index[names[1]].place
+  return is_left and ('"%s":l%d:w'):format(t.id, place) or ('"%s":r%d:e'):format(t.id, place)
 end
 
+-- From the right of a box to the left of another; of a table to itself it stays on the right.
 local function dot_link(link)
   local label = #link.columns > 1 and (", label=<%s>"):format(html(table.concat(link.columns, ", "))) or ""
-  return ("  %s -> %s [arrowhead=%s, arrowtail=%s%s];"):format(dot_end(link.from, link.columns), dot_end(link.to, link.refers),
+  local to = dot_end(link.to, link.refers, link.to ~= link.from)
+  return ("  %s -> %s [arrowhead=%s, arrowtail=%s%s];"):format(dot_end(link.from, link.columns, false), to,
     link.required and "teetee" or "teeodot", link.unique and "teeodot" or "crowodot", label)
 end
 
