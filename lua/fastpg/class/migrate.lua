@@ -18,7 +18,7 @@
 --
 -- PostgreSQL manual: "Advisory Locks".
 
-local error, ipairs, pairs, pcall, tostring, type = error, ipairs, pairs, pcall, tostring, type
+local error, ipairs, pcall, tostring, type = error, ipairs, pcall, tostring, type
 
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"
@@ -27,11 +27,12 @@ local fetch = require "fastpg.pg.fetch"
 local migration_files = require "fastpg.class.migration_files"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
+local session_settings = require "fastpg.class.session_settings"
 local transaction = require "fastpg.pool.transaction"
 local wait = require "fastpg.host.wait"
 
 local fail = migration_files.fail
-local quote_ident, quote_literal = core.quote_ident, core.quote_literal
+local quote_ident = core.quote_ident
 
 local migrate = {}
 
@@ -175,54 +176,6 @@ local function told(step, with_statements)
     statements = with_statements and step.statements or nil }
 end
 
--- ---- the session's settings -----------------------------------------------------------------
-
--- (The role and the session's user are in no list of settings; neither are settings of the user's own, as app.x.)
-local SETTINGS = [[
-select name, setting from pg_catalog.pg_settings where source = 'session'
-union all select 'role', pg_catalog.current_setting('role')
-union all select 'session_authorization', session_user::text order by 1]]
-
-local function read_settings(db)
-  local settings = {}
-  for _, f in ipairs(db:query(fetch.arrays, SETTINGS)) do settings[f[1]] = f[2] end
-  return settings
-end
-
-local function set(db, name, value)
-  db:simple(("select pg_catalog.set_config(%s, %s, false)"):format(quote_literal(name), quote_literal(value)))
-end
-
-local function reset(db, name)
-  db:simple("RESET " .. (name:gsub("[^.]+", quote_ident)))
-end
-
--- Who the session is comes first: other settings may need its rights.
-local function put_user_back(db, now, before)
-  if now.session_authorization ~= before.session_authorization then
-    db:simple "RESET SESSION AUTHORIZATION"
-    if read_settings(db).session_authorization ~= before.session_authorization then
-      db:simple("SET SESSION AUTHORIZATION " .. quote_ident(before.session_authorization))
-    end
-  end
-  if now.role ~= before.role then
-    db:simple(before.role == "none" and "RESET ROLE" or "SET ROLE " .. quote_ident(before.role))
-  end
-end
-
--- Settings are as they were before the file.
-local function put_back(db, before)
-  local now = read_settings(db)
-  put_user_back(db, now, before)
-  now.role, now.session_authorization = before.role, before.session_authorization
-  for name, value in pairs(before) do
-    if now[name] ~= value then set(db, name, value) end
-  end
-  for name in pairs(now) do
-    if before[name] == nil then reset(db, name) end
-  end
-end
-
 -- ---- running --------------------------------------------------------------------------------
 
 local SHOWN = 100 -- bytes of a statement in a message
@@ -320,7 +273,7 @@ end
 local function run_step(db, target, step, settings)
   local run = step.file.in_transaction and in_transaction or without_transaction
   local ok, err = pcall(run, db, target, step)
-  local clean, problem = pcall(put_back, db, settings)
+  local clean, problem = pcall(session_settings.put_back, db, settings)
   if not ok then error(place(err, step), 0) end
   if not clean then error(problem, 0) end
 end
@@ -336,7 +289,7 @@ end
 local function run_all(db, target, list, to)
   local steps, is_new = look(db, target, list, to)
   if is_new then db:simple(CREATE:format(target)) end
-  local done, settings = {}, #steps > 0 and read_settings(db)
+  local done, settings = {}, #steps > 0 and session_settings.read(db)
   for i, step in ipairs(steps) do
     run_step(db, target, step, settings)
     done[i] = told(step)
