@@ -8,7 +8,7 @@
  *     an eventfd ─────┘
  *
  * A gate is armed for one wait and disarmed after it; then nothing refers to the watched fd, and the
- * gate can be used again.  Where the fd can't be taken out (it was closed meanwhile, and a child
+ * gate can be used again.  (Or it sticks to it: gate_stick.)  Where the fd can't be taken out (it was closed meanwhile, and a child
  * process may still hold it open), the three descriptors are made anew; so they are in a forked
  * child, which would otherwise share the parent's.
  *
@@ -138,6 +138,36 @@ static int gate_disarm(lua_State *L) {
   return 0;
 }
 
+/* g:stick(fd, mode) -> true: begins a wait for what was watched before, or something else, with one call of the
+ * system where it is the same: it stays known to the gate after the wait, but is silent until the next one.  False
+ * where it can't be: the gate is to be closed, and another one taken.
+ * Raises "connection" where the descriptor can't be watched. */
+static int gate_stick(lua_State *L) {
+  gate *g = check_gate(L);
+  int fd = (int)luaL_checkinteger(L, 2);
+  struct epoll_event e = {.events = to_events(L, 3) | EPOLLONESHOT, .data = {.u32 = WATCHED}};
+  int usable = g->owner == getpid() && !g->timed && !g->woken &&
+               (g->fd < 0 || g->fd == fd || epoll_ctl(g->epoll, EPOLL_CTL_DEL, g->fd, NULL) == 0);
+  if (usable) {
+    int known = g->fd == fd && epoll_ctl(g->epoll, EPOLL_CTL_MOD, fd, &e) == 0; /* else it is another file by now */
+    if (!known && epoll_ctl(g->epoll, EPOLL_CTL_ADD, fd, &e) < 0)
+      return fpg_raise(L, "connection", "descriptor %d can't be waited for: %s", fd, strerror(errno));
+    g->fd = fd;
+    g->wanted = e.events & ~(uint32_t)EPOLLONESHOT;
+  }
+  lua_pushboolean(L, usable);
+  return 1;
+}
+
+/* g:unstick() -> whether what was watched is known to it no more; false: the gate is to be closed. */
+static int gate_unstick(lua_State *L) {
+  gate *g = check_gate(L);
+  int gone = g->owner == getpid() && (g->fd < 0 || epoll_ctl(g->epoll, EPOLL_CTL_DEL, g->fd, NULL) == 0);
+  g->fd = -1;
+  lua_pushboolean(L, gone);
+  return 1;
+}
+
 /* g:fd() -> the descriptor to wait for; it may be another one after each arm. */
 static int gate_fd(lua_State *L) {
   lua_pushinteger(L, check_gate(L)->epoll);
@@ -197,6 +227,7 @@ static int core_gate(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"arm", gate_arm},       {"disarm", gate_disarm}, {"fd", gate_fd},       {"wake", gate_wake},
+    {"stick", gate_stick},   {"unstick", gate_unstick},
     {"result", gate_result}, {"close", gate_close},   {"__gc", gate_close}, {NULL, NULL},
 };
 

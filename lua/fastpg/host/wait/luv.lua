@@ -31,11 +31,65 @@ local host = { name = "luv", method = "uv_poll", can_wait = core.is_yieldable }
 local waiting = {} -- coroutine -> its wait
 local after = require "fastpg.host.wait.luv_timer"(uv)
 
+-- ---- watches --------------------------------------------------------------------------------
+
+-- A gate and the poll handle on it, which are used again and again: between waits the handle is not referred to, so that
+-- it keeps no loop alive, and the gate is silent.  One that watched a descriptor before is taken for it again.
+
+local MOST_RESTING = 64
+
+local resting, count = {}, 0 -- descriptor -> what watched it last
+
+local function close(watch)
+  watch.poll:close()
+  watch.gate:close()
+end
+
+local function rest(watch, has_fired)
+  watch.wait = nil
+  if count >= MOST_RESTING or resting[watch.fd] or not has_fired and not watch.gate:unstick() then return close(watch) end
+  watch.poll:unref()
+  resting[watch.fd] = watch
+  count = count + 1
+end
+
+local finish
+
+local function new_watch()
+  local gate = core.gate()
+  local watch = { gate = gate, poll = assert(uv.new_poll(gate:fd())) }
+  watch.poll:start("r", function()
+    local result = gate:result()
+    local w = watch.wait
+    if w and result then
+      w.has_fired = true
+      finish(w, result)
+    end
+  end)
+  return watch
+end
+
+local function take_watch(fd, mode)
+  local watch = resting[fd]
+  if watch then
+    resting[fd], count = nil, count - 1
+    if watch.gate:stick(fd, mode) then
+      watch.poll:ref()
+      return watch
+    end
+    close(watch)
+  end
+  watch = new_watch()
+  watch.fd = fd
+  watch.gate:stick(fd, mode)
+  return watch
+end
+
 local function release(w)
+  if w.watch then rest(w.watch, w.has_fired) end
   if w.poll then w.poll:close() end
   if w.timer then w.timer:close() end
-  if w.gate then gates.give(w.gate) end
-  w.poll, w.timer, w.gate, waiting[w.co] = nil, nil, nil, nil
+  w.watch, w.poll, w.timer, waiting[w.co] = nil, nil, nil, nil
 end
 local Wait = { __close = release }
 
@@ -44,22 +98,25 @@ local function resume(co, ...)
   if not ok then host.on_error(err, debug.traceback(co)) end
 end
 
-local function finish(w, result)
+function finish(w, result)
   release(w)
   w.over = true
   if coroutine.status(w.co) == "suspended" then resume(w.co, result) end
 end
 
-local function watch(w, fd, mode)
-  local gate = gates.available and gates.take() or nil
-  if gate then gate:arm(fd, mode) end
-  w.gate, w.poll = gate, assert(uv.new_poll(gate and gate:fd() or fd))
-  w.poll:start(gate and "r" or mode, function(err, ready) finish(w, gate and gate:result() or err and mode or ready) end)
+local function begin(w, fd, mode)
+  if gates.available then
+    w.watch = take_watch(fd, mode)
+    w.watch.wait = w
+    return
+  end
+  w.poll = assert(uv.new_poll(fd))
+  w.poll:start(mode, function(err, ready) finish(w, err and mode or ready) end)
 end
 
 function host.wait(fd, mode, timeout)
   local w = setmetatable({ co = coroutine.running() }, Wait)
-  if fd then watch(w, fd, mode) end
+  if fd then begin(w, fd, mode) end
   if timeout then w.timer = after(timeout, function() finish(w) end) end
   waiting[w.co] = w
   local result = defer.close(w, coroutine.yield)
