@@ -21,10 +21,11 @@ Queue.__index = Queue
 local ACQUIRE_TIMEOUT = 30
 local LOOK_AGAIN = 1.0 -- those who wait look at the queue so often
 local LOOK_LATER = 5.0 -- while all that are lent have users that are alive
+local LOOK_AT_ALL = 0.2 -- those who do not come are looked for so often
 local TURN = 1.0 -- whoever does not take their turn in this time will not come
 
 function Queue.new(pool)
-  return setmetatable({ pool = pool, entries = {} }, Queue)
+  return setmetatable({ pool = pool, entries = {}, told = 0, looked = 0 }, Queue)
 end
 
 function Queue:length()
@@ -37,22 +38,44 @@ local function is_gone(entry)
   return entry.group and host.is_lost(-1, entry.group) or entry.parked and host.is_gone and host.is_gone(entry.co)
 end
 
---- Tells as many of those who wait that it is their turn as there are connections for them.
-function Queue:serve()
+local function tell(self, entry, now)
+  entry.turn, self.told = now, self.told + 1
+  parking.signal(entry)
+end
+
+-- Looks at each from the first on: those who were told and do not come lose their turn.
+local function serve_all(self, now)
   local entries, pool = self.entries, self.pool
-  if #entries == 0 then return end
-  local free, now, i = #pool.idle + pool.max_size - pool.size, core.clock(), 1
+  local free, i = #pool.idle + pool.max_size - pool.size, 1
+  self.looked = now
   while i <= #entries and (free > 0 or pool.closed) do
     local entry = entries[i]
     if is_gone(entry) or entry.turn and now - entry.turn > TURN then
       table.remove(entries, i) -- its coroutine will not take the turn
+      if entry.turn then self.told = self.told - 1 end
+      entry.is_out = true
     else
-      if not entry.turn then
-        entry.turn = now
-        parking.signal(entry)
-      end
+      if not entry.turn then tell(self, entry, now) end
       free, i = free - 1, i + 1
     end
+  end
+end
+
+--- Tells as many of those who wait that it is their turn as there are connections for them.
+function Queue:serve()
+  local entries, pool = self.entries, self.pool
+  if #entries == 0 then return end
+  local now = core.clock()
+  local first = entries[1]
+  local may_be_gone = first.group or first.host.is_gone -- without a word
+  if may_be_gone or pool.closed or now - self.looked > LOOK_AT_ALL then return serve_all(self, now) end
+  -- those who were told stand before the others
+  local free = #pool.idle + pool.max_size - pool.size - self.told
+  for i = self.told + 1, self.told + free do
+    local entry = entries[i]
+    if not entry then return end
+    if entry.turn or is_gone(entry) then return serve_all(self, now) end
+    tell(self, entry, now)
   end
 end
 
@@ -86,12 +109,14 @@ local function wait_for_turn(self, host, entry, deadline)
     if not entry.turn then
       if look and not signaled then forgotten.collect(pool) end
       forgotten.reap(pool)
+      if not signaled then self:serve() end
     end
   end
 end
 
 local function leave(self, entry, took_turn)
   parking.remove(self.entries, entry)
+  if entry.turn and not entry.is_out then self.told = self.told - 1 end
   if entry.turn and not took_turn then self:serve() end
 end
 
