@@ -95,6 +95,12 @@ local function deliver(state, item, reader, tag)
   if item.last then receive_text(state, item.last) end
 end
 
+-- Whether it is the failure that ABANDON asked for.  (Where memory was short something may have been sent that was not
+-- counted: then it is known by what it says.)
+local function is_ours(state, err)
+  return state.abandoned and (state.read == state.abandoned or err.sqlstate == "25P01" or err.sqlstate == "3B001")
+end
+
 local function collect(state)
   state.read = state.read + 1
   local st, tag = state.pending[state.read], state.tags[state.read]
@@ -106,7 +112,7 @@ local function collect(state)
   if item then described = item.st elseif st ~= COMMAND then described = st end
   local err, reader = state.conn:outcome(described, state.texts[described])
   if err then
-    if not state.failure and state.read ~= state.abandoned then state.failure, state.failed = placed(err, tag), described end
+    if not state.failure and not is_ours(state, err) then state.failure, state.failed = placed(err, tag), described end
     state.undone = true
   elseif not state.failure and st ~= COMMAND then
     local ok, problem = pcall(deliver, state, item, reader, tag)
