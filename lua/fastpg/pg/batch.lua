@@ -139,36 +139,45 @@ local function pump(state)
   end
 end
 
-local function sent(state, st, tag)
+-- Notes what the next slot is, before it is sent: where memory for that is short nothing is.
+local function note(state, st, tag)
+  state.pending[state.sent + 1], state.tags[state.sent + 1] = st, tag
+end
+
+local function count(state)
   state.sent = state.sent + 1
-  state.pending[state.sent], state.tags[state.sent] = st, tag
 end
 
 local function command(state, sql)
+  note(state, COMMAND)
   state.conn.c:send_command(sql)
-  sent(state, COMMAND)
+  count(state)
 end
 
 local function send_statement(state, st, list, n, item, tag)
   local sql = state.unnamed[st]
   if sql and state.parsed ~= st then -- described only: it is parsed again where it is used
     state.parsed = st
+    note(state, COMMAND)
     state.conn.c:send_parse(sql)
-    sent(state, COMMAND)
+    count(state)
   end
   state.sending = tag
+  note(state, item, tag)
   state.conn.c:send_batch(st, list, n)
   state.sending = nil
-  sent(state, item, tag)
+  count(state)
 end
 
 local function ask(state, item, into, is_last)
   local probe
   for _, need in ipairs(NEEDS) do
     if needs_one(item.needs, need[1]) then
-      state.conn.c:send_command("SHOW " .. need[2])
+      local sql = "SHOW " .. need[2]
       probe = { into = into, name = need[2] }
-      sent(state, probe)
+      note(state, probe)
+      state.conn.c:send_command(sql)
+      count(state)
     end
   end
   if is_last then probe.last = item end
