@@ -144,14 +144,14 @@ local function note(state, st, tag)
   state.pending[state.sent + 1], state.tags[state.sent + 1] = st, tag
 end
 
-local function count(state)
+local function noted_is_sent(state)
   state.sent = state.sent + 1
 end
 
 local function command(state, sql)
   note(state, COMMAND)
   state.conn.c:send_command(sql)
-  count(state)
+  noted_is_sent(state)
 end
 
 local function send_statement(state, st, list, n, item, tag)
@@ -160,13 +160,13 @@ local function send_statement(state, st, list, n, item, tag)
     state.parsed = st
     note(state, COMMAND)
     state.conn.c:send_parse(sql)
-    count(state)
+    noted_is_sent(state)
   end
   state.sending = tag
   note(state, item, tag)
   state.conn.c:send_batch(st, list, n)
   state.sending = nil
-  count(state)
+  noted_is_sent(state)
 end
 
 local function ask(state, item, into, is_last)
@@ -177,7 +177,7 @@ local function ask(state, item, into, is_last)
       probe = { into = into, name = need[2] }
       note(state, probe)
       state.conn.c:send_command(sql)
-      count(state)
+      noted_is_sent(state)
     end
   end
   if is_last then probe.last = item end
