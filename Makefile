@@ -66,10 +66,22 @@ $(BUILD)/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(CFLAGS) -fPIC -fvisibility=hidden \
-	  $(LUA_CFLAGS) $(PQ_CFLAGS) $(if $(filter host/nginx_events,$*),$(NGINX_CFLAGS)) $(call includes,$*) -MMD -MP -c $< -o $@
+	  $(LUA_CFLAGS) $(PQ_CFLAGS) $(if $(filter host/nginx_events,$*),$(NGINX_CFLAGS)) \
+	  $(if $(filter lua/compiled,$*),-DFPG_COMPILED='"$(COMPILED)"') $(call includes,$*) -MMD -MP -c $< -o $@
 
 # With nginx's headers where `make nginx` has made them.
 $(BUILD)/host/nginx_events.o: $(wildcard build/nginx/made-for)
+
+# The Lua files, compiled by the Lua that will run them; without it they are compiled when they are loaded.
+COMPILE_WITH ?= $(LUA)
+COMPILED = $(BUILD)/compiled
+$(COMPILED): tools/compile.lua $(wildcard $(addprefix lua/fastpg/,*.lua */*.lua */*/*.lua))
+	@mkdir -p $(@D)
+	$(call say,LUA)
+	$(Q)if command -v $(COMPILE_WITH) >/dev/null; then $(COMPILE_WITH) tools/compile.lua $@; else \
+	  echo "  $(COMPILE_WITH) is not here: the Lua files are not compiled in advance"; : >$@; fi
+
+$(BUILD)/lua/compiled.o: $(COMPILED)
 
 # The fuzzer itself is not watched.
 $(BUILD)/fuzz.o: spec/fuzz/fuzz.c

@@ -9,7 +9,7 @@
 /* Each is in the file that is named so.  It makes the metatables that the file needs, and adds to the core table, on
  * top of the stack, what it offers.  The order matters where one adds methods to another's object (fpg_add_methods). */
 #define PARTS(part)                                                                                            \
-  part(raise) part(buffer) part(number) part(list_keys) part(printable) part(random_text) part(surface)        \
+  part(raise) part(buffer) part(number) part(list_keys) part(printable) part(random_text) part(surface) part(compiled) \
   part(value_numeric) part(value_time) part(value_range)                                                       \
   part(json_mark) part(json)                                                                                   \
   part(block) part(directory) part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)          \

@@ -26,6 +26,7 @@ build = {
     CC = "$(CC)",
     CFLAGS = "$(CFLAGS)",
     LUA_INCDIR = "$(LUA_INCDIR)",
+    COMPILE_WITH = "$(LUA)",
     PQ_INCDIR = "$(PQ_INCDIR)",
     PQ_LIBDIR = "$(PQ_LIBDIR)",
   },

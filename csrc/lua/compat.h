@@ -86,6 +86,7 @@ static inline void lua_rawsetp(lua_State *L, int idx, const void *key) {
 #define fpg_setuservalue(L, idx) (void)lua_setfenv((L), (idx))
 #define lua_isinteger(L, idx) ((void)(L), (void)(idx), 0)
 #define fpg_equal(L, a, b) lua_equal((L), (a), (b))
+#define fpg_load_binary(L, reader, data, name) lua_load((L), (reader), (data), (name))
 
 #elif LUA_VERSION_NUM == 503
 
@@ -103,5 +104,39 @@ static inline void lua_rawsetp(lua_State *L, int idx, const void *key) {
 #define fpg_setuservalue(L, idx) (void)lua_setiuservalue((L), (idx), 1)
 
 #endif
+
+#if LUA_VERSION_NUM >= 503
+#define fpg_load_binary(L, reader, data, name) lua_load((L), (reader), (data), (name), "b")
+#endif
+
+/* The length of a chunk's name as string.dump writes it before the name; returns how many bytes that takes.  (In 5.1 the
+ * zero that ends the name counts too, and stands at the beginning of what follows.) */
+#define FPG_DUMPED_LENGTH 16
+static inline size_t fpg_dumped_length(char *out, size_t len) {
+#if LUA_VERSION_NUM == 504
+  size_t n = FPG_DUMPED_LENGTH, x = len + 1; /* seven bits a byte, the last one is marked */
+  do out[--n] = (char)(x & 0x7f);
+  while ((x >>= 7) != 0);
+  out[FPG_DUMPED_LENGTH - 1] |= (char)0x80;
+  memmove(out, out + n, FPG_DUMPED_LENGTH - n);
+  return FPG_DUMPED_LENGTH - n;
+#elif defined(LUAJIT_VERSION_NUM) || defined(FPG_LUAJIT)
+  size_t n = 0; /* seven bits a byte from the lowest on, all but the last are marked */
+  for (; len >= 0x80; len >>= 7) out[n++] = (char)(len | 0x80);
+  out[n++] = (char)len;
+  return n;
+#else
+  size_t x = len + 1, n = 0;
+#if LUA_VERSION_NUM == 503
+  if (x < 0xff) {
+    out[0] = (char)x;
+    return 1;
+  }
+  out[n++] = (char)0xff;
+#endif
+  memcpy(out + n, &x, sizeof x);
+  return n + sizeof x;
+#endif
+}
 
 #endif

@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- load_core: loads the C core, and says which Lua it was built for when it is the wrong one.
+-- load_core: loads the C core, and says which Lua it was built for when it is the wrong one.  And has the other files of the
+-- library loaded as they were compiled when the core was built, where their text is the same (csrc/lua/compiled.c).
 
-local error, pcall, rawget = error, pcall, rawget
+local error, ipairs, pairs, pcall, rawget, type = error, ipairs, pairs, pcall, rawget, type
 
 local this_lua = rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
 
@@ -35,5 +36,41 @@ end
 local ok, core = pcall(require, "fastpg.core")
 if not ok then error(explain(core), 0) end
 if core.abi ~= this_lua then error(explain(("fastpg.core was built for %s, this is %s"):format(core.abi, this_lua)), 0) end
+
+-- Is what was compiled this very Lua's?  A short text is compiled again to see: with the name that it was dumped with, which
+-- takes one byte and its length.
+local function is_ours(version, probe)
+  if not version or version ~= (rawget(_G, "jit") and rawget(_G, "jit").version or _VERSION) then return false end
+  local text, head, tail = core.compiled_text(probe)
+  local compiled = (rawget(_G, "loadstring") or load)(text, "@fastpg")
+  local dump = compiled and string.dump(compiled)
+  return dump and dump:sub(1, #head) == head and dump:sub(-#tail) == tail
+end
+
+-- By package.preload, which is asked before package.path is searched: for the files beside this one only, and none that the
+-- program has put there itself.
+local function preload(version, places)
+  local here = debug.getinfo(1, "S").source:match "^@(.*)load_core%.lua$"
+  if not here or not is_ours(version, places.probe) then return end
+  local preloaded, place_of = package.preload, {}
+
+  local function load_file(name)
+    preloaded[name] = nil
+    local path = here .. name:sub(#"fastpg." + 1):gsub("%.", "/") .. ".lua"
+    local run = core.load_compiled(place_of[name], path)
+    if run then return run(name, path) end
+    for _, searcher in ipairs(package.searchers or package.loaders) do -- as if nothing had been preloaded
+      local loader, extra = searcher(name)
+      if type(loader) == "function" then return loader(name, extra) end
+    end
+    return error(("module '%s' not found"):format(name), 0)
+  end
+
+  for file, place in pairs(places) do
+    local name = "fastpg." .. file:gsub("%.lua$", ""):gsub("/", ".")
+    if file ~= "probe" and preloaded[name] == nil then preloaded[name], place_of[name] = load_file, place end
+  end
+end
+preload(core.compiled_files())
 
 return core
