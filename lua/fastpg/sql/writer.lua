@@ -5,6 +5,9 @@
 --   w.args, w.n    the arguments so far
 --   w.standard     standard_conforming_strings where the statement will run
 --   w.uses         the tables that were written: { { st =, filters = }, … } (fastpg.table.select_sql)
+--   w.inherited    the filters that the statement stands under, as far as they are known
+--   w.is_settled   whether somebody writes it once more where one turns out later
+--   w.ctes         the CTEs that are known where it is now, by name
 --   w.check        nil, or what is told of each text that is a user's: check(what, text) raises where it may not stand
 --
 -- What may stand in the place of a value without being one (a fragment, a column, a query) says how it is written:
@@ -133,6 +136,19 @@ end
 --- The SQL, its arguments and their number.
 function Writer:finish()
   return table.concat(self.parts, "", 1, self.length), self.args, self.n
+end
+
+--- Takes back what was written behind that place.
+---@param length integer  the number of parts
+---@param n integer  the number of arguments
+function Writer:back_to(length, n)
+  local columns = self.args[COLUMNS]
+  for i = length + 1, self.length do self.parts[i] = nil end
+  for i = n + 1, self.n do
+    self.args[i] = nil
+    if columns then columns[i] = nil end
+  end
+  self.length, self.n = length, n
 end
 
 --- Writes a part that stands somewhere else in the end, or is left out: a piece of SQL whose values are numbered already.

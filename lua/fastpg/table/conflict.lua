@@ -55,6 +55,7 @@ function conflict.upsert(st, record, overrides, columns, opts)
   local w = select_sql.statement(st, function(w)
     local sql, n, args = table_state.writing(st, "insert", w.args, record, overrides, false)
     w.args, w.n = args, n
+    for _, use in ipairs(args[table_state.USES] or {}) do w.uses[#w.uses + 1] = use end
     returning.begin(w, st, opts)
     w:put(returning.bare(st, sql))
     w:put((" ON CONFLICT (%s) DO UPDATE SET "):format(quoted(columns)))

@@ -4,9 +4,12 @@
 --
 -- A filter is a map column -> scalar or fastpg.null.  A Table has the filters it was scoped with,
 -- which nothing takes away, and those of xtra; `merged` is both.  Every statement of a filtered
--- Table is confined to rows that match it.
+-- Table is confined to rows that match it; and so is every other table of such a statement.
+--
+-- A statement is written from left to right, and may meet a filtered Table late: it is then written once more, knowing of
+-- it (filters.settle).
 
-local next, pairs, rawequal, tostring, type = next, pairs, rawequal, tostring, type
+local ipairs, next, pairs, rawequal, tostring, type = ipairs, next, pairs, rawequal, tostring, type
 
 local bounded = require "fastpg.base.bounded"
 local core = require "fastpg.core"
@@ -66,6 +69,73 @@ function filters.merge(what, a, b)
   end
   return merged
 end
+
+-- ---- of a whole statement -------------------------------------------------------------------
+
+-- Stands for the value of a column by which two Tables of a statement are filtered, each by another value.
+local CONTRADICTION = {}
+filters.CONTRADICTION = CONTRADICTION
+
+--- Both filters, which stand in one statement: `a` itself where `b` adds nothing.
+---@return table?
+function filters.beside(a, b)
+  if not b then return a end
+  local both
+  for name, value in pairs(b) do
+    local known = a and a[name]
+    local together = known == nil and value or same(known, value) and known or CONTRADICTION
+    if not rawequal(together, known) then
+      if not both then
+        both = {}
+        for k, v in pairs(a or {}) do both[k] = v end
+      end
+      both[name] = together
+    end
+  end
+  return both or a
+end
+
+--- The filters that a statement stands under, from those which were known of, and those of the Tables in it.
+---@param uses table[]  { filters = … } of each
+function filters.of_uses(uses, known)
+  for _, use in ipairs(uses) do known = filters.beside(known, use.filters) end
+  return known
+end
+
+--- Writes a statement until no Table in it has a filter that what stands before was written without.
+---@param known table?  the filters that are known of
+---@param write fun(known: table?): table  gives the writer
+function filters.settle(known, write)
+  for _ = 1, 4 do
+    local w = write(known)
+    local all = filters.of_uses(w.uses, known)
+    if rawequal(all, known) then return w end
+    known = all
+  end
+  errors.raise("object_not_in_prerequisite_state", "the filters of a table changed while the statement was being made")
+end
+
+--- What confines a table that stands in a statement by its bare name: its own filter, and what is beside it.
+function filters.of_bare_name(what, own, inherited)
+  local one_by_one = {}
+  for name, value in pairs(inherited) do
+    if not rawequal(value, CONTRADICTION) then one_by_one[name] = value end
+  end
+  return filters.merge(what, own, next(one_by_one) ~= nil and one_by_one or nil)
+end
+
+--- A text that is the same for equal filters only.
+function filters.key(filter)
+  local parts = {}
+  for name, value in pairs(filter) do
+    local text = rawequal(value, CONTRADICTION) and "!" or type(value) .. ":" .. tostring(value)
+    parts[#parts + 1] = ("%d:%s%d:%s"):format(#name, name, #text, text)
+  end
+  table.sort(parts)
+  return table.concat(parts)
+end
+
+-- ---- fragments ------------------------------------------------------------------------------
 
 local passed = bounded.new(1000) -- fragments
 

@@ -28,13 +28,6 @@ function join_sql.of_query(_, from)
   }
 end
 
---- The CTEs that are known from here on, by name.
-function join_sql.with_ctes(known, more)
-  local all = setmetatable({}, { __index = known })
-  for _, cte in ipairs(more) do all[cte.name] = cte end
-  return all
-end
-
 local function put_table(w, source)
   if source.parts then
     w:put "("
@@ -91,6 +84,9 @@ local function forms(list)
 end
 
 local function find_link(at, to, said, what)
+  if not to.rel then
+    errors.argument("%s: %s is a query, which has no foreign keys: say on = fastpg.sql(…)", what, quote(to.name))
+  end
   local all = all_links(at, to)
   if #all == 0 then
     errors.argument("%s: no foreign key joins %s and %s: say on = fastpg.sql(…)", what, to.rel.ref, at:described())
@@ -158,12 +154,7 @@ function join_sql.add_all(w, at, st, joins)
     local what = join.kind == "LEFT JOIN" and "left_join" or "join"
     local source = source_of(w, at, st, join, what)
     source.join, source.is_optional = join, join.kind == "LEFT JOIN"
-    if not core.is_sql(join.on) then
-      if not source.rel then
-        errors.argument("%s: %s is a query, which has no foreign keys: say on = fastpg.sql(…)", what, quote(source.name))
-      end
-      source.link = find_link(at, source, join.on, what)
-    end
+    if not core.is_sql(join.on) then source.link = find_link(at, source, join.on, what) end
     at:add(source, what)
   end
 end
@@ -207,9 +198,9 @@ end
 
 --- Writes EXISTS (…) or NOT EXISTS (…): rows of another table that a key joins to one of these.
 ---@param cond { exists: table, negated: boolean, conds: table[] }
-function join_sql.put_exists(w, at, cond)
+function join_sql.put_exists(w, at, st, cond)
   local join, what = cond.exists, cond.negated and "where_missing" or "where_exists"
-  local source = source_of(w, { list = {} }, at:first().st, join, what)
+  local source = source_of(w, { list = {} }, st, join, what)
   for _, other in ipairs(at.list) do
     if other.name == source.name then
       errors.argument('%s: %s is in the query already: give it another name, { as = "…", on = … }', what, quote(source.name))

@@ -258,7 +258,7 @@ function methods.page(self, n, token)
   local w, page = select_sql.statement(st, function(w) return write(w, st, sel, n, token) end)
   local sql, args, count = w:finish()
   if sel.debug then print(sql) end
-  local target = { of = select_sql.target_of(st, sel), count = #page.list, columns = page.list }
+  local target = { of = select_sql.target_of(st, sel, w.uses), count = #page.list, columns = page.list }
   local ok, found = pcall(table_state.run_list, st, sql, fetch_page, target, args, count, w.uses)
   if not ok then
     if token ~= nil and errors.is_error(found) and tostring(found.sqlstate):sub(1, 2) == "22" then bad "none of ours" end
@@ -280,7 +280,7 @@ function methods.page(self, n, token)
     if more or page.is_back then next_token = token_of(AFTER, keys[#list]) end
     if page.is_back and more or not page.is_back and token ~= nil then prev_token = token_of(BEFORE, keys[1]) end
   end
-  if sel.with then related.add(st, list, sel.with, "with", st.filters or nil) end
+  if sel.with then related.add(st, list, sel.with, "with", w.uses.filters) end
   return list, next_token, prev_token
 end
 

@@ -352,7 +352,7 @@ end
 -- A query in the place of a value or a table is a select in parentheses.
 writer.register(Query, function(q, w)
   w:put "("
-  select_sql.write(w, state(q), q.sel, {})
+  select_sql.write_within(w, state(q), q.sel)
   w:put ")"
 end)
 

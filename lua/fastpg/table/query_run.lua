@@ -54,8 +54,8 @@ end
 fetch.keyed[fetch_pairs] = true
 
 -- Puts what belongs to the rows beside them.
-local function add_related(st, sel, list)
-  if sel.with then related.add(st, list, sel.with, "with", st.filters or nil) end
+local function add_related(st, sel, list, uses)
+  if sel.with then related.add(st, list, sel.with, "with", uses and uses.filters or st.filters or nil) end
 end
 
 local function refuse_without_table(sel, what)
@@ -76,20 +76,25 @@ end
 
 --- Runs the SELECT of a selection.
 ---@param how function  one of fastpg.pg.fetch
+---@param target nil|table|fun(rows: table): table  what rows become; a function makes it of that
 ---@param over table?  (fastpg.table.select_sql)
+---@return any
+---@return table? uses  the tables of the statement
 function query_run.run(st, sel, how, target, over)
   check_lock(st, sel)
   local sql, args, n, uses = selection.sql(st, sel, over)
-  return table_state.run_list(st, sql, how, target, args, n, uses)
+  if type(target) == "function" then target = target(target_of(st, sel, uses)) end
+  return table_state.run_list(st, sql, how, target, args, n, uses), uses
 end
+
+local function rows_alone(target) return target end
 
 --- All rows of a selection.
 function query_run.fetch_all(st, sel)
   if sel.with then refuse_without_table(sel, "with") end
-  local target = target_of(st, sel)
   if not sel.with_pk then
-    local list = query_run.run(st, sel, fetch.rows, target)
-    add_related(st, sel, list)
+    local list, uses = query_run.run(st, sel, fetch.rows, rows_alone)
+    add_related(st, sel, list, uses)
     return list
   end
   refuse_without_table(sel, "with_pk")
@@ -97,11 +102,12 @@ function query_run.fetch_all(st, sel)
     errors.argument("with_pk: rows that are DISTINCT have no key of their own: leave with_pk or distinct away")
   end
   local also, key_names = key_columns(table_state.resolve(st))
-  local list = query_run.run(st, sel, fetch_pairs, { of = target, key_names = key_names }, { also = also })
+  local function keyed(target) return { of = target, key_names = key_names } end
+  local list, uses = query_run.run(st, sel, fetch_pairs, keyed, { also = also })
   if sel.with then
     local plain = {}
     for i, pair in ipairs(list) do plain[i] = pair[2] end
-    add_related(st, sel, plain)
+    add_related(st, sel, plain, uses)
   end
   return list
 end
@@ -113,17 +119,18 @@ end
 --- The first row, or nil.
 function query_run.fetch_first(st, sel)
   refuse_pairs(sel, "first")
-  local row = query_run.run(st, sel, fetch.first, target_of(st, sel), { limit = sel.limit == 0 and 0 or 1 })
-  if row ~= nil then add_related(st, sel, { row }) end
+  local row, uses = query_run.run(st, sel, fetch.first, rows_alone, { limit = sel.limit == 0 and 0 or 1 })
+  if row ~= nil then add_related(st, sel, { row }, uses) end
   return row
 end
 
 --- Exactly one row.
 function query_run.fetch_one(st, sel)
   refuse_pairs(sel, "selectone")
-  local target = { to = target_of(st, sel), missing = table_state.resolve(st).name .. ": no such row", many = "several" }
-  local row = query_run.run(st, sel, fetch.one, target, { limit = math.min(sel.limit or 2, 2) })
-  add_related(st, sel, { row })
+  local name = table_state.resolve(st).name
+  local function only(target) return { to = target, missing = name .. ": no such row", many = "several" } end
+  local row, uses = query_run.run(st, sel, fetch.one, only, { limit = math.min(sel.limit or 2, 2) })
+  add_related(st, sel, { row }, uses)
   return row
 end
 
@@ -160,8 +167,8 @@ end
 local function open_stream(st, sel)
   check_lock(st, sel)
   return table_state.open_stream(st, function()
-    local sql, args, n = selection.sql(st, sel)
-    return target_of(st, sel), sql, args, n
+    local sql, args, n, uses = selection.sql(st, sel)
+    return target_of(st, sel, uses), sql, args, n
   end)
 end
 

@@ -63,6 +63,7 @@ local function run(st, sel, opts, write)
   local w = select_sql.statement(st, function(w)
     if sel.ctes then select_sql.put_ctes(w, sel.ctes) else returning.begin(w, st, opts) end
     write(w)
+    w.ctes = nil
     returning.put(w, st, opts, sel.joins ~= nil and not is_by_key(sel))
   end)
   local sql, args, n = w:finish()

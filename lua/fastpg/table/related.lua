@@ -16,6 +16,7 @@ local getmetatable, ipairs, rawget, rawset, select, setmetatable, tostring, type
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local filters = require "fastpg.table.filters"
 local join_sql = require "fastpg.table.join_sql"
 local links = require "fastpg.table.links"
 local related_options = require "fastpg.table.related_options"
@@ -316,7 +317,7 @@ end
 local function fetch_numbered(conn, st, one)
   local hidden = one.sel.limit and 2 or 1
   local shape = rows.without_last(st:shape(), hidden)
-  local target = select_sql.target_of(one.st, one.sel)
+  local target = select_sql.target_of(one.st, one.sel, one.uses)
   local mt = rows.of(shape, target)
   local list = conn.c:fetch_rows(st, mt, nil, rows.list_of(shape))
   local numbers = {}
@@ -411,7 +412,7 @@ function related.add(st, list, specs, what, inherited)
   for _, one in ipairs(all) do
     distribute(list, one)
     if one.spec.with then
-      related.add(one.st, one.rows, one.spec.with, what .. ": " .. one.field .. ": with", one.st.filters or inherited)
+      related.add(one.st, one.rows, one.spec.with, what .. ": " .. one.field .. ": with", one.uses.filters)
     end
   end
 end
@@ -442,6 +443,9 @@ function related.load(list, ...)
     if st and table_state.resolve(state).oid ~= table_state.resolve(st).oid then
       errors.argument("fastpg.load: item %d: a row of %s expected, got one of %s", i, table_state.resolve(st).ref,
         table_state.resolve(state).ref)
+    end
+    if st and filters.key(filtered or {}) ~= filters.key(mt.filters or {}) then
+      errors.argument("fastpg.load: item %d: a row that was read under the same filter as those before it expected", i)
     end
     st, filtered = st or state, filtered or mt.filters
   end

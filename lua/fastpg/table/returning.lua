@@ -92,10 +92,13 @@ function returning.replace(st, sql, args, n, opts)
   if opts.returning == nil then return sql, n end
   local head = returning.bare(st, sql)
   if opts.returning == false then return head, n end
-  local w = writer.new(table_state.standard_strings(st), st.filters and filters.check_fragment or nil, args, n)
-  w.inherited = st.filters or nil
-  w:put(head)
-  returning.put(w, st, opts)
+  local w = filters.settle(st.filters or nil, function(known)
+    local one = writer.new(table_state.standard_strings(st), known and filters.check_fragment or nil, args, n)
+    one.inherited, one.is_settled = known, true
+    one:put(head)
+    returning.put(one, st, opts)
+    return one
+  end)
   local text, _, count = w:finish()
   return text, count
 end
@@ -127,15 +130,15 @@ function returning.project(st, opts, list)
 end
 
 --- What fetched rows become.
-function returning.target(st, opts)
-  return opts.returning == nil and st.link or st.plain
+function returning.target(st, opts, uses)
+  return table_state.under(opts.returning == nil and st.link or st.plain, uses and uses.filters)
 end
 
 --- Runs a statement of that RETURNING.
 ---@param one boolean  a row, or nil; else a list
 function returning.run(st, sql, args, n, uses, opts, one)
   if opts.returning == false then return table_state.run_list(st, sql, fetch.count, nil, args, n, uses) end
-  return table_state.run_list(st, sql, one and fetch.first or fetch.rows, returning.target(st, opts), args, n, uses)
+  return table_state.run_list(st, sql, one and fetch.first or fetch.rows, returning.target(st, opts, uses), args, n, uses)
 end
 
 return returning

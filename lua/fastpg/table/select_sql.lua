@@ -8,10 +8,10 @@
 --   distinct, group_by, having, lock = { … }, ctes = { { name =, query = } }
 --   source    nil, or { query =, name = } (fastpg.from), or { parts = { query, "UNION", query, … } }
 --
--- A statement with a filtered Table has no table that is not confined: what was written before the first filter turned
--- up is thrown away and written again, knowing it (`w.inherited`).
+-- A statement with a filtered Table has no table that is not confined by it (`w.inherited`): what was written before a filter
+-- turned up is thrown away and written again, knowing it.
 
-local ipairs, next, type = ipairs, next, type
+local ipairs, next, rawequal, setmetatable, type = ipairs, next, rawequal, setmetatable, type
 
 local conditions = require "fastpg.table.conditions"
 local core = require "fastpg.core"
@@ -139,33 +139,55 @@ function select_sql.put_order(w, at, sel, order)
 end
 
 --- What fetched rows become: the table's class unless as_cls = false.
-function select_sql.target_of(st, sel)
+---@param uses table?  the tables of their statement
+function select_sql.target_of(st, sel, uses)
   if sel.as_cls == false or sel.source then return st.db.row_target end
   table_state.resolve(st)
-  return sel.select == nil and sel.group_by == nil and st.link or st.plain
+  return table_state.under(sel.select == nil and sel.group_by == nil and st.link or st.plain, uses and uses.filters)
 end
 
 -- ---- tables ---------------------------------------------------------------------------------
 
+-- A statement is of one database.
+local function check_database(w, st, what)
+  local root = st.db.root
+  w.root = w.root or root
+  if w.root ~= root then
+    errors.argument("%s: %s is a table of another database than the rest of the statement", what, st.rel.ref)
+  end
+end
+
+-- A CTE hides the table of its name, also from those who mean that.
+local function check_hidden(w, rel, what)
+  if w.ctes and w.ctes[rel.name] and rel.qualified == quote(rel.name) then
+    errors.argument("%s: %s is a CTE here, and hides the table of that name: give the CTE another name", what, rel.ref)
+  end
+end
+
 -- What confines a table of the statement, beside what is its own: `name` is set where the user gave no more than a name.
 local function confine(w, st, name, what)
   local rel, own = table_state.resolve(st), st.filters or nil
+  check_database(w, st, what)
+  check_hidden(w, rel, what)
   w.uses[#w.uses + 1] = { st = st, filters = own }
   w.check_meaning = table_state.check_meaning
   local inherited = w.inherited
   if not inherited then return own or false end
-  if own and not name then return own end
-  for column in next, inherited do
-    if not name and rel.index[column] then
-      errors.argument("%s: %s is not filtered, and stands beside a filtered Table: filter it too, by %s (xtra or scope), or "
+  for column, value in next, inherited do
+    local is_own = own ~= nil and own[column] ~= nil
+    if not name and rel.index[column] and not is_own then
+      errors.argument("%s: %s is not filtered by %s, and stands beside a Table that is: filter it too (xtra or scope), or "
         .. "give its name", what, rel.ref, quote(column))
     elseif name and not rel.index[column] then
       errors.argument("%s: %s has no column %s, which the filter beside it is by: give a Table (db.t.%s) in place of its name "
         .. "where all of its rows may be seen", what, rel.ref, quote(column), rel.name)
+    elseif name and rawequal(value, filters.CONTRADICTION) and not is_own then
+      errors.argument("%s: the Tables beside %s are filtered by different values of %s: give a Table with a scope of its own in "
+        .. "place of its name", what, rel.ref, quote(column))
     end
   end
   if not name then return own or false end
-  return filters.merge(what, own, inherited)
+  return filters.of_bare_name(what, own, inherited)
 end
 join_sql.confine = confine
 
@@ -206,7 +228,7 @@ local function put_condition(w, at, st, cond, what, within)
   elseif cond.node then
     return conditions.write(w, at, cond.node, what, within)
   elseif cond.exists then
-    return join_sql.put_exists(w, at, cond, what)
+    return join_sql.put_exists(w, at, st, cond)
   end
   if within then w:put "(" end
   if w.check then w.check(what, cond.text) end
@@ -256,13 +278,14 @@ function select_sql.open(w, st, sel)
   return at
 end
 
---- Writes WITH.
+--- Writes WITH; each name is known from there on (w.ctes).
 function select_sql.put_ctes(w, ctes)
   w:put "WITH "
   for i, cte in ipairs(ctes) do
     if i > 1 then w:put ", " end
     w:put(quote(cte.name) .. " AS ")
     w:operand(cte.query, "cte")
+    w.ctes = setmetatable({ [cte.name] = cte }, { __index = w.ctes })
   end
   w:put " "
 end
@@ -316,10 +339,7 @@ end
 ---  is_shown: for people, who want to see the limit as the number that it is
 function select_sql.write(w, st, sel, over)
   local ctes = w.ctes
-  if sel.ctes then
-    select_sql.put_ctes(w, sel.ctes)
-    w.ctes = join_sql.with_ctes(ctes, sel.ctes)
-  end
+  if sel.ctes then select_sql.put_ctes(w, sel.ctes) end
   local at = select_sql.open(w, st, sel)
   if is_bare_union(sel, over) then
     put_parts(w, sel.source.parts)
@@ -379,19 +399,38 @@ end
 ---@param st table  the state of the first table
 ---@param write fun(w: table): any
 ---@param inherited table?  filters that the statement stands under
----@return table w
+---@return table w  w.uses.filters: all filters that it stands under
 ---@return any what  what write gave
 function select_sql.statement(st, write, inherited)
   table_state.resolve(st)
-  inherited = inherited or st.filters or nil
-  for _ = 1, 2 do
-    local w = writer.new(table_state.standard_strings(st), inherited and filters.check_fragment or nil)
-    w.inherited = inherited
-    local result = write(w)
-    for _, use in ipairs(w.uses) do inherited = inherited or use.filters end
-    if inherited == w.inherited then return w, result end
+  local result
+  local w = filters.settle(filters.beside(inherited, st.filters or nil), function(known)
+    local one = writer.new(table_state.standard_strings(st), known and filters.check_fragment or nil)
+    one.inherited, one.is_settled, one.root = known, true, st.db.root
+    result = write(one)
+    return one
+  end)
+  w.uses.filters = w.inherited
+  return w, result
+end
+
+--- Writes a query that stands in another statement.  Where nobody settles that (it is the user's own SQL), the query is
+--- confined as if it stood alone.
+function select_sql.write_within(w, st, sel)
+  if w.is_settled then return select_sql.write(w, st, sel, {}) end
+  local length, n, uses, check, inherited = w.length, w.n, #w.uses, w.check, w.inherited
+  local known
+  w.is_settled = true
+  for _ = 1, 4 do
+    w:back_to(length, n)
+    w.inherited, w.check = known, known and filters.check_fragment or check
+    select_sql.write(w, st, sel, {})
+    local all = known
+    for i = uses + 1, #w.uses do all = filters.beside(all, w.uses[i].filters) end
+    if all == known then break end
+    known = all
   end
-  errors.raise("object_not_in_prerequisite_state", "the filters of a table changed while the statement was being made")
+  w.is_settled, w.check, w.inherited = nil, check, inherited
 end
 
 return select_sql

@@ -324,6 +324,24 @@ end
 
 -- Where a list of arguments has the tables that stand in a value of its statement.
 local USES = {}
+table_state.USES = USES
+
+local MOST_TARGETS = 64
+
+--- What rows become that a statement gave which stood under more filters than those of its first Table: they remember all.
+---@param target table  st.link or st.plain
+---@param all table?
+function table_state.under(target, all)
+  if not target.state or not all or filters.beside(target.filters, all) == target.filters then return target end
+  target.under = target.under or bounded.new(MOST_TARGETS)
+  local key = filters.key(all)
+  local known = target.under.kept[key]
+  if known then return known end
+  local copy = {}
+  for name, value in pairs(target) do copy[name] = value end
+  copy.filters, copy.under = all, nil
+  return target.under:keep(key, copy)
+end
 
 --- Runs SQL that was built of the state: Connection.run.
 function table_state.run(st, sql, how, target, ...)
@@ -449,9 +467,9 @@ local MARK = "\1fastpg%d\1"
 -- What stands in a statement beside a Table that is not filtered may be filtered only by what that does not have.
 local function check_beside(st, uses)
   for _, use in ipairs(uses) do
-    for column in pairs(not st.filters and use.filters or {}) do
-      if st.rel.index[column] then
-        errors.argument("%s is not filtered, and a filtered Table stands beside it: filter it too, by %s (xtra or scope)",
+    for column in pairs(use.filters or {}) do
+      if st.rel.index[column] and not (st.filters and st.filters[column] ~= nil) then
+        errors.argument("%s is not filtered by %s, and a Table that is stands beside it: filter it too (xtra or scope)",
           st.rel.ref, core.quote_ident(column))
       end
     end
@@ -459,23 +477,33 @@ local function check_beside(st, uses)
 end
 
 -- Writes them where their marks are: SQL, the number of arguments, the tables in it.
-local function complete(st, sql, args, n, w)
-  local raws, from = args[RAWS], 1
-  args[RAWS] = nil
-  if not w then
-    w = writer.new(table_state.standard_strings(st), st.filters and filters.check_fragment or nil, args)
-    w.inherited = st.filters or nil
+local function put_raws(w, sql, raws)
+  local from = 1
+  for i, value in ipairs(raws) do
+    local first, last = sql:find(MARK:format(i), from, true)
+    w:put(sql:sub(from, first - 1))
+    w:operand(value, "a value")
+    from = last + 1
   end
-  w.n = n
-  local text = w:aside(function()
-    for i, value in ipairs(raws) do
-      local first, last = sql:find(MARK:format(i), from, true)
-      w:put(sql:sub(from, first - 1))
-      w:operand(value, "a value")
-      from = last + 1
-    end
-    w:put(sql:sub(from))
-  end)
+  w:put(sql:sub(from))
+end
+
+-- w: the writer of the statement around, which sees to it that every table in it is confined.
+local function complete(st, sql, args, n, w)
+  local raws = args[RAWS]
+  args[RAWS] = nil
+  local text
+  if w then
+    w.n = n
+    text = w:aside(function() put_raws(w, sql, raws) end)
+  else
+    w = filters.settle(st.filters or nil, function(known)
+      local one = writer.new(table_state.standard_strings(st), known and filters.check_fragment or nil, args, n)
+      one.inherited, one.is_settled = known, true
+      text = one:aside(function() put_raws(one, sql, raws) end)
+      return one
+    end)
+  end
   check_beside(st, w.uses)
   if w.uses[1] then args[USES] = w.uses end
   return text, w.n, args
