@@ -4,7 +4,7 @@
 --
 -- PostgreSQL manual: "INSERT", "ON CONFLICT Clause".
 
-local ipairs, next, type = ipairs, next, type
+local ipairs, next = ipairs, next
 
 local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
@@ -98,10 +98,10 @@ local function columns_of(st, q, opts)
 end
 
 --- Inserts the rows that a query gives: the list of rows as stored.
----@param q table  a query
+---@param q table|userdata  a query or a Table
 ---@param opts { columns: string[]?, returning: any }
 function conflict.insert_from(st, q, opts)
-  if not query.of(q) then errors.argument("insert_from: a query expected, got %s", q == nil and "nil" or type(q)) end
+  q = query.check("insert_from", q)
   local w = select_sql.statement(st, function(w)
     local rel, list = table_state.resolve(st), columns_of(st, q, opts)
     select_sql.open(w, st, {})

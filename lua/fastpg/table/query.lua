@@ -219,19 +219,26 @@ for _, name in ipairs{ "where_exists", "where_missing" } do
   end
 end
 
-local function check_query(what, value)
-  if query.of(value) then return value end
-  errors.argument("%s: a query expected, got %s", what, value == nil and "nil" or type(value))
+-- A query, or a Table, which is one of all its rows; nil for any other value.
+local function as_query(value)
+  local st = core.table_state(value)
+  return st and query.new(st) or query.of(value)
 end
+
+local function check_query(what, value)
+  return as_query(value) or errors.argument("%s: a query or a Table expected, got %s", what, value == nil and "nil" or type(value))
+end
+query.check = check_query
 
 --- WITH name AS (query): the name can be joined, and stands for a table in fragments.
 ---@param name string
----@param other table  a query, or fastpg.sql with a SELECT
+---@param other table  a query, a Table, or fastpg.sql with a SELECT
 function methods.cte(self, name, other)
   if type(name) ~= "string" or name == "" then errors.argument("cte: a name expected, got %s", type(name)) end
   local columns
+  other = as_query(other) or other
   if query.of(other) then columns = function() return columns_of(other) end
-  elseif not core.is_sql(other) then errors.argument("cte: a query or fastpg.sql expected, got %s", type(other)) end
+  elseif not core.is_sql(other) then errors.argument("cte: a query, a Table or fastpg.sql expected, got %s", type(other)) end
   for _, cte in ipairs(self.sel.ctes or {}) do
     if cte.name == name then errors.argument("cte: there are two of the name %s", core.quote_ident(name)) end
   end
@@ -239,7 +246,8 @@ function methods.cte(self, name, other)
 end
 
 local function united(self, other, word, what)
-  local parts = { self, word, check_query(what, other) }
+  other = check_query(what, other)
+  local parts = { self, word, other }
   local source = self.sel.source
   if source and source.parts and source.parts[2] == word and next(self.sel, next(self.sel)) == nil then
     parts = {}
@@ -255,10 +263,10 @@ function methods.union(self, other) return united(self, other, "UNION", "union")
 function methods.union_all(self, other) return united(self, other, "UNION ALL", "union_all") end
 
 --- fastpg.from: a query whose rows are those of another one, under a name.
----@param q table  a query
+---@param q table|userdata  a query or a Table
 ---@param name string
 function query.from(q, name)
-  check_query("fastpg.from", q)
+  q = check_query("fastpg.from", q)
   if type(name) ~= "string" or name == "" then
     errors.argument("fastpg.from: a name for the query expected, got %s", name == nil and "nil" or type(name))
   end

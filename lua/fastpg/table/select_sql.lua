@@ -115,7 +115,11 @@ local function put_aliases(w, at, aliases, is_first)
   for i, name in ipairs(names) do
     if not (is_first and i == 1) then w:put ", " end
     local value = aliases[name]
-    if type(value) == "string" then put_item(w, at, "select", value) else w:operand(value, "select") end
+    if type(value) == "string" or table_columns.column_of(value) then
+      put_item(w, at, "select", value)
+    else
+      w:operand(value, "select")
+    end
     w:put(" AS " .. quote(name))
   end
 end

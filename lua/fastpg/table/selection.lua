@@ -213,9 +213,9 @@ local function split_aliases(what, list)
   local items, aliases = {}, nil
   for key, value in next, list do
     if type(key) == "string" and not (key == "n" and type(value) == "number") then
-      if not is_item(value) then
-        errors.argument("%s: %s: the name of a column, a column or fastpg.sql expected, got %s", what, core.quote_ident(key),
-          type(value))
+      if not is_item(value) and not writer.is_sql(value) then
+        errors.argument("%s: %s: the name of a column, a column, fastpg.sql or a query expected, got %s", what,
+          core.quote_ident(key), type(value))
       end
       aliases = aliases or {}
       aliases[key] = value
