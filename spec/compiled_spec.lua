@@ -123,3 +123,59 @@ describe("the compiled files", function()
     assert.truthy(tostring(err):find("compiled_spec.lua:" .. line .. ":", 1, true), tostring(err))
   end)
 end)
+
+describe("what is loaded later", function()
+  local MODULES = { "class.class", "class.codegen", "class.ddl", "class.link_classes", "class.migrate", "diagram", "value.pretty",
+    "value.type_names" }
+  local COUNT = ([[
+    local function count()
+      local n = 0
+      for name in ("%s"):gmatch "%%S+" do n = n + (package.loaded["fastpg." .. name] and 1 or 0) end
+      return n
+    end]]):format(table.concat(MODULES, " "))
+  local USE = [[
+    local C = fastpg.class("Thing", { "id int" })
+    say(C{ id = 7 })
+    say(fastpg.lua_type "int4", fastpg.col_def("a", "int"), (fastpg.class_source(C):match "Thing"))
+    say(select(2, pcall(fastpg.columns, 1)), select(2, pcall(fastpg.class, 1)))]]
+
+  it("is not there until it is called", function()
+    assert.equal("0\nThing(id=7)\ntrue", child({}, COUNT .. [[
+      local fastpg = require "fastpg"
+      print(count())
+      print(fastpg.class("Thing", { "id int" }){ id = 7 })
+      print(count() > 0)]]))
+  end)
+
+  it("needs no file any more, and has Lua's own functions", function()
+    local script = COUNT .. [[
+      local fastpg = require "fastpg"
+      local concat, next, tostring, error, select, pcall, n = table.concat, next, tostring, error, select, pcall, count()
+      local function say(...)
+        local t = { ... }
+        for i = 1, select("#", ...) do t[i] = tostring(t[i]) end
+        io.write(concat(t, "|"), "\n")
+      end
+      os.execute("rm -rf '" .. arg[1] .. "'")
+      package.path = ""
+      for name in ("assert error getmetatable ipairs next pairs pcall rawequal rawget rawset select setmetatable tonumber tostring type"):gmatch "%a+" do
+        _G[name] = function() error(name .. " was fetched", 0) end
+      end
+      say(n)]] .. "\n" .. USE
+    local later
+    with_copy(function(dir, path) later = run(path, script, dir) end)
+    assert.truthy(later:find "^0\nThing%(id=7%)\ninteger|.*|Thing\n", later)
+    assert.truthy(later:find("a list of rows", 1, true) or later:find("columns", 1, true), later)
+    assert.is_nil(later:find("fetched", 1, true), later)
+  end)
+
+  it("is loaded at once where one of its files is not what was compiled", function()
+    with_copy(function(dir, path)
+      local text = read(dir .. "class/class.lua")
+      write(dir .. "class/class.lua", (text:gsub("\nreturn class%s*$", "\nclass.mark = 'changed'\nreturn class\n")))
+      assert.equal(#MODULES .. "\tchanged\tThing(id=7)", run(path, COUNT .. [[
+        local fastpg = require "fastpg"
+        print(count(), require("fastpg.class.class").mark, fastpg.class("Thing", { "id int" }){ id = 7 })]]))
+    end)
+  end)
+end)

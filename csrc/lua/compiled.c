@@ -127,13 +127,21 @@ static const char *next_piece(lua_State *L, void *data, size_t *len) {
   return p->piece[p->next++];
 }
 
-/* core.load_compiled(place, path) -> the function of the file, or nil where the file there holds something else, can't be
- * read, or the compiled form is not this Lua's. */
+/* core.holds_compiled(place, path) -> does the file hold what was compiled? */
+static int core_holds_compiled(lua_State *L) {
+  compiled_file f;
+  entry_at(L, 1, &f);
+  lua_pushboolean(L, holds(luaL_checkstring(L, 2), f.text, f.text_len));
+  return 1;
+}
+
+/* core.load_compiled(place, path, [known]) -> the function of the file, or nil where the file there holds something else,
+ * can't be read, or the compiled form is not this Lua's.  `known`: it held that before, and is not looked at again. */
 static int core_load_compiled(lua_State *L) {
   compiled_file f;
   entry_at(L, 1, &f);
   const char *path = luaL_checkstring(L, 2);
-  if (!holds(path, f.text, f.text_len)) return 0;
+  if (!lua_toboolean(L, 3) && !holds(path, f.text, f.text_len)) return 0;
   lua_pushfstring(L, "@%s", path);
   size_t len;
   const char *name = lua_tolstring(L, -1, &len);
@@ -150,6 +158,7 @@ void fpg_open_compiled(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"compiled_files", core_compiled_files},
       {"compiled_text", core_compiled_text},
+      {"holds_compiled", core_holds_compiled},
       {"load_compiled", core_load_compiled},
       {NULL, NULL},
   };

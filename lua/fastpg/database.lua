@@ -16,6 +16,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
+local later = require "fastpg.base.later"
 local listen = require "fastpg.listen"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
@@ -232,9 +233,10 @@ function properties.pid(self) return self:on_connection(info).pid end
 -- ---- tables ---------------------------------------------------------------------------------
 
 require("fastpg.table.table_lookup").extend(methods, properties)
-require("fastpg.class.link_classes").extend(methods)
-require("fastpg.class.ddl").extend(methods)
-require("fastpg.class.codegen").extend(methods)
+later.methods(methods, function() return require "fastpg.class.link_classes" end,
+  "link_classes", "set_classes", "get_tables", "table2glb")
+later.methods(methods, function() return require "fastpg.class.ddl" end, "create", "create_from_schema")
+later.methods(methods, function() return require "fastpg.class.codegen" end, "create_mod")
 require("fastpg.pg.copy").extend(methods)
 require("fastpg.pg.pipeline").extend(methods)
 listen.extend(methods)

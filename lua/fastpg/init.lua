@@ -7,37 +7,42 @@
 
 local next, pairs, setmetatable, tostring, type = next, pairs, setmetatable, tostring, type
 
-require "fastpg.load_core"
+local load_core = require "fastpg.load_core"
+local later = require "fastpg.base.later"
 
 local arrays = require "fastpg.value.arrays"
-local class = require "fastpg.class.class"
-local codegen = require "fastpg.class.codegen"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
-local ddl = require "fastpg.class.ddl"
-local diagram = require "fastpg.diagram"
 local errors = require "fastpg.base.errors"
-local link_classes = require "fastpg.class.link_classes"
 local lists = require "fastpg.base.lists"
 local fragment = require "fastpg.sql.fragment"
 local operation = require "fastpg.sql.operation"
 local placeholders = require "fastpg.sql.placeholders"
-local migrate = require "fastpg.class.migrate"
-local pretty = require "fastpg.value.pretty"
 local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local task = require "fastpg.host.task"
-local type_names = require "fastpg.value.type_names"
 local query = require "fastpg.table.query"
 local related = require "fastpg.table.related"
 local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
+local Table = require "fastpg.table.table"
 require "fastpg.table.query_write"
 require "fastpg.table.page"
 require "fastpg.table.write"
 require "fastpg.table.claim"
 require "fastpg.table.copy_rows"
+
+local class = later.module(function() return require "fastpg.class.class" end)
+local codegen = later.module(function() return require "fastpg.class.codegen" end)
+local ddl = later.module(function() return require "fastpg.class.ddl" end)
+local diagram = later.module(function() return require "fastpg.diagram" end)
+local link_classes = later.module(function() return require "fastpg.class.link_classes" end)
+local migrate = later.module(function() return require "fastpg.class.migrate" end)
+local pretty = later.module(function() return require "fastpg.value.pretty" end)
+local type_names = later.module(function() return require "fastpg.value.type_names" end)
+
+Table.extend({ class = class.method }, { class = 1 })
 
 local ANY = surface.ANY
 
@@ -124,6 +129,8 @@ local function unknown(_, name)
   if name == "on_error" then return task.hooks.on_error end
   if surface.is_name(name) then surface.unknown("fastpg", name, names) end
 end
+
+if not load_core.settled() then later.all() end
 
 return setmetatable({}, {
   __name = "fastpg",

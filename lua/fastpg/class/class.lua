@@ -365,14 +365,14 @@ function class.check_options(what, opts, allowed)
   return opts
 end
 
---- The class of this table's rows, made at the first call; from then on rows are instances of it.
+--- t:class (lua/fastpg/init.lua adds it to Tables): the class of this table's rows, made at the first call; from then on
+--- rows are instances of it.
 ---@param opts { store: boolean?, suf: string? }?  suf: an end for the name; store = false: the table does not get it
 ---@return table
-local function class_method(self, opts)
+function class.method(self, opts)
   local st = Table.check_self(self, "class")
   return class.of_table(st, class.check_options("class", opts, TABLE_OPTIONS))
 end
-Table.extend({ class = class_method }, { class = 1 })
 
 --- The error for a name that is no field.
 function class.unknown_field(what, info, name)

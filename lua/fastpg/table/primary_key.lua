@@ -8,9 +8,10 @@ local ipairs, next, rawget, type = ipairs, next, rawget, type
 local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local later = require "fastpg.base.later"
 local lists = require "fastpg.base.lists"
-local pretty = require "fastpg.value.pretty"
 local rows = require "fastpg.value.rows"
+local pretty = later.module(function() return require "fastpg.value.pretty" end)
 
 local primary_key = {}
 

@@ -21,9 +21,10 @@ local getmetatable, ipairs, next, rawget, type = getmetatable, ipairs, next, raw
 local bounded = require "fastpg.base.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
-local pretty = require "fastpg.value.pretty"
+local later = require "fastpg.base.later"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
+local pretty = later.module(function() return require "fastpg.value.pretty" end)
 
 local rows = {}
 
