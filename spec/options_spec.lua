@@ -22,6 +22,10 @@ teardown(function() if own then own:close() end end)
 local calls = {
   ["db:transaction"] = function(o) db:transaction(o, function() end) end,
   ["db:begin"] = function(o) db:begin(o):rollback() end,
+  ["db:on: audit"] = function(o) db:on("audit", print, o)() end,
+  ["db:on: connect"] = function(o) db:on("connect", print, o)() end,
+  ["db:on: query"] = function(o) db:on("query", print, o)() end,
+  ["db:on: slow"] = function(o) db:on("slow", print, o)() end,
   ["db:set_type_codec"] = function(o) db:set_type_codec("int4", o) end,
   ["db:create"] = function(o) db:create(class, o) end,
   ["db:create: an index"] = function(o)

@@ -13,6 +13,7 @@
 #include "result.h"
 
 #include <limits.h>
+#include <stdlib.h>
 
 #include "error.h"
 #include "job.h"
@@ -276,6 +277,17 @@ static int conn_fetch_status(lua_State *L) {
   return 2;
 }
 
+/* conn:extent() -> the number of rows of the result that is there, or of its command tag, and the bytes it takes; nil where
+ * there is none.  It stays. */
+static int conn_extent(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (!c->res) return 0;
+  const char *tag = PQcmdTuples(c->res);
+  fpg_push_int64(L, PQresultStatus(c->res) == PGRES_COMMAND_OK ? (int64_t)atoll(tag) : PQntuples(c->res));
+  fpg_push_int64(L, (int64_t)PQresultMemorySize(c->res));
+  return 2;
+}
+
 /* conn:outcome([stmt]) -> the error object of the finished operation or nil, what happened to the session (FPG_EVENT_*
  * added up) or nil for nothing, whether the result is other than the statement's description; the result stays */
 static int conn_outcome(lua_State *L) {
@@ -346,6 +358,7 @@ static const luaL_Reg methods[] = {
     {"fetch_item", conn_fetch_item},
     {"fetch_more", conn_fetch_more},
     {"fetch_status", conn_fetch_status},
+    {"extent", conn_extent},
     {"outcome", conn_outcome},
     {NULL, NULL},
 };

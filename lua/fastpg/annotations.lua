@@ -443,6 +443,28 @@ function Database:notifications(channel, timeout) end
 function Database:close(timeout) end
 ---@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, timeouts: integer, statements: integer, hits: integer, misses: integer, prepared: integer, evicted: integer }
 function Database:stats() end
+---How the pool stands, in Prometheus' text format.
+---@return string
+function Database:metrics() end
+---@class fastpg.HookEvent
+---@field sql string?
+---@field seconds number?
+---@field rows integer?
+---@field bytes integer?
+---@field error any
+---@field where string?  the line of the program
+---@field pid integer  of the server's side of the connection
+---@field kind "dml"|"ddl"|nil  of an audit
+---@field verb string?  of an audit
+---@field plan string?  of a slow query
+---@field values table?  where the hook asked for them
+---@field server_version integer?  of a new connection
+---Sets a hook; gives the function that takes it away.
+---@param kind "audit"|"connect"|"query"|"slow"
+---@param fn fun(e: fastpg.HookEvent)
+---@param opts { over: number?, explain: boolean?, values: boolean? }?
+---@return fun() off
+function Database:on(kind, fn, opts) end
 ---@return true
 function Database:ping() end
 ---@param name string

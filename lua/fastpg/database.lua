@@ -239,6 +239,7 @@ later.methods(methods, function() return require "fastpg.class.ddl" end, "create
 later.methods(methods, function() return require "fastpg.class.codegen" end, "create_mod")
 require("fastpg.pg.copy").extend(methods)
 require("fastpg.pg.pipeline").extend(methods)
+require("fastpg.pool.hooks").extend(methods)
 listen.extend(methods)
 
 -- ---- what the user holds --------------------------------------------------------------------
@@ -288,7 +289,7 @@ surface.methods(facade, {
   set_type_codec = 2, ping = 0, parameter = 1,
   table = 2, tables = 1, views = 1, table_names = 1, view_names = 1, has = 2, columns_info = 2, pk_cols = 2, refresh = 0,
   link_classes = 1, set_classes = 1, get_tables = 1, table2glb = 2, create = 2, create_from_schema = 3, create_mod = 2,
-  copy_from = 2, copy_to = 2, listen = 2, unlisten = 2, notify = 2, poll = 1, notifications = 2,
+  copy_from = 2, copy_to = 2, on = 3, metrics = 0, listen = 2, unlisten = 2, notify = 2, poll = 1, notifications = 2,
 }, metatable, "a database", "db")
 
 -- Most statements come this way: straight to the route.

@@ -64,6 +64,7 @@ local function abandon(conn)
 end
 
 local function begin(conn, sql, direction, what)
+  if conn.before_copy then conn:before_copy(sql) end -- (fastpg.pool.hooks)
   conn.c:send_copy(sql)
   conn:drive()
   local got = conn.c:copying()

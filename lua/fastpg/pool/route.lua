@@ -19,6 +19,7 @@ local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
+local hooks = require "fastpg.pool.hooks"
 local Pool = require "fastpg.pool.pool"
 local stream = require "fastpg.pg.stream"
 local transaction_control = require "fastpg.pg.transaction_control"
@@ -87,6 +88,7 @@ local function set_up(root, conn, init)
   conn.deadline_of = function() return deadline_of(root) end
   conn.pick = function() return wait.pick(root.config.loop) end
   conn.on_names = function() root.catalog:part() end
+  if root.hooks then hooks.install(root, conn) end
   if init then root:bind(conn, "connection"):lend(init, true) end
   if not conn:start_path() then -- ALTER DATABASE or ALTER ROLE … SET search_path since then
     conn.pool.homes.key = conn.key
@@ -96,6 +98,7 @@ local function set_up(root, conn, init)
   end
   root.standard_strings, conn.strings_at_start = conn.standard_strings, conn.standard_strings
   if root.listener then root.listener:fresh(conn) end
+  if root.hooks then hooks.opened(root, conn) end
 end
 
 --- Connected from here on: by connect (a pool of one, opened now) or create_pool (opened when needed).
