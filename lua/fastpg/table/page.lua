@@ -10,8 +10,10 @@
 --
 -- A token holds values and no SQL: each is sent as a parameter and read by the server as its column's type.
 --
--- What comes behind a row, by columns c1, c2 …:  c1 behind v1, or c1 equal to v1 and c2 behind v2, or …; where all go one
--- way and none is NULL that is (c1, c2) > (v1, v2), which an index reads.
+-- What comes behind a row, by columns c1, c2 …:  c1 equal to v1 and c2 behind v2, then c1 behind v1; where all go one way and
+-- none can be NULL that is (c1, c2) > (v1, v2), which an index reads.  Else each is a select of its own, and they stand in a
+-- UNION ALL, one after the other as they follow in the order: PostgreSQL reads them so, and the second one only where the
+-- first has too few rows.  (One condition with OR would read all rows from the first page on.)
 
 local error, ipairs, pcall, rawget, rawset, tostring, type = error, ipairs, pcall, rawget, rawset, tostring, type
 
@@ -121,62 +123,80 @@ local function put_value(w, column, value)
   w:put("::text)::" .. column.type)
 end
 
--- `column behind value`, in the direction of the page; false where nothing is.
-local function put_behind(w, column, value, is_back, or_equal)
-  local is_desc = column.is_desc ~= is_back
-  local nulls_first = column.nulls_first ~= is_back
-  if value == nil then
-    if not nulls_first then return w:put "false" end
-    return w:put(column.sql .. " IS NOT NULL")
-  end
-  local with_null = column.may_be_null and not nulls_first
-  if with_null then w:put "(" end
-  w:put(column.sql .. (is_desc and " <" or " >") .. (or_equal and "= " or " "))
-  put_value(w, column, value)
-  if with_null then w:put(" OR " .. column.sql .. " IS NULL)") end
-end
-
 local function put_equal(w, column, value)
   if value == nil then return w:put(column.sql .. " IS NULL") end
   w:put(column.sql .. " = ")
   put_value(w, column, value)
 end
 
--- Whether (c1, c2) > (v1, v2) says it.
-local function is_uniform(list)
-  for _, column in ipairs(list) do
-    if column.may_be_null or column.is_desc ~= list[1].is_desc then return false end
-  end
-  return true
+-- From which column on (c1, c2) > (v1, v2) says it: none of them can be NULL, and all go one way.
+local function uniform_from(list)
+  local first, n = #list, #list
+  if list[n].may_be_null then return n + 1 end
+  while first > 1 and not list[first - 1].may_be_null and list[first - 1].is_desc == list[n].is_desc do first = first - 1 end
+  return first
 end
 
-local function put_uniform(w, list, values, is_back, or_equal)
+local function put_row_behind(w, list, values, first, is_back, or_equal)
   local names = {}
-  for i, column in ipairs(list) do names[i] = column.sql end
-  w:put(("(%s) %s%s ("):format(table.concat(names, ", "), list[1].is_desc ~= is_back and "<" or ">", or_equal and "=" or ""))
-  for i, column in ipairs(list) do
-    if i > 1 then w:put ", " end
-    put_value(w, column, values[i])
+  for i = first, #list do names[#names + 1] = list[i].sql end
+  local sign = (list[first].is_desc ~= is_back and "<" or ">") .. (or_equal and "=" or "")
+  w:put(#names == 1 and names[1] .. " " .. sign .. " " or ("(%s) %s ("):format(table.concat(names, ", "), sign))
+  for i = first, #list do
+    if i > first then w:put ", " end
+    put_value(w, list[i], values[i])
   end
-  w:put ")"
+  if #names > 1 then w:put ")" end
 end
 
-local function put_position(w, list, values, is_back, or_equal)
-  if is_uniform(list) then return put_uniform(w, list, values, is_back, or_equal) end
-  -- the first column's range once more, which an index can begin with
-  if values[1] ~= nil then
-    put_behind(w, list[1], values[1], is_back, true)
-    w:put " AND "
-  end
-  w:put "("
-  for i, column in ipairs(list) do
-    if i > 1 then w:put " OR " end
-    w:put "("
-    for k = 1, i - 1 do
-      put_equal(w, list[k], values[k])
-      w:put " AND "
+-- The rows behind a place, as ranges that follow each other in the order, each of which an index gives from its beginning:
+-- those that are equal up to the last column and behind in that, … at last those behind in the first column.
+---@return (fun(w: table))[]
+local function ranges_of(list, values, is_back, or_equal)
+  local ranges = {}
+  local function add(upto, put)
+    ranges[#ranges + 1] = function(w)
+      for i = 1, upto do
+        put_equal(w, list[i], values[i])
+        w:put " AND "
+      end
+      put(w)
     end
-    put_behind(w, column, values[i], is_back, or_equal and i == #list)
+  end
+  local function add_behind(i)
+    local column, value = list[i], values[i]
+    local nulls_first = column.nulls_first ~= is_back
+    if or_equal and i == #list then
+      if value == nil then add(i - 1, function(w) put_equal(w, column, nil) end) end
+    end
+    if value == nil then
+      if nulls_first then add(i - 1, function(w) w:put(column.sql .. " IS NOT NULL") end) end
+      return
+    end
+    local sign = column.is_desc ~= is_back and " <" or " >"
+    if or_equal and i == #list then sign = sign .. "=" end
+    add(i - 1, function(w)
+      w:put(column.sql .. sign .. " ")
+      put_value(w, column, value)
+    end)
+    if column.may_be_null and not nulls_first then add(i - 1, function(w) w:put(column.sql .. " IS NULL") end) end
+  end
+  local first = uniform_from(list)
+  for i = first, #list do
+    if values[i] == nil then first = #list + 1 end -- of an outer join, or made up
+  end
+  if first <= #list then add(first - 1, function(w) put_row_behind(w, list, values, first, is_back, or_equal) end) end
+  for i = math.min(first - 1, #list), 1, -1 do add_behind(i) end
+  return ranges
+end
+
+-- The same as one condition.
+local function put_any(w, ranges)
+  if #ranges == 0 then return w:put "false" end
+  w:put "("
+  for i, range in ipairs(ranges) do
+    w:put(i == 1 and "(" or " OR (")
+    range(w)
     w:put ")"
   end
   w:put ")"
@@ -205,11 +225,23 @@ local function write(w, st, sel, n, token)
     column.hidden = at:free_name("fastpg_page_" .. i)
     also[i] = ("%s::text AS %s"):format(column.sql, column.hidden)
   end
-  select_sql.write(w, st, sel, {
-    also = table.concat(also, ", "), limit = n + 1,
-    where = values and function() put_position(w, list, values, is_back, where == UP_TO or where == FROM) end or nil,
-    order = function() put_order(w, list, is_back) end,
-  })
+  local function put(where_more, limit)
+    select_sql.write(w, st, sel, {
+      also = table.concat(also, ", "), limit = limit, where = where_more, order = function() put_order(w, list, is_back) end,
+    })
+  end
+  local ranges = values and ranges_of(list, values, is_back, where == UP_TO or where == FROM)
+  if not ranges then
+    put(nil, n + 1)
+  elseif #ranges < 2 or sel.lock then -- (no lock goes with UNION)
+    put(function() put_any(w, ranges) end, n + 1)
+  else
+    for i, range in ipairs(ranges) do
+      w:put(i == 1 and "(" or ") UNION ALL (")
+      put(function() range(w) end, n + 1)
+    end
+    w:put((") LIMIT %d"):format(n + 1))
+  end
   return { list = list, signature = signature, is_back = is_back, where = where, values = values }
 end
 
