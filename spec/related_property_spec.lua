@@ -219,7 +219,6 @@ describe("properties of related rows and pages:", function()
   it("page 1,000 is read by an index, no more rows than the first one", function()
     db:execute [[create table log (id int primary key, at int, kind int);
       insert into log select i, case when i % 10 > 0 then i / 7 end, i % 3 from generate_series(1, 30000) i;
-      create index on log (at, id); create index on log (at desc nulls last, id); create index on log (kind, at, id);
       analyze log]]
     -- What the plan says it read, of all scans.
     local function rows_read(plan)
@@ -236,6 +235,7 @@ describe("properties of related rows and pages:", function()
     end
     for _, order in ipairs{ { "id" }, { "at" }, { "at desc nulls last" }, { "kind", "at" }, { "kind desc", "at desc" } } do
       local query = db.t.log:order_by(order)
+      db:execute(("drop index if exists log_order; create index log_order on log (%s, id)"):format(table.concat(order, ", ")))
       local name, token = table.concat(order, ", "), nil
       -- page 1,000 of 20 (in the middle of the rows), and of the last rows, which are NULL
       local rows, next_token = query:page(20000)
