@@ -226,7 +226,7 @@ describe("properties of related rows and pages:", function()
       local function walk(node)
         if node["Relation Name"] then
           n = n + node["Actual Rows"] * node["Actual Loops"] + (node["Rows Removed by Filter"] or 0)
-          assert.is_truthy(node["Node Type"]:find("Index", 1, true), node["Node Type"])
+          assert.not_equal("Seq Scan", node["Node Type"])
         end
         for _, inner in ipairs(node.Plans or {}) do walk(inner) end
       end

@@ -15,6 +15,7 @@ local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
+local filters = require "fastpg.table.filters"
 local from_above = require "fastpg.base.from_above"
 local later = require "fastpg.base.later"
 local listen = require "fastpg.listen"
@@ -64,7 +65,7 @@ end
 ---@param timeout number?  seconds
 function methods.close(self, timeout)
   local root = self.root
-  if self ~= root then errors.raise("invalid_argument", "a transaction's database can't be closed") end
+  if self ~= root then errors.raise("invalid_argument", "the database of a transaction or of db:scope can't be closed") end
   timeout = timeout ~= nil and options.seconds("close", timeout) or nil
   if root.pool and (not root.closed or timeout) then
     root.closed = true
@@ -180,6 +181,14 @@ function methods.timeout(self, seconds, fn)
   return finish(pcall(fn, self:user()))
 end
 
+--- db:scope{ tenant = 7 }: this database with all of its tables filtered so, also those of its transactions; nothing takes
+--- that away.  A table without such a column is an error there.  SQL of the program's own (db:q) is not looked at.
+---@param ... any  a table of columns and values, or a name and a value
+function methods.scope(self, ...)
+  local scope = filters.read("scope", select("#", ...), ...)
+  return self:scoped(filters.merge("scope", self.scope or nil, scope)):user()
+end
+
 -- ---- types ----------------------------------------------------------------------------------
 
 local CODEC = options.declare("db:set_type_codec", {
@@ -285,7 +294,7 @@ for name, method in pairs(methods) do
 end
 surface.methods(facade, {
   connect = 2, close = 1, stats = 0, execute = ANY, executemany = 2, each = ANY, pipeline = 1, prepare = 1,
-  transaction = 2, begin = 1, commit = 0, rollback = 0, acquire = 1, advisory_lock = 2, timeout = 2,
+  transaction = 2, begin = 1, commit = 0, rollback = 0, acquire = 1, advisory_lock = 2, timeout = 2, scope = 2,
   set_type_codec = 2, ping = 0, parameter = 1,
   table = 2, tables = 1, views = 1, table_names = 1, view_names = 1, has = 2, columns_info = 2, pk_cols = 2, refresh = 0,
   link_classes = 1, set_classes = 1, get_tables = 1, table2glb = 2, create = 2, create_from_schema = 3, create_mod = 2,

@@ -432,13 +432,24 @@ end
 
 -- ---- bound routes ---------------------------------------------------------------------------
 
+--- The same database, all of whose tables have these filters (fastpg.table.table_state), which nothing takes away: a route
+--- to the same connections.  `origin` is where its rows say that they come from.
+---@param scope table
+function Route:scoped(scope)
+  local view = setmetatable({ scope = scope, getters = false, facade = false, owns = false }, { __index = self })
+  view.origin, view.row_target = view, { origin = view }
+  view:user()
+  return view
+end
+
 --- A route bound to one connection.
 ---@param kind "transaction"|"connection"
 function Route:bind(conn, kind)
   local root = self.root
   return setmetatable({
     root = root, bound_conn = conn, bound_kind = kind, lease = conn.lease, ambient = root.ambient,
-    catalog = root.catalog, types = root.types, config = root.config, strict = root.strict, row_target = root.row_target,
+    catalog = root.catalog, types = root.types, config = root.config, strict = root.strict, row_target = self.row_target,
+    scope = self.scope, origin = self.origin,
     over = false, owns = false, getters = false, closed = false, pool = root.pool, server_info = false, streams = 0,
     facade = false,
   }, Route)

@@ -38,7 +38,8 @@ local table_state = {}
 function table_state.new_state(db, name, schema, view)
   return {
     db = db, name = name, schema = schema, view = view, key = (schema or "") .. "\0" .. name, rel = false, stamp = -1,
-    space = "", scope = nil, own = nil, filters = false, link = false, plain = false, sql = {}, base = nil, places = nil,
+    space = "", scope = db.scope or nil,
+    own = nil, filters = false, link = false, plain = false, sql = {}, base = nil, places = nil,
   }
 end
 
@@ -94,9 +95,15 @@ local function add_to_scope(st, xtra)
   return all
 end
 
-local function check_filter(rel, filter)
+local function check_filter(rel, filter, of_database)
   for name in pairs(filter or {}) do
-    if not rel.index[name] then catalog.unknown_column(rel, name, "filter") end
+    if not rel.index[name] then
+      if of_database and of_database[name] ~= nil then
+        errors.raise("undefined_column", ("%s has no column %s, which all tables of this database are filtered by (db:scope): "
+          .. "take it from the database without that scope"):format(rel.ref, core.quote_ident(name)))
+      end
+      catalog.unknown_column(rel, name, "filter")
+    end
   end
 end
 
@@ -118,11 +125,11 @@ end
 -- What holds for the relation as it is known now (rel is nil where it is not).
 local function take_over(st, rel)
   local filter = add_to_scope(st, merged_xtra(st, kept_filters(st.db):find(st.key, rel))) or false
-  if rel then check_filter(rel, filter) end
+  if rel then check_filter(rel, filter, st.db.scope) end
   local class = find_link(st, rel)
   if st.rel ~= rel or st.filters ~= filter then st.sql = {} end
   if st.rel ~= rel or not st.link or st.link.class ~= (class and class.class) or st.link.filters ~= (filter or nil) then
-    local origin = st.db.root
+    local origin = st.db.origin or st.db.root
     st.link = { origin = origin, class = class and class.class, class_name = class and class.name, rel = rel, state = st,
       filters = filter or nil, compare = compare }
     st.plain = { origin = origin, class = st.link.class, class_name = st.link.class_name, state = st, filters = filter or nil }
