@@ -31,7 +31,7 @@ local surface = {
   db = {
     q = ANY, fetch = ANY, first = ANY, fetchrow = ANY, qone = ANY, item = ANY, fetchval = ANY, arrays = ANY, execute = ANY, each = ANY,
     executemany = 2, prepare = 1, pipeline = 1, transaction = 2, begin = 1, commit = 0, rollback = 0, acquire = 1,
-    advisory_lock = 2, timeout = 2, connect = 2, close = 1, stats = 0, on = 3, metrics = 0, set_type_codec = 2, ping = 0, parameter = 1, table = 2,
+    advisory_lock = 2, scope = 2, timeout = 2, connect = 2, close = 1, stats = 0, on = 3, metrics = 0, set_type_codec = 2, ping = 0, parameter = 1, table = 2,
     tables = 1, views = 1, table_names = 1, view_names = 1, has = 2, columns_info = 2, pk_cols = 2, refresh = 0,
     link_classes = 1, set_classes = 1, get_tables = 1, table2glb = 2, create = 2, create_from_schema = 3, create_mod = 2,
     copy_from = 2, copy_to = 2, listen = 2, unlisten = 2, notify = 2, poll = 1, notifications = 2,

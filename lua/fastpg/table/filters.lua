@@ -79,7 +79,7 @@ filters.CONTRADICTION = CONTRADICTION
 --- Both filters, which stand in one statement: `a` itself where `b` adds nothing.
 ---@return table?
 function filters.beside(a, b)
-  if not b then return a end
+  if not b or rawequal(a, b) then return a end
   local both
   for name, value in pairs(b) do
     local known = a and a[name]
