@@ -32,6 +32,7 @@ local BOUNDS = {
   ["lua/fastpg/pg/type_lookup.lua"] = { "MOST_RECORDS = 500", "MOST_TYPES = 2000" },
   ["lua/fastpg/host/gates.lua"] = { "MOST_FREE = 20" },
   ["lua/fastpg/host/wait/gated.lua"] = { "MOST_PARKED = 100" },
+  ["lua/fastpg/host/wait/luv.lua"] = { "MOST_RESTING = 64" },
   ["lua/fastpg/sql/user_sql.lua"] = { "MOST_TEXTS = 2000" },
   ["lua/fastpg/value/rows.lua"] = { "MOST_KEPT = 16" },
   ["lua/fastpg/sql/fragment.lua"] = { "MOST_TEXTS = 2000" },
