@@ -15,7 +15,7 @@
   part(block) part(directory) part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)          \
   part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config)                 \
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                            \
-  part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect)     \
+  part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect) part(notice) \
   part(result) part(flat) part(heavy) part(batch) part(row_scan) part(copy_writer) part(copy) part(notify) \
   part(job) part(cancel)                                                                                       \
   part(relation) part(sql_builder) part(bulk_rows)                                                             \

@@ -145,6 +145,33 @@ describe("a hook on queries", function()
   end)
 end)
 
+describe("a hook on notices", function()
+  it("has the fields of an error", function()
+    local list = events("notice", nil, function()
+      db:execute [[do $$ begin raise notice 'a %', 1; raise warning 'b' using hint = 'h', errcode = '01234'; end $$]]
+      db:execute "drop table if exists nothing_like_that"
+    end)
+    assert.equal(3, #list)
+    assert.equal("a 1", list[1].message)
+    assert.equal("NOTICE", list[1].severity)
+    assert.equal(db.pid, list[1].pid)
+    assert.equal("WARNING", list[2].severity)
+    assert.equal("01234", list[2].sqlstate)
+    assert.equal("h", list[2].hint)
+    assert.truthy(list[3].message:find("nothing_like_that", 1, true))
+    db:execute "drop table if exists nothing_like_that"
+    assert.equal(0, #(events("notice", nil, function() db:q "select 1 a" end)))
+  end)
+
+  it("loses those that nobody fetches, beyond a megabyte", function()
+    local list = events("notice", nil, function()
+      db:execute [[do $$ begin for i in 1..100 loop raise notice '%', repeat('x', 20000); end loop; end $$]]
+    end)
+    assert.is_true(#list > 40 and #list < 100, #list)
+    assert.equal(20000, #list[1].message)
+  end)
+end)
+
 describe("a hook on slow queries", function()
   it("has the plan of a read", function()
     local list = events("slow", { over = 0, explain = true }, function()

@@ -24,6 +24,7 @@ local calls = {
   ["db:begin"] = function(o) db:begin(o):rollback() end,
   ["db:on: audit"] = function(o) db:on("audit", print, o)() end,
   ["db:on: connect"] = function(o) db:on("connect", print, o)() end,
+  ["db:on: notice"] = function(o) db:on("notice", print, o)() end,
   ["db:on: query"] = function(o) db:on("query", print, o)() end,
   ["db:on: slow"] = function(o) db:on("slow", print, o)() end,
   ["db:set_type_codec"] = function(o) db:set_type_codec("int4", o) end,

@@ -4,6 +4,7 @@
  */
 #include "conn.h"
 
+#include <stdlib.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -54,6 +55,10 @@ static void conn_finish(fpg_conn *c) {
   c->held = NULL;
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
+  c->hears = 0;
+  free(c->notices);
+  c->notices = NULL;
+  c->notices_len = c->notices_cap = 0;
   fpg_nginx_closing(PQsocket(c->pg));
   int safe = 1;
   if (c->owner == fpg_process_id())

@@ -87,6 +87,9 @@ typedef struct fpg_conn {
   int listening;     /* somebody will ask for notifications */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
   fpg_recent recent; /* which prepared statements were used last */
+  int hears;         /* notices are kept: somebody will ask for them (notice.c) */
+  char *notices;     /* each its fields, a code and a string to its NUL, and a NUL at the end */
+  size_t notices_len, notices_cap;
   double hits;       /* how often one ran that had run before */
   fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
   fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared; likewise */

@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "error.h"
 #include "process.h"
+#include "notice.h"
 #include "raise.h"
 #include "surface.h"
 
@@ -50,6 +51,7 @@ static void show_environment(hidden h) {
  * What comes while nothing was asked is a notice to libpq, the server's last words too. */
 static void take_notice(void *arg, const PGresult *res) {
   fpg_conn *c = arg;
+  if (c->hears) fpg_keep_notice(c, res);
   if (c->connected && !PQresultErrorField(res, PG_DIAG_SQLSTATE)) c->doubtful = 1;
   const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
   if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) c->dying = 1;

@@ -63,6 +63,14 @@ static const struct {
     {"source_function", PG_DIAG_SOURCE_FUNCTION},
 };
 
+const char *fpg_diag_name(int code) {
+  for (size_t i = 0; i < COUNT(fields); i++)
+    if (fields[i].code == code) return fields[i].field;
+  return NULL;
+}
+
+int fpg_diag_code(size_t n) { return n < COUNT(fields) ? fields[n].code : 0; }
+
 static void set_position(lua_State *L, const PGresult *res, int code, const char *field) {
   const char *s = PQresultErrorField(res, code);
   if (!s) return;

@@ -16,4 +16,8 @@ void fpg_push_result_error(lua_State *L, const PGconn *pg, const PGresult *res);
 /* Pushes an error object named "connection" from PQerrorMessage. */
 void fpg_push_conn_error(lua_State *L, const PGconn *pg);
 
+/* The name of a field of a report by its code (PG_DIAG_*), or NULL; the code of the n-th, or 0. */
+const char *fpg_diag_name(int code);
+int fpg_diag_code(size_t n);
+
 #endif

@@ -459,8 +459,11 @@ function Database:metrics() end
 ---@field plan string?  of a slow query
 ---@field values table?  where the hook asked for them
 ---@field server_version integer?  of a new connection
+---@field message string?  of a notice, whose other fields are those of an error
+---@field severity string?
+---@field sqlstate string?
 ---Sets a hook; gives the function that takes it away.
----@param kind "audit"|"connect"|"query"|"slow"
+---@param kind "audit"|"connect"|"notice"|"query"|"slow"
 ---@param fn fun(e: fastpg.HookEvent)
 ---@param opts { over: number?, explain: boolean?, values: boolean? }?
 ---@return fun() off

@@ -21,7 +21,7 @@ local task = require "fastpg.host.task"
 
 local hooks = {}
 
-local KINDS = { "audit", "connect", "query", "slow" }
+local KINDS = { "audit", "connect", "notice", "query", "slow" }
 
 -- Of CALL, DO and EXECUTE nobody knows what they do: they may change something.  (COPY: kind_of)
 local DML = { INSERT = true, UPDATE = true, DELETE = true, MERGE = true, TRUNCATE = true, CALL = true, DO = true, EXECUTE = true }
@@ -148,8 +148,21 @@ local counting = setmetatable({}, { __mode = "k", __index = function(known, how)
   return counted
 end })
 
+local function tell_notices(self, conn)
+  local list = conn.c:notices()
+  if not (list and self.notice) or running[me()] then return end
+  for _, notice in ipairs(list) do
+    tell(self.notice, function()
+      local event = { pid = conn.hook_pid }
+      for name, value in pairs(notice) do event[name] = value end
+      return event
+    end)
+  end
+end
+
 local function ended(self, conn, sql, values, n, began, ok, ...)
   conn.in_hooked = nil
+  tell_notices(self, conn)
   if self.query or self.slow then
     report(self, conn, sql, values, n, core.clock() - began, not ok and (...) or nil)
   end
@@ -225,10 +238,12 @@ end
 
 local function install(self, conn)
   conn.hook_pid = conn.c:info().pid
+  conn.c:hear(true)
   for name, method in pairs(self.methods) do conn[name] = method end
 end
 
 local function uninstall(self, conn)
+  conn.c:hear(false)
   for name in pairs(self.methods) do conn[name] = nil end
 end
 
@@ -247,6 +262,7 @@ end
 local OPTIONS = {
   audit = options.declare("db:on: audit", { values = options.boolean }),
   connect = options.declare("db:on: connect", {}),
+  notice = options.declare("db:on: notice", {}),
   query = options.declare("db:on: query", { values = options.boolean }),
   slow = options.declare("db:on: slow", { over = options.number(0), explain = options.boolean, values = options.boolean }),
 }
@@ -271,7 +287,7 @@ local methods = {}
 
 --- Sets a hook, fn(event); gives the function that takes it away again.
 --- An error in it goes to fastpg.on_error; one in "audit" stops the statement.
----@param kind "audit"|"connect"|"query"|"slow"
+---@param kind "audit"|"connect"|"notice"|"query"|"slow"
 ---@param fn fun(event: table)
 ---@param opts { over: number?, explain: boolean?, values: boolean? }?  over: seconds, 0.2 where nothing is said
 ---@return fun()
