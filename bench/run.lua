@@ -49,7 +49,7 @@ local function write_cases(name, question)
     local words = {}
     case.count = math.max(1, math.floor(case.count * SCALE))
     if case.tasks then case.count = math.max(case.count, math.min(case.tasks, 1000)) end
-    if case.scales then case.n = math.max(1000, math.floor(case.n * SCALE)) end
+    if case.scales then case.n = math.max(1000, math.floor(case.n * (QUICK and SCALE / 4 or SCALE))) end
     case.title = filled(case.title, case)
     for _, key in ipairs(KEYS) do
       if case[key] ~= nil then words[#words + 1] = key .. "=" .. filled(("%s"):format(case[key]), case) end
@@ -79,15 +79,15 @@ local function prepare(db, name, question)
 end
 
 -- Runs one contestant once; the costs go into `found`, the checksum of each case must be that of the first who had one.
-local function run(contestant, orders, found, sums)
-  local pipe = assert(io.popen(contestant.command .. " " .. orders))
+local function run(contestant, orders, found, sums, unchecked)
+  local pipe = assert(io.popen((unchecked and "BENCH_UNCHECKED=1 " or "") .. contestant.command .. " " .. orders))
   for line in pipe:lines() do
     local case, cpu, wall, sum, rows = line:match "^([^\t]*)\t(%S+)\t(%S+)\t(%S+)\t(%S+)$"
     if case then
       sum = sum .. " of " .. rows .. " rows"
       local first = sums[case] or { sum = sum, who = contestant.name }
       sums[case] = first
-      if first.sum ~= sum then
+      if first.sum ~= sum and not unchecked then
         error(("%s: %s read %s, %s read %s"):format(case, first.who, first.sum, contestant.name, sum), 0)
       end
       found[case] = found[case] or {}
@@ -163,7 +163,9 @@ for _, name in ipairs(chosen) do
   local rounds = ROUNDS or question.rounds or 9
   for round = 1, rounds do
     if PROGRESS then io.stderr:write(("%s: round %d of %d   \r"):format(name, round, rounds)) end
-    for i = 1, #list do run(list[(i + round - 2) % #list + 1], orders, found, sums) end -- each round begins with another one
+    for i = 1, #list do -- each round begins with another one
+      run(list[(i + round - 2) % #list + 1], orders, found, sums, round > 1)
+    end
   end
   if PROGRESS then io.stderr:write((" "):rep(40), "\r") end
   print("\n== " .. name .. ": " .. question.title)

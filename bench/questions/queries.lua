@@ -14,7 +14,7 @@ return {
     CREATE TABLE record (a int, b int, c int, d text, e float, f int, g text);
     ANALYZE]],
   cases = {
-    { name = "pg_type", title = "1 pg_type, 617 rows × 12", kind = "rows", count = 60,
+    { name = "pg_type", title = "1 pg_type, 617 rows × 12", kind = "rows", count = 100,
       sql = [[select typname, typnamespace, typowner, typlen, typbyval, typcategory, typispreferred, typisdefined, typdelim,
         typrelid, typelem, typarray from pg_type where typtypmod = $1 and typisdefined = $2]], args = "i:-1,b:true",
       cols = "typname:s,typnamespace:o,typowner:o,typlen:i,typbyval:b,typcategory:s,typispreferred:b,typisdefined:b,"
