@@ -134,8 +134,9 @@ for clients in (os.getenv "CLIENTS" or "16 64"):gmatch "%d+" do
   end
   found["clients" .. clients] = costs
 end
-local all = results.read()
+local file = QUICK and results.scaled or nil
+local all = results.read(file)
 all.nginx = found
-results.write(all)
+results.write(all, file)
 io.write(server:stop())
 pg:close()

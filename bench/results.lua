@@ -11,6 +11,9 @@ results.dir = os.getenv "BENCH_DIR" or "build/bench"
 
 local FILE = results.dir .. "/results.tsv"
 
+--- Where those go that were measured with less work (QUICK, SCALE): no table is made of them.
+results.scaled = results.dir .. "/scaled.tsv"
+
 -- ---- the file -------------------------------------------------------------------------------
 
 local function numbers(text)
@@ -38,8 +41,9 @@ function results.read(path)
 end
 
 --- Writes them; whoever measured a question anew has put it in place of the old one.
-function results.write(all)
-  local f = assert(io.open(FILE, "w"))
+---@param path string? of the file
+function results.write(all, path)
+  local f = assert(io.open(path or FILE, "w"))
   for question, cases in pairs(all) do
     for case, list in pairs(cases) do
       for who, costs in pairs(list) do

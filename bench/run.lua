@@ -170,9 +170,10 @@ for _, name in ipairs(chosen) do
   if PROGRESS then io.stderr:write((" "):rep(40), "\r") end
   print("\n== " .. name .. ": " .. question.title)
   for _, case in ipairs(question.cases) do show_case(case, found, list, rounds, question.unit) end
-  local all = results.read() -- of other questions
+  local file = SCALE ~= 1 and results.scaled or nil
+  local all = results.read(file) -- of other questions
   all[name] = found
-  results.write(all)
+  results.write(all, file)
 end
 db:close()
 pg:close()

@@ -86,7 +86,7 @@ describe("bench/run.sh", function()
     local said = run("QUICK=1", "bench/run.sh")
     assert.truthy(said:find "exit code 0%s*$", said)
     results = dofile "bench/results.lua"
-    local all = results.read(dir .. "/results.tsv")
+    local all = results.read(dir .. "/scaled.tsv")
     local left_out = {}
     for _, who in ipairs{ "libpq", "asyncpg", "fastpg lua5.4", "fastpg luajit" } do
       for _, case in ipairs(all_cases()) do
