@@ -176,4 +176,5 @@ for _, name in ipairs(chosen) do
   results.write(all, file)
 end
 db:close()
+pg:stop{ mode = "immediate" } -- millions of rows that nobody wants: no checkpoint
 pg:close()
