@@ -83,6 +83,7 @@ if [ -n "$questions" ]; then
   ONLY=$questions CONTESTANTS=$contestants "$dir/lua5.4" bench/run.lua || exit 1
 fi
 [ -n "$QUICK" ] || export COUNT="${COUNT:-100000}" # statements of each kind, for bench/memory.lua
+[ -z "$QUICK" ] || export REPEAT="${REPEAT:-1}" # for bench/frames.lua
 for name in $programs; do
   if ! asked $name || [ ! -f bench/$name.lua ]; then continue; fi
   for lua in lua5.4 luajit; do
