@@ -128,7 +128,7 @@ local function put_select_list(w, at, sel)
   local value = sel.select
   if value == nil then return w:put(at.is_many and at:first().ref .. ".*" or "*") end
   put_items(w, at, "select", value)
-  if type(value) == "table" and value.aliases and not table_columns.column_of(value) then
+  if type(value) == "table" and not table_columns.column_of(value) and value.aliases then
     put_aliases(w, at, value.aliases, #value == 0)
   end
 end
