@@ -197,8 +197,10 @@ end
 --- none), `prepared` (so many were made to be kept) and `evicted`.
 ---@param sums table<string, number>
 function methods.add_counts(self, sums)
+  local counts = self.counts -- by their names: a collector may be who calls this, and there LuaJIT's compiled `pairs` may not end
   sums.hits = sums.hits + self.c:hits()
-  for name, n in pairs(self.counts) do sums[name] = sums[name] + n end
+  sums.misses, sums.prepared = sums.misses + counts.misses, sums.prepared + counts.prepared
+  sums.evicted = sums.evicted + counts.evicted
 end
 
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/pg/conn.h), so that
