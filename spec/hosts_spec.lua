@@ -361,6 +361,15 @@ describe("the host luv", function()
   if not ok or not yields_across_pcall then return end
   local host = require "fastpg.host.wait.luv"
 
+  it("keeps no loop alive where a descriptor can't be watched", function()
+    local ok_wait, err = nil, nil
+    assert(coroutine.resume(coroutine.create(function() ok_wait, err = pcall(host.wait, 9999, "r") end)))
+    assert.is_false(ok_wait)
+    assert.equal("connection", err.name)
+    uv.run()
+    assert.is_false(uv.loop_alive())
+  end)
+
   it("tells of an error that nobody catches", function()
     local told
     local before = host.on_error

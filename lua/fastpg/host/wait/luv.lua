@@ -6,7 +6,7 @@
 -- nothing keeps the loop alive.  The coroutine yields nothing and is resumed here, whoever made it.
 -- Polled are gates where there are any (csrc/host/gate.c): luv writes to stderr when a connection is refused.
 
-local assert, error, rawget, setmetatable, type = assert, error, rawget, setmetatable, type
+local assert, error, pcall, rawget, setmetatable, type = assert, error, pcall, rawget, setmetatable, type
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
@@ -69,19 +69,27 @@ local function new_watch()
   return watch
 end
 
+-- Whether the watch is for that descriptor now; one that can't be is closed: an open handle would keep the loop alive.
+local function stick(watch, fd, mode)
+  local ok, is_stuck = pcall(watch.gate.stick, watch.gate, fd, mode)
+  if ok and is_stuck then return true end
+  close(watch)
+  if not ok then error(is_stuck, 0) end
+  return false
+end
+
 local function take_watch(fd, mode)
   local watch = resting[fd]
   if watch then
     resting[fd], count = nil, count - 1
-    if watch.gate:stick(fd, mode) then
+    if stick(watch, fd, mode) then
       watch.poll:ref()
       return watch
     end
-    close(watch)
   end
   watch = new_watch()
   watch.fd = fd
-  watch.gate:stick(fd, mode)
+  stick(watch, fd, mode)
   return watch
 end
 
