@@ -80,7 +80,7 @@ static void put_touch(lua_State *L, fpg_sql_writer *w) {
   fpg_put_column(L, w, col);
 }
 
-/* ON CONFLICT ("id") DO UPDATE SET …; what is set are the columns given beside the conflict's */
+/* ON CONFLICT ("id") DO UPDATE SET; what is set comes behind. */
 static void put_on_conflict(lua_State *L, fpg_sql_writer *w, const char *is_conflict) {
   int first = 1;
   fpg_buf_puts(L, w->sql, " ON CONFLICT (");
@@ -90,7 +90,11 @@ static void put_on_conflict(lua_State *L, fpg_sql_writer *w, const char *is_conf
     fpg_put_column(L, w, col);
   }
   fpg_buf_puts(L, w->sql, ") DO UPDATE SET ");
-  first = 1;
+}
+
+/* "a" = EXCLUDED."a", … for the columns given beside the conflict's */
+static void put_excluded(lua_State *L, fpg_sql_writer *w, const char *is_conflict) {
+  int first = 1;
   for (int col = 1; col <= w->rel->ncols; col++) {
     if (fpg_state_of(w, col) == FPG_UNSET || is_conflict[col - 1]) continue;
     fpg_buf_puts(L, w->sql, fpg_separator(&first));
@@ -158,11 +162,14 @@ static int has_any(lua_State *L, fpg_sql_writer *w, int map) {
   return 0;
 }
 
-/* rel:upsert(args, record, overrides, filters, conflict) -> as rel:insert; `conflict` is a list of
- * column names */
+/* rel:upsert(args, record, overrides, filters, conflict, upto) -> as rel:insert; `conflict` is a list of
+ * column names.  `upto`: "set" ends the text behind DO UPDATE SET, "where" before the filters, for a caller
+ * that says what stands there. */
 static int rel_upsert(lua_State *L) {
+  static const char *const ends[] = {"set", "where", "", NULL};
   fpg_sql_writer w;
   luaL_checktype(L, 6, LUA_TTABLE);
+  int end = luaL_checkoption(L, 7, "", ends);
   fpg_begin_sql(L, &w);
   if (fpg_any_unknown(L, &w)) return fpg_answer_unknown(L);
   const char *is_conflict = push_conflict(L, &w);
@@ -170,19 +177,23 @@ static int rel_upsert(lua_State *L) {
   int overriding = take_upserted(L, &w, is_conflict);
   fpg_note_state(L, &w, is_conflict, (size_t)w.rel->ncols);
   fpg_note_filters(L, &w);
-  if (fpg_known_sql(L, &w, 'P')) {
-    take_filters(L, &w);
-  } else {
-    fpg_begin_text(L, &w);
-    fpg_buf_puts(L, w.sql, "INSERT INTO ");
-    fpg_put_qualified(L, &w);
-    put_columns(L, &w, FPG_UPSERT, overriding);
-    put_on_conflict(L, &w, is_conflict);
+  int has_set = *ends[end] != 's', is_whole = !*ends[end];
+  if (fpg_known_sql(L, &w, is_whole ? 'P' : has_set ? 'W' : 'S')) {
+    if (is_whole) take_filters(L, &w);
+    return fpg_answer_sql(L, &w);
+  }
+  fpg_begin_text(L, &w);
+  fpg_buf_puts(L, w.sql, "INSERT INTO ");
+  fpg_put_qualified(L, &w);
+  put_columns(L, &w, FPG_UPSERT, overriding);
+  put_on_conflict(L, &w, is_conflict);
+  if (has_set) put_excluded(L, &w, is_conflict);
+  if (is_whole) {
     if (has_any(L, &w, w.filters)) fpg_buf_puts(L, w.sql, " WHERE ");
     fpg_put_conditions(L, &w, w.filters, 1, 1);
     put_returning(L, w.sql, w.rel);
-    fpg_keep_sql(L, &w, 0, 1);
   }
+  fpg_keep_sql(L, &w, 0, is_whole);
   return fpg_answer_sql(L, &w);
 }
 

@@ -53,29 +53,14 @@ function conflict.upsert(st, record, overrides, columns, opts)
   local set, cond = opts.set, selection.condition_of_options("upsert", { where = opts.where })
   if set ~= nil and next(set) == nil then errors.argument("upsert: set is empty (was a value nil?)") end
   local w = select_sql.statement(st, function(w)
-    local sql, n, args = table_state.writing(st, "insert", w.args, record, overrides, false)
+    local sql, n, args = table_state.writing(st, "upsert", w.args, record, overrides, columns, set and "set" or "where")
     w.args, w.n = args, n
     for _, use in ipairs(args[table_state.USES] or {}) do w.uses[#w.uses + 1] = use end
     returning.begin(w, st, opts)
-    w:put(returning.bare(st, sql))
-    w:put((" ON CONFLICT (%s) DO UPDATE SET "):format(quoted(columns)))
+    w:put(sql)
     local at = select_sql.open(w, st, {})
     at.is_many = true -- beside "excluded", whose columns have the same names
-    if set then
-      put_set(w, at, st, set)
-    else
-      local names, rel = {}, table_state.resolve(st)
-      for _, column in ipairs(rel.columns) do
-        local given = overrides and overrides[column.name]
-        if given == nil then given = record[column.name] end
-        local is_filter = st.filters and st.filters[column.name] ~= nil
-        if given ~= nil and column.pk == 0 and not is_filter then
-          names[#names + 1] = ("%s = excluded.%s"):format(quote(column.name), quote(column.name))
-        end
-      end
-      if #names == 0 then errors.argument("upsert: nothing to set: say set = { … }") end
-      w:put(table.concat(names, ", "))
-    end
+    if set then put_set(w, at, st, set) end
     select_sql.put_where(w, at, st, { cond })
     returning.put(w, st, opts)
   end)
