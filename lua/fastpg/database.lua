@@ -106,10 +106,7 @@ end
 function methods.each(self, sql, ...)
   local fn, given, n = split_callback(...)
   self:live_pool()
-  if core.is_sql(sql) then
-    local text, written, count = self:written(sql, n)
-    return self:iterate(fn, self.row_target, text, written, count)
-  end
+  if core.is_sql(sql) then return self:iterate(fn, function() return self:open_written_stream(sql, n) end) end
   local parsed = user_sql.parse(sql, self:strings())
   local list
   list, n = user_sql.collect(parsed, compat.unpack(given, 1, n))

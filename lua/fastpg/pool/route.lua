@@ -326,8 +326,8 @@ end
 
 -- ---- running --------------------------------------------------------------------------------
 
---- The SQL of fastpg.sql as a statement of its own: its text, arguments, their number, and what else is to be looked at
---- when its connection is there (Route:run_written).
+--- The SQL of fastpg.sql as a statement of its own: its text, arguments, their number, and what is looked at when its
+--- connection is there (check_written).
 ---@param f userdata
 ---@param given integer  how many arguments came beside
 function Route:written(f, given)
@@ -340,11 +340,15 @@ function Route:written(f, given)
 end
 
 -- What it was written for is what it meets.
-local function run_written(conn, w, how, target, text, list, n)
+local function check_written(conn, w)
   if conn.standard_strings ~= w.standard then
     errors.raise("object_not_in_prerequisite_state", "standard_conforming_strings changed while the statement was being made")
   end
   for _, use in ipairs(w.uses) do w.check_meaning(conn, use.st) end
+end
+
+local function run_written(conn, w, how, target, text, list, n)
+  check_written(conn, w)
   return conn:run_list(text, how, target, list, n)
 end
 
@@ -419,6 +423,17 @@ function Route:open_built_stream(build, check)
   root.streams = root.streams + 1
   local give_back = stream_end(root, conn)
   return defer.undo(give_back, open_built, self, conn, build, give_back)
+end
+
+--- A stream of the SQL of fastpg.sql.
+---@param given integer  how many arguments came beside
+function Route:open_written_stream(f, given)
+  local w
+  return self:open_built_stream(function()
+    local text, list, n
+    text, list, n, w = self:written(f, given)
+    return self.row_target, text, list, n
+  end, function(conn) check_written(conn, w) end)
 end
 
 --- The callback form, or what a generic `for` takes: on 5.4 its fourth value is to be closed.

@@ -385,9 +385,18 @@ function table_state.simple(st, sql)
   return st.db:on_connection(simple_meant, st, sql)
 end
 
---- A stream of what build() gives: target, SQL, arguments, their number.
+--- A stream of what build() gives: target, SQL, arguments, their number, and the tables of the statement.
 function table_state.open_stream(st, build)
-  return st.db:open_built_stream(build, function(conn) table_state.check_meaning(conn, st) end)
+  local uses
+  local function built()
+    local target, sql, list, n
+    target, sql, list, n, uses = build()
+    return target, sql, list, n
+  end
+  return st.db:open_built_stream(built, function(conn)
+    check(conn, st)
+    for _, use in ipairs(uses or {}) do check(conn, use.st) end
+  end)
 end
 
 --- Calls fn(...) on one connection, where it could otherwise not be known what its names mean when it ends.
