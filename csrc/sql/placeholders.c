@@ -93,12 +93,30 @@ static int64_t name_number(lua_State *L, const fpg_token *t, int seen, int names
   return k;
 }
 
+/* The next placeholder or `??` of the text, 0 at its end; *n is its number, 0 of a `??`.  `mark` counts the ?; `seen` and
+ * `names` as name_number has them.  `$0`, and numbers beyond INT_MAX, are left for the server to refuse. */
+static int next_placeholder(lua_State *L, fpg_lex *lx, fpg_token *t, const counts *c, int64_t *mark,
+                            int seen, int names, int64_t *n) {
+  while (fpg_lex_next(lx, t)) {
+    switch (t->kind) {
+      case FPG_MARK: *n = ++*mark; return 1;
+      case FPG_NAME: *n = c->npos + name_number(L, t, seen, names); return 1;
+      case FPG_ESCAPED: *n = 0; return 1;
+      case FPG_PARAM:
+        *n = param_number(t);
+        if (*n != 0 && *n != INT_MAX) return 1;
+        break;
+      default: break;
+    }
+  }
+  return 0;
+}
+
 /* convert(sql, offset, standard_strings) -> text, npos, names.
  *
  * offset (default 0) is added to every number.  npos is how many positional arguments the text
  * needs: the number of ? or the greatest $n, whichever is more.  names is the list of distinct
- * :names, whose numbers follow npos, or nil.  `$0`, and numbers beyond INT_MAX, are left for the
- * server to refuse. */
+ * :names, whose numbers follow npos, or nil. */
 static int text_convert(lua_State *L) {
   size_t len;
   const char *s = fpg_check_sql(L, 1, "convert", &len);
@@ -116,22 +134,12 @@ static int text_convert(lua_State *L) {
   lua_newtable(L); /* 3: names */
   fpg_buf *out = fpg_buf_new(L);
   const char *done = s, *end = s + len;
-  int64_t mark = 0;
+  int64_t mark = 0, n = 0;
   fpg_lex lx;
   fpg_token t;
   fpg_lex_init(&lx, s, len, standard);
-  while (fpg_lex_next(&lx, &t)) {
-    int64_t n = 0;
-    switch (t.kind) {
-      case FPG_MARK: n = ++mark; break;
-      case FPG_NAME: n = c.npos + name_number(L, &t, 2, 3); break;
-      case FPG_PARAM:
-        n = param_number(&t);
-        if (offset == 0 || n == 0 || n == INT_MAX) continue;
-        break;
-      case FPG_ESCAPED: break;
-      default: continue;
-    }
+  while (next_placeholder(L, &lx, &t, &c, &mark, 2, 3, &n)) {
+    if (t.kind == FPG_PARAM && offset == 0) continue;
     fpg_buf_put(L, out, done, (size_t)(t.p - done));
     if (t.kind == FPG_ESCAPED)
       fpg_buf_putc(L, out, '?');
@@ -162,21 +170,12 @@ static int text_pieces(lua_State *L) {
   lua_newtable(L); /* 4: the pieces */
   fpg_buf *out = fpg_buf_new(L);
   const char *done = s, *end = s + len;
-  int64_t mark = 0;
+  int64_t mark = 0, n = 0;
   int count = 0;
   fpg_lex lx;
   fpg_token t;
   fpg_lex_init(&lx, s, len, standard);
-  while (fpg_lex_next(&lx, &t)) {
-    int64_t n = 0;
-    switch (t.kind) {
-      case FPG_MARK: n = ++mark; break;
-      case FPG_NAME: n = c.npos + name_number(L, &t, 2, 3); break;
-      case FPG_PARAM: n = param_number(&t); break;
-      case FPG_ESCAPED: break;
-      default: continue;
-    }
-    if (t.kind == FPG_PARAM && (n == 0 || n == INT_MAX)) continue;
+  while (next_placeholder(L, &lx, &t, &c, &mark, 2, 3, &n)) {
     fpg_buf_put(L, out, done, (size_t)(t.p - done));
     done = t.p + t.len;
     if (t.kind == FPG_ESCAPED) {

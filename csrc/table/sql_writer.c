@@ -91,7 +91,16 @@ int fpg_lookup_column(lua_State *L, int table, int names, int col) {
 
 static void set_state(fpg_sql_writer *w, int col, char state) { w->states[col - 1] = state; }
 
-static int is_sql(lua_State *L, int idx);
+/* Whether the value at idx is SQL: a fragment, or an object that says so (a query, a column). */
+static int is_sql(lua_State *L, int idx) {
+  if (lua_type(L, idx) == LUA_TUSERDATA) return luaL_testudata(L, idx, FPG_SQL_MT) != NULL;
+  if (lua_type(L, idx) != LUA_TTABLE || !lua_getmetatable(L, idx)) return 0;
+  lua_pushliteral(L, "__fastpg_sql");
+  lua_rawget(L, -2);
+  int is = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  return is;
+}
 
 /* Takes the value on top of the stack as the next argument (or a fragment as itself). */
 void fpg_take_value(lua_State *L, fpg_sql_writer *w, int col) {
@@ -148,17 +157,6 @@ static int is_default(const fpg_sql *f) {
   for (; i < f->len && i < sizeof word - 1; i++)
     if ((f->text[i] | 0x20) != word[i]) return 0;
   return i == f->len && i == sizeof word - 1;
-}
-
-/* Whether the value at idx is SQL: a fragment, or an object that says so (a query, a column). */
-static int is_sql(lua_State *L, int idx) {
-  if (lua_type(L, idx) == LUA_TUSERDATA) return luaL_testudata(L, idx, FPG_SQL_MT) != NULL;
-  if (lua_type(L, idx) != LUA_TTABLE || !lua_getmetatable(L, idx)) return 0;
-  lua_pushliteral(L, "__fastpg_sql");
-  lua_rawget(L, -2);
-  int is = lua_toboolean(L, -1);
-  lua_pop(L, 2);
-  return is;
 }
 
 /* SQL that is written where all of the statement is known: a mark, and the value (which this takes) into a

@@ -96,13 +96,14 @@ local function read_value(operator, takes, value)
   return takes
 end
 
--- Lists are the caller's, who may change them later.
+--- A copy of what the caller may change later: lists and maps of the plain kind, and what is in them.
 local function copy_of(value)
   if type(value) ~= "table" or getmetatable(value) ~= nil then return value end
   local copy = {}
-  for k, v in next, value do copy[k] = v end
+  for k, v in next, value do copy[k] = copy_of(v) end
   return copy
 end
+operation.copy_of = copy_of
 
 local Op = { __name = "fastpg.op", __index = surface.names({}, "an operation") }
 

@@ -11,6 +11,7 @@ local getmetatable, ipairs, next, pairs, select, setmetatable, tostring, type =
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
+local operation = require "fastpg.sql.operation"
 local options = require "fastpg.base.options"
 local query_run = require "fastpg.table.query_run"
 local related_options = require "fastpg.table.related_options"
@@ -55,17 +56,9 @@ local function with_more(self, field, item)
   return with(self, field, list)
 end
 
--- What the caller may change later: lists and maps of the plain kind.
-local function copy_of(value)
-  if type(value) ~= "table" or getmetatable(value) ~= nil then return value end
-  local copy = {}
-  for k, v in pairs(value) do copy[k] = copy_of(v) end
-  return copy
-end
-
 local function condition(what, n, ...)
   local cond = selection.condition(what, n, ...)
-  if cond.is_plain then cond.map = copy_of(cond.map) end
+  if cond.is_plain then cond.map = operation.copy_of(cond.map) end
   return cond
 end
 
@@ -293,7 +286,7 @@ end
 --- One value of all rows: an aggregate, q:item("sum(total)").
 ---@param value any  SQL, fastpg.sql, or a column
 function methods.item(self, value)
-  if type(value) ~= "string" and not core.is_sql(value) and not table_columns.column_of(value) then
+  if not selection.is_item(value) then
     errors.argument("item: SQL or a column expected, got %s", value == nil and "nil" or type(value))
   end
   local st, sel = state(self), self.sel
@@ -308,7 +301,7 @@ local function run_arrays(self, what, n, ...)
   if n == 0 then errors.argument("%s: the name of a column expected, got nothing", what) end
   for i = 1, n do
     local value = select(i, ...)
-    if type(value) ~= "string" and not core.is_sql(value) and not table_columns.column_of(value) then
+    if not selection.is_item(value) then
       errors.argument("%s: argument %d: the name of a column, a column or fastpg.sql expected, got %s", what, i,
         value == nil and "nil" or type(value))
     end

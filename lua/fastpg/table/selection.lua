@@ -193,10 +193,11 @@ end
 
 -- ---- columns --------------------------------------------------------------------------------
 
--- What stands for a column in a list of them.
-local function is_item(value)
+--- Whether it stands for a column: a name, a column, SQL.
+function selection.is_item(value)
   return type(value) == "string" or table_columns.column_of(value) ~= nil or core.is_sql(value)
 end
+local is_item = selection.is_item
 
 local function check_items(what, list)
   local n = lists.length(what, list)
