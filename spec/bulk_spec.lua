@@ -471,4 +471,16 @@ describe("bulk:", function()
     assert.is_true(turns > 10)
     other:close()
   end)
+
+  it("rows of lists that go as arrays are what rows of the table are", function()
+    db:execute "create table kind (id int primary key, n int); insert into kind select i, i from generate_series(1, 300) i"
+    db:link_classes{ Kind = fastpg.class("Kind", { "id int", "n int" }, { table = "kind" }) }
+    local list = {}
+    for i = 1, 300 do list[i] = { id = i, n = -i } end
+    for _, row in ipairs{ db.t.kind:updates(list)[300], db.t.kind:upserts(list)[300], db.t.kind:update(list[300]) } do
+      assert.matches("^Kind%(", tostring(row))
+      assert.equal(db, fastpg.db_of(row))
+      assert.is_false(pcall(function() return row.no_column end))
+    end
+  end)
 end)

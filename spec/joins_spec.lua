@@ -373,6 +373,101 @@ describe("queries over several tables:", function()
     end)
   end)
 
+  describe("what is given back", function()
+    local count
+
+    before_each(function()
+      db:execute [[drop table if exists count; create table count (k text primary key, mail text unique, n int default 1, note text)]]
+      count = t.count
+      count:insert{ k = "a", mail = "m", n = 1, note = "x" }
+    end)
+
+    it("some columns, or the number", function()
+      local row = count:insert({ k = "b" }, nil, { returning = { "k", up = sql("upper(k) || ?", "!") } })
+      assert.equal("B!", row.up)
+      assert.same({ "k", "up" }, fastpg.columns(row))
+      assert.equal(1, count:update({ note = "y" }, "a", nil, { returning = false }))
+      assert.equal("a", count:delete({ "a" }, { returning = "k" }).k)
+      assert.is_true(fastpg.is(select(2, pcall(count.update, count, { n = 1 }, "z", nil, { returning = false })), "not_found"))
+      assert.same({ "c", "d" }, (function()
+        local list = count:inserts({ { k = "c" }, { k = "d" } }, nil, { returning = { "k" } })
+        return { list[1].k, list[2].k }
+      end)())
+      assert.equal(2, count:upserts({ { k = "c", n = 3 }, { k = "d", n = 3 } }, nil, { returning = false }))
+      fails("undefined_column", function() count:insert({ k = "e" }, nil, { returning = { "nme" } }) end)
+    end)
+
+    it("an upsert sets what it says, of the rows that it says", function()
+      local sum = { on = { "k" }, set = { n = sql "count.n + excluded.n" } }
+      assert.equal(6, count:upsert({ k = "a", n = 5 }, nil, sum).n)
+      assert.is_nil(count:upsert({ k = "a", n = 5 }, nil, { where = sql("count.n > ?", 100) }))
+      assert.equal(7, count:upsert({ k = "a", n = 7 }, nil, { where = { n = op("<", 100) } }).n)
+      assert.equal("z", count:upsert({ k = "z", mail = "m" }, nil, { on = { "mail" }, where = sql "true" }).k) -- as without where
+      fails("invalid_argument", function() count:upsert({ k = "a" }, nil, { set = {} }) end)
+      fails("undefined_column", function() count:upsert({ k = "a" }, nil, { set = { nn = 1 } }) end)
+      fails("invalid_argument", function() count:scope{ note = "x" }:upsert({ k = "a" }, nil, { set = { note = "y" } }) end)
+    end)
+
+    it("a row that was read is upserted with its NULLs, whatever else is said", function()
+      local row = count["a" == "" and 1 or { "a" }]
+      row.note, row.n = nil, 9
+      local stored = count:upsert(row, nil, { where = sql "true" })
+      assert.is_nil(stored.note)
+      assert.equal(9, stored.n)
+      local part = count:select("k", "n"):first()
+      assert.equal(9, count:upsert(part, nil, { where = sql "true" }).n) -- reads no column that it has not
+      row.k, row.mail, row.n = "new", "new", nil
+      assert.is_nil(count:upsert(row, nil, { set = { n = 0 } }).n)
+    end)
+
+    it("rows of a query", function()
+      local rows = count:insert_from(t.artist:where("id < 3"):select{ k = "name", n = "id" })
+      assert.same({ 1, 2 }, { rows[1].n, rows[2].n })
+      assert.equal(1, count:scope{ note = "mine" }:insert_from(t.artist:where{ id = 4 }:select{ k = "name", note = sql "'else'" },
+        { returning = false }))
+      assert.equal("mine", count{ where = { k = "artist 4" } }[1].note)
+      fails("invalid_argument", function() count:insert_from(t.artist:select("name as k")) end)
+      fails("undefined_column", function() count:insert_from(t.artist) end)
+      fails("invalid_argument", count.insert_from, count, {})
+    end)
+  end)
+
+  describe("columns of one name", function()
+    it("are an error in pages and related rows, too", function()
+      fails("duplicate_column", function() t.track:join("album"):select("track.id", "album.id"):page(2) end)
+      fails("duplicate_column", function() t.album{ limit = 1, with = { track = { select = { "id", sql "1 as id" } } } } end)
+    end)
+  end)
+
+  it("a page is read once more where its table changed", function()
+    db:execute "create table moves (id int primary key, a int); insert into moves values (1, 1), (2, 2)"
+    local q = t.moves:order_by("a")
+    q:page(1)
+    local other = pg.cluster():connect{ database = db:item "select current_database()::text" }
+    other:execute "alter table trouble.moves rename a to b"
+    other:close()
+    fails("undefined_column", function() q:page(1) end)
+    assert.equal(1, #t.moves:order_by("b"):page(1))
+    db:execute "drop table moves"
+  end)
+
+  it("a stream is of the tables that its statement was made of", function()
+    db:execute [[create schema if not exists beside; drop table if exists beside.album; create table beside.album (like trouble.album)]]
+    db:acquire(function()
+      local q = t.track:join("album"):where{ ["album.id"] = 2 }
+      local seen = 0
+      for _ in q:each() do seen = seen + 1 end
+      assert.is_true(seen > 0)
+      for _ in db:each(sql("select ?", t.album:where{ id = 1 }:select("id"))) do seen = seen + 1 end
+    end)
+    db:execute "drop schema beside cascade"
+  end)
+
+  it("a list with a hole is not loaded in part", function()
+    local rows = t.track:limit(3)()
+    fails("invalid_argument", fastpg.load, { rows[1], nil, rows[3] }, "playlist_track")
+  end)
+
   describe("filters", function()
     local mine
 

@@ -10,7 +10,7 @@
 -- class_name = } (fastpg.value.rows) or `to` = such a one, and of a `select *` of a Table also { rel =, compare = }
 -- (fastpg.table.table_state).
 
-local error, ipairs, pcall = error, ipairs, pcall
+local error, ipairs, pcall, rawget, rawset = error, ipairs, pcall, rawget, rawset
 
 local errors = require "fastpg.base.errors"
 local flat_rows = require "fastpg.pg.flat_rows"
@@ -107,8 +107,37 @@ fetch.one = in_slices(function(conn, st, target)
   return row
 end, 1)
 
+-- What is in these columns of a row, which are taken off: a value, or a list of several.
+local function take_off(row, names)
+  if #names == 1 then
+    local value = rawget(row, names[1])
+    rawset(row, names[1], nil)
+    return value
+  end
+  local values = {}
+  for k, name in ipairs(names) do
+    values[k] = rawget(row, name)
+    rawset(row, name, nil)
+  end
+  return values
+end
+
+--- All rows without their last columns, which are fastpg's own; and of each what was in those.
+---@param target { to: table, hidden: string[] }  the names of these columns
+---@return table list
+---@return any[] hidden  of a row a value, or a list where there are several
+fetch.apart = in_slices(function(conn, st, target)
+  local shape, names = st:shape(), target.hidden
+  if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
+  local trimmed, to = rows.without_last(shape, #names), target.to
+  if to.rel and trimmed.relation ~= to.rel then to.compare(to, trimmed) end
+  local list, hidden = fetch_list(conn, st, rows.of(trimmed, to), rows.list_of(trimmed)), {}
+  for i = 1, #list do hidden[i] = take_off(list[i], names) end
+  return list, hidden
+end)
+
 --- The functions that fetch rows by the names of their columns: of two columns of one name they would lose one.
-fetch.keyed = { [fetch.rows] = true, [fetch.first] = true, [fetch.one] = true }
+fetch.keyed = { [fetch.rows] = true, [fetch.first] = true, [fetch.one] = true, [fetch.apart] = true }
 
 -- ---- other than rows -------------------------------------------------------------------------
 

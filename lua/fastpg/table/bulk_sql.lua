@@ -18,11 +18,10 @@
 --
 -- PostgreSQL manual: "Array Functions" (unnest), INSERT, UPDATE.
 
-local ipairs, rawget, rawset, setmetatable = ipairs, rawget, rawset, setmetatable
+local getmetatable, ipairs, setmetatable = getmetatable, ipairs, setmetatable
 
 local core = require "fastpg.core"
 local fetch = require "fastpg.pg.fetch"
-local rows = require "fastpg.value.rows"
 
 local bulk_sql = {}
 
@@ -239,34 +238,16 @@ function bulk_sql.arguments(unit)
   return args, unit.arrays + #unit.values
 end
 
--- Without its last column, which is for us.
-local function shape_without_last(shape)
-  if shape.trimmed then return shape.trimmed end
-  local trimmed = { columns = {}, types = {}, index = {}, typemap = shape.typemap }
-  for i = 1, #shape.columns - 1 do
-    trimmed.columns[i], trimmed.types[i] = shape.columns[i], shape.types[i]
-    trimmed.index[shape.columns[i]] = i
-  end
-  shape.trimmed = trimmed
-  return trimmed
-end
-
 --- The rows of a unit's result, in the order of the records; those of an update that are missing leave fewer.
 function bulk_sql.fetch(conn, reader, link, unit)
   if not unit.place then return fetch.rows(conn, reader, link) end
-  local shape = shape_without_last(reader:shape())
-  if link.rel and shape.relation ~= link.rel then link.compare(link, shape) end
-  local mt = rows.of(shape, link.origin, link.class, link.class_name)
-  local found = fetch.list(conn, reader, mt, rows.list_of(shape))
-  local placed, n, name = {}, #found, unit.place
-  for i = 1, n do
-    local row = found[i]
-    local at = rawget(row, name)
-    rawset(row, name, nil)
-    if at > n then return {} end
-    placed[at] = row
+  local found, places = fetch.apart(conn, reader, { to = link, hidden = { unit.place } })
+  local placed, n = {}, #found
+  for i, place in ipairs(places) do
+    if place > n then return {} end
+    placed[place] = found[i]
   end
-  return setmetatable(placed, rows.list_of(shape))
+  return setmetatable(placed, getmetatable(found))
 end
 
 return bulk_sql

@@ -15,8 +15,8 @@
 --
 -- PostgreSQL manual: SELECT, "The Locking Clause".
 
-local error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall =
-  error, ipairs, pcall, rawget, rawset, select, tostring, type, xpcall
+local error, ipairs, pcall, select, tostring, type, xpcall =
+  error, ipairs, pcall, select, tostring, type, xpcall
 
 local claimed_rows = require "fastpg.pg.claimed_rows"
 local core = require "fastpg.core"
@@ -25,7 +25,6 @@ local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
-local rows = require "fastpg.value.rows"
 local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
@@ -67,17 +66,14 @@ local function free_name(rel)
 end
 
 local function fetch_claimed(conn, st, target)
-  local shape, to, name = st:shape(), target.to, target.name
-  local trimmed = rows.without_last(shape, 1)
-  local list = conn.c:fetch_rows(st, rows.of(trimmed, to), nil, rows.list_of(trimmed))
+  local list, hidden = fetch.apart(conn, st, target)
   local known = claimed_rows.rows(conn)
-  for _, row in ipairs(list) do
-    known[#known + 1] = rawget(row, name)
-    rawset(row, name, nil)
-  end
+  for _, place in ipairs(hidden) do known[#known + 1] = place end
   if target.one then return list[1] end
   return list
 end
+
+fetch.keyed[fetch_claimed] = true
 
 -- The list of what is held goes along as it is when the statement's turn has come.
 local function claim_rows(st, sel, limit)
@@ -87,7 +83,7 @@ local function claim_rows(st, sel, limit)
   sel.conds[#sel.conds + 1] = selection.fragment_condition("claim", known_by .. " <> ALL(?)", 1, claimed_rows.rows(conn))
   local also = ("%s AS %s"):format(known_by, core.quote_ident(name))
   local sql, args, n = selection.sql(st, sel, { also = also, limit = limit, lock = LOCK })
-  local target = { to = select_sql.target_of(st, sel), name = name, one = limit == 1 }
+  local target = { to = select_sql.target_of(st, sel), hidden = { name }, one = limit == 1 }
   return table_state.run_list(st, sql, fetch_claimed, target, args, n)
 end
 

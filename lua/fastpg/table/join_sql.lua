@@ -15,12 +15,12 @@ local table_state = require "fastpg.table.table_state"
 
 local join_sql = {}
 
-local quote = core.quote_ident
+local quote, has = core.quote_ident, links.has
 
 -- ---- queries as tables ----------------------------------------------------------------------
 
 --- The source that a query is: { query =, name = }, or { parts = } of a union.
-function join_sql.of_query(_, from)
+function join_sql.of_query(from)
   local name = from.name or "united"
   return {
     query = from.query, parts = from.parts, name = name, ref = quote(name), index = from.columns and from.columns() or nil,
@@ -28,12 +28,17 @@ function join_sql.of_query(_, from)
   }
 end
 
+--- Writes the queries of a union and the words between them.
+function join_sql.put_parts(w, parts)
+  for _, part in ipairs(parts) do
+    if type(part) == "string" then w:put(" " .. part .. " ") else w:operand(part, "union") end
+  end
+end
+
 local function put_table(w, source)
   if source.parts then
     w:put "("
-    for _, part in ipairs(source.parts) do
-      if type(part) == "string" then w:put(" " .. part .. " ") else w:operand(part, "union") end
-    end
+    join_sql.put_parts(w, source.parts)
     w:put(") AS " .. source.ref)
   elseif source.query then
     w:operand(source.query, "from")
@@ -50,13 +55,6 @@ local function form_of(found)
   local side = found.link.to_one and found.from or found.to
   local columns = found.link.to_one and found.link.own or found.link.theirs
   return ('"%s.%s"'):format(side.name, columns[1])
-end
-
-local function has(columns, name)
-  for _, column in ipairs(columns) do
-    if column == name then return true end
-  end
-  return false
 end
 
 -- Whether `on = said` means this link: "column" of the table that is there, or "table.column" of either.
@@ -109,17 +107,10 @@ local function find_link(at, to, said, what)
   return found[1]
 end
 
-local function put_link(w, found)
-  for i, column in ipairs(found.link.own) do
-    if i > 1 then w:put " AND " end
-    w:put(("%s.%s = %s.%s"):format(found.to.ref, quote(found.link.theirs[i]), found.from.ref, quote(column)))
-  end
-end
-
 -- ---- joins ----------------------------------------------------------------------------------
 
 -- A table that the query joins to itself needs a name, and which way: said at once.
-local function check_self_join(at, source, join, what)
+local function check_self_join(at, source, what)
   for _, other in ipairs(at.list) do
     if other.rel and source.rel and other.rel.oid == source.rel.oid and other.name == source.name then
       errors.argument('%s: %s is in the query already: give it another name and say the key, { as = "…", on = %s }', what,
@@ -130,12 +121,11 @@ local function check_self_join(at, source, join, what)
         end)())
     end
   end
-  return join
 end
 
 local function source_of(w, at, st, join, what)
   local name = join.table
-  if join.query then return join_sql.of_query(w, { query = join.query, name = join.as, columns = join.columns }) end
+  if join.query then return join_sql.of_query({ query = join.query, name = join.as, columns = join.columns }) end
   if name and w.ctes and w.ctes[name] then
     local cte = w.ctes[name]
     return { name = join.as or name, ref = quote(join.as or name), filters = false, index = cte.columns and cte.columns() or nil,
@@ -143,7 +133,7 @@ local function source_of(w, at, st, join, what)
   end
   local other = table_state.current(join.st or table_state.new_state(st.db, name))
   local source = sources.of_table(other, join.as)
-  check_self_join(at, source, join, what)
+  check_self_join(at, source, what)
   source.filters = join_sql.confine(w, other, name, what)
   return source
 end
@@ -160,7 +150,8 @@ function join_sql.add_all(w, at, st, joins)
 end
 
 local function put_on(w, source)
-  if source.link then return put_link(w, source.link) end
+  local found = source.link
+  if found then return links.put(w, found.to.ref, found.from.ref, found.link) end
   w:operand(source.join.on, "join: on")
 end
 
@@ -208,9 +199,8 @@ function join_sql.put_exists(w, at, st, cond)
   end
   source.join = join
   if not core.is_sql(join.on) then source.link = find_link(at, source, join.on, what) end
-  local inner = sources.new(source, at)
+  local inner = sources.new(source)
   inner.is_many = true
-  at.is_correlated = true
   w:put((cond.negated and "NOT EXISTS (" or "EXISTS (") .. "SELECT 1 FROM ")
   put_table(w, source)
   w:put " WHERE "

@@ -31,11 +31,26 @@ function links.all(from, to)
   return list
 end
 
-local function has(columns, name)
+--- Whether a column is one of these.
+---@param columns string[]
+function links.has(columns, name)
   for _, column in ipairs(columns) do
     if column == name then return true end
   end
   return false
+end
+local has = links.has
+
+--- Writes `to.a = from.x AND to.b = from.y`.
+---@param w table  a fastpg.sql.writer
+---@param to string  what the tables are called in the statement, as SQL
+---@param from string
+---@param link table
+function links.put(w, to, from, link)
+  for i, column in ipairs(link.own) do
+    if i > 1 then w:put " AND " end
+    w:put(("%s.%s = %s.%s"):format(to, quote(link.theirs[i]), from, quote(column)))
+  end
 end
 
 --- The links of a list that the user means: "column" or "table.column".

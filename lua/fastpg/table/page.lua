@@ -15,14 +15,14 @@
 -- UNION ALL, one after the other as they follow in the order: PostgreSQL reads them so, and the second one only where the
 -- first has too few rows.  (One condition with OR would read all rows from the first page on.)
 
-local error, ipairs, pcall, rawget, rawset, tostring, type = error, ipairs, pcall, rawget, rawset, tostring, type
+local error, ipairs, pcall, tostring, type = error, ipairs, pcall, tostring, type
 
 local base64url = require "fastpg.base.base64url"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local query = require "fastpg.table.query"
 local related = require "fastpg.table.related"
-local rows = require "fastpg.value.rows"
 local select_sql = require "fastpg.table.select_sql"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
@@ -51,7 +51,7 @@ end
 
 local function order_of(at, sel)
   local list, given = {}, sel.order_by
-  if type(given) == "string" then given = select_sql.split_text(at, given) or given end
+  if type(given) == "string" then given = select_sql.columns_of_text(at, given) or given end
   if type(given) == "string" or core.is_sql(given) then
     errors.argument('page: the order is SQL: pages are ordered by columns, order_by("created desc", "id")')
   end
@@ -247,21 +247,14 @@ end
 
 -- The rows, and of each the values of the order's columns.
 local function fetch_page(conn, st, target)
-  local shape, count = st:shape(), target.count
-  local trimmed = rows.without_last(shape, count)
-  local list = conn.c:fetch_rows(st, rows.of(trimmed, target.of), nil, rows.list_of(trimmed))
-  local keys = {}
-  for i, row in ipairs(list) do
-    local key = {}
-    for k = 1, count do
-      local name = target.columns[k].hidden
-      key[k] = rawget(row, name)
-      rawset(row, name, nil)
-    end
-    keys[i] = key
+  local list, keys = fetch.apart(conn, st, target)
+  for i, key in ipairs(keys) do
+    if #target.hidden == 1 then keys[i] = { key } end
   end
   return { list = list, keys = keys }
 end
+
+fetch.keyed[fetch_page] = true
 
 local function reversed(list)
   local n = #list
@@ -276,21 +269,12 @@ local function refuse(sel)
   end
 end
 
---- A page of the query, in its order: the rows, and the tokens of the next page and of the one before, nil where there is
---- none.
----@param n integer  rows a page
----@param token string?  nil: the first page
----@return table rows, string? next, string? prev
-function methods.page(self, n, token)
-  local st, sel = query.state(self), self.sel
-  if type(n) ~= "number" or n < 1 or n % 1 ~= 0 or n > 1000000 then
-    errors.argument("page: the number of rows of a page expected, got %s", type(n) == "number" and tostring(n) or type(n))
-  end
-  refuse(sel)
+local function read_page(st, sel, n, token)
   local w, page = select_sql.statement(st, function(w) return write(w, st, sel, n, token) end)
   local sql, args, count = w:finish()
   if sel.debug then print(sql) end
-  local target = { of = select_sql.target_of(st, sel, w.uses), count = #page.list, columns = page.list }
+  local target = { to = select_sql.target_of(st, sel, w.uses), hidden = {} }
+  for i, column in ipairs(page.list) do target.hidden[i] = column.hidden end
   local ok, found = pcall(table_state.run_list, st, sql, fetch_page, target, args, count, w.uses)
   if not ok then
     if token ~= nil and errors.is_error(found) and tostring(found.sqlstate):sub(1, 2) == "22" then bad "none of ours" end
@@ -313,7 +297,22 @@ function methods.page(self, n, token)
     if page.is_back and more or not page.is_back and token ~= nil then prev_token = token_of(BEFORE, keys[1]) end
   end
   if sel.with then related.add(st, list, sel.with, "with", w.uses.filters) end
-  return list, next_token, prev_token
+  return { list = list, next_token = next_token, prev_token = prev_token }
+end
+
+--- A page of the query, in its order: the rows, and the tokens of the next page and of the one before, nil where there is
+--- none.
+---@param n integer  rows a page
+---@param token string?  nil: the first page
+---@return table rows, string? next, string? prev
+function methods.page(self, n, token)
+  if type(n) ~= "number" or n < 1 or n % 1 ~= 0 or n > 1000000 then
+    errors.argument("page: the number of rows of a page expected, got %s", type(n) == "number" and tostring(n) or type(n))
+  end
+  refuse(self.sel)
+  local st = query.state(self)
+  local found = table_state.steady(st, read_page, st, self.sel, n, token)
+  return found.list, found.next_token, found.prev_token
 end
 
 query.extend(methods, { page = 2 })

@@ -8,7 +8,6 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local related = require "fastpg.table.related"
-local rows = require "fastpg.value.rows"
 local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
 local table_state = require "fastpg.table.table_state"
@@ -33,21 +32,8 @@ local function key_columns(rel)
 end
 
 local function fetch_pairs(conn, st, target)
-  local shape = st:shape()
-  if shape.duplicates and conn.duplicates ~= "last" then rows.refuse_duplicates(shape) end
-  local key_names = target.key_names
-  local nkeys = #key_names
-  local mt = rows.of(rows.without_last(shape, nkeys), target.of)
-  local list = conn.c:fetch_rows(st, {}, nil, {})
-  for i, row in ipairs(list) do
-    setmetatable(row, nil)
-    local key = {}
-    for k = 1, nkeys do
-      local name = key_names[k]
-      key[k], row[name] = row[name], nil
-    end
-    list[i] = { nkeys == 1 and key[1] or key, setmetatable(row, mt) }
-  end
+  local list, keys = fetch.apart(conn, st, target)
+  for i, row in ipairs(list) do list[i] = { keys[i], row } end
   return setmetatable(list, nil)
 end
 
@@ -102,7 +88,7 @@ function query_run.fetch_all(st, sel)
     errors.argument("with_pk: rows that are DISTINCT have no key of their own: leave with_pk or distinct away")
   end
   local also, key_names = key_columns(table_state.resolve(st))
-  local function keyed(target) return { of = target, key_names = key_names } end
+  local function keyed(target) return { to = target, hidden = key_names } end
   local list, uses = query_run.run(st, sel, fetch_pairs, keyed, { also = also })
   if sel.with then
     local plain = {}
@@ -168,7 +154,7 @@ local function open_stream(st, sel)
   check_lock(st, sel)
   return table_state.open_stream(st, function()
     local sql, args, n, uses = selection.sql(st, sel)
-    return target_of(st, sel, uses), sql, args, n
+    return target_of(st, sel, uses), sql, args, n, uses
   end)
 end
 

@@ -16,9 +16,11 @@ local getmetatable, ipairs, rawget, rawset, select, setmetatable, tostring, type
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local fetch = require "fastpg.pg.fetch"
 local filters = require "fastpg.table.filters"
 local join_sql = require "fastpg.table.join_sql"
 local links = require "fastpg.table.links"
+local lists = require "fastpg.base.lists"
 local related_options = require "fastpg.table.related_options"
 local rows = require "fastpg.value.rows"
 local select_sql = require "fastpg.table.select_sql"
@@ -42,11 +44,9 @@ end
 local function follow(st, rel, spec, what)
   local found = {}
   for _, key in ipairs(rel.foreign_keys) do
-    for _, column in ipairs(key.columns) do
-      if column == spec.said then
-        local link = { own = key.columns, theirs = key.refers, to_one = true }
-        found[#found + 1] = { table = key.table, schema = key.schema, link = link }
-      end
+    if links.has(key.columns, spec.said) then
+      local link = { own = key.columns, theirs = key.refers, to_one = true }
+      found[#found + 1] = { table = key.table, schema = key.schema, link = link }
     end
   end
   for _, key in ipairs(rel.referenced_by) do
@@ -223,10 +223,7 @@ local function put_joined(w, at, one, source, junction)
   w:put(" JOIN " .. junction.from .. " ON ")
   put_equal(w, junction.ref, one.junction.first.theirs)
   w:put(" JOIN " .. source.from .. " ON ")
-  for i, column in ipairs(one.junction.second.own) do
-    if i > 1 then w:put " AND " end
-    w:put(("%s.%s = %s.%s"):format(source.ref, quote(one.junction.second.theirs[i]), junction.ref, quote(column)))
-  end
+  links.put(w, source.ref, junction.ref, one.junction.second)
   select_sql.put_filters(w, at, junction, " AND ")
 end
 
@@ -243,10 +240,7 @@ local function put_lateral(w, at, one, source, junction, sel, order)
   w:put((") AS %s FROM "):format(place))
   if junction then
     w:put(junction.from .. " JOIN " .. source.from .. " ON ")
-    for i, column in ipairs(one.junction.second.own) do
-      if i > 1 then w:put " AND " end
-      w:put(("%s.%s = %s.%s"):format(source.ref, quote(one.junction.second.theirs[i]), junction.ref, quote(column)))
-    end
+    links.put(w, source.ref, junction.ref, one.junction.second)
     select_sql.put_filters(w, at, junction, " AND ")
     w:put " WHERE "
     put_equal(w, junction.ref, one.junction.first.theirs)
@@ -315,16 +309,10 @@ end
 
 -- Rows without what is in their last columns: these, and the number of the key that each belongs to.
 local function fetch_numbered(conn, st, one)
-  local hidden = one.sel.limit and 2 or 1
-  local shape = rows.without_last(st:shape(), hidden)
-  local target = select_sql.target_of(one.st, one.sel, one.uses)
-  local mt = rows.of(shape, target)
-  local list = conn.c:fetch_rows(st, mt, nil, rows.list_of(shape))
-  local numbers = {}
-  for i, row in ipairs(list) do
-    numbers[i] = rawget(row, one.number)
-    rawset(row, one.number, nil)
-    if hidden == 2 then rawset(row, one.place, nil) end
+  local target = { to = select_sql.target_of(one.st, one.sel, one.uses), hidden = { one.number, one.sel.limit and one.place } }
+  local list, numbers = fetch.apart(conn, st, target)
+  if one.sel.limit then
+    for i, hidden in ipairs(numbers) do numbers[i] = hidden[1] end
   end
   return list, numbers
 end
@@ -417,7 +405,6 @@ function related.add(st, list, specs, what, inherited)
   end
 end
 
-
 --- fastpg.load: puts related rows beside rows that are there already, which were read by a Table.
 ---@param list table  a row or a list of rows of one table
 ---@param ... any  names, or what `with` takes
@@ -431,7 +418,7 @@ function related.load(list, ...)
   local all = list
   if rows.is_fetched(list) and getmetatable(list).__name == "fastpg.row" then all = { list } end
   if type(all) ~= "table" then errors.argument("fastpg.load: a row or a list of rows expected, got %s", type(list)) end
-  if #all == 0 then return list end
+  if lists.length("fastpg.load", all) == 0 then return list end
   local st, filtered
   for i, row in ipairs(all) do
     local mt = getmetatable(row)

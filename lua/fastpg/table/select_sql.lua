@@ -82,18 +82,26 @@ function select_sql.order_item(at, item)
   return source, name, order
 end
 
+local function parts_of(text)
+  local items = {}
+  for part in (text .. ","):gmatch "(.-)," do items[#items + 1] = part:match "^%s*(.-)%s*$" end
+  return items
+end
+
 -- The items of a text that is nothing but columns, each with the order behind it; nil where it is other SQL.
 local function split_text(at, text)
-  local items = {}
-  for part in (text .. ","):gmatch "(.-)," do
-    local name = split_order(function(item) return at:find(item, "order_by") ~= nil end, part:match "^%s*(.-)%s*$")
+  local items = parts_of(text)
+  for _, item in ipairs(items) do
+    local name = split_order(function(part) return at:find(part, "order_by") ~= nil end, item)
     if not at:find(name, "order_by") then return nil end
-    items[#items + 1] = part:match "^%s*(.-)%s*$"
   end
   return items
 end
-select_sql.split_text = split_text
 
+--- The same where it must be columns: of words alone one that is no column is an error of its own.
+function select_sql.columns_of_text(at, text)
+  return split_text(at, text) or not text:find "[^%w_%s,.]" and parts_of(text) or nil
+end
 local function put_items(w, at, what, value, aliases)
   if type(value) == "string" and at.is_many and what ~= "groupby" then value = split_text(at, value) or value end
   if type(value) == "string" then
@@ -203,7 +211,7 @@ local function first_source(w, st, sel)
     source.filters = confine(w, st, false, source.rel.name)
     return source
   end
-  return join_sql.of_query(w, from)
+  return join_sql.of_query(from)
 end
 
 local function put_filters(w, at, source, prefix)
@@ -294,12 +302,6 @@ function select_sql.put_ctes(w, ctes)
   w:put " "
 end
 
-local function put_parts(w, parts)
-  for _, part in ipairs(parts) do
-    if type(part) == "string" then w:put(" " .. part .. " ") else w:operand(part, "union") end
-  end
-end
-
 -- Whether it is no more than a union with an order and a limit.
 local function is_bare_union(sel, over)
   return sel.source and sel.source.parts and #sel.conds == 0 and not (sel.joins or sel.select or sel.distinct or sel.group_by
@@ -346,7 +348,7 @@ function select_sql.write(w, st, sel, over)
   if sel.ctes then select_sql.put_ctes(w, sel.ctes) end
   local at = select_sql.open(w, st, sel)
   if is_bare_union(sel, over) then
-    put_parts(w, sel.source.parts)
+    join_sql.put_parts(w, sel.source.parts)
   else
     w:put(sel.distinct and "SELECT DISTINCT " or "SELECT ")
     if over.select then w:put(over.select) else put_select_list(w, at, sel) end

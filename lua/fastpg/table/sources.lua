@@ -38,9 +38,8 @@ function sources.of_table(st, alias)
 end
 
 --- The tables of a query, the first so far.
----@param outer? table  the tables of the query that this one stands in
-function sources.new(first, outer)
-  return setmetatable({ list = { first }, outer = outer, is_many = first.is_aliased }, Sources)
+function sources.new(first)
+  return setmetatable({ list = { first }, is_many = first.is_aliased }, Sources)
 end
 
 --- One more, under a name of its own.
