@@ -263,6 +263,30 @@ describe("an audit", function()
   end)
 end)
 
+describe("a coroutine that is closed inside of a statement", function()
+  if not coroutine.close then return end
+
+  it("hides nothing that comes after it on its connection", function()
+    local own, seen = pg.db(), {}
+    local off = own:on("audit", function(e) seen[#seen + 1] = e.verb end)
+    fastpg.run(function()
+      local tx, co = own:begin(), nil
+      fastpg.spawn(function()
+        co = coroutine.running()
+        tx:q "select pg_sleep(3)"
+      end)
+      while not co do fastpg.sleep(0) end
+      fastpg.sleep(0.05)
+      assert.is_true(coroutine.close(co))
+      pcall(tx.execute, tx, "create table never_made (id int)")
+      pcall(tx.rollback, tx)
+    end)
+    assert.same({ "CREATE" }, seen)
+    off()
+    own:close()
+  end)
+end)
+
 describe("db:on", function()
   it("knows its kinds", function()
     for _, args in ipairs{ { "nope", print }, { 1, print }, { "query" }, { "query", "print" } } do

@@ -5,7 +5,8 @@
 -- A statement pays nothing where no hook is set: the methods of a connection are the plain ones.  Where one is, each
 -- connection of the database has methods of its own in front of them, which are taken away with the last hook.  What such a
 -- method calls in turn (a statement that is prepared first, look-ups of types, a second try) belongs to the one statement:
--- `conn.in_hooked` lets it pass.  The catalog's look-ups come past them (Route:run), and are no event.
+-- `conn.in_hooked`, the coroutine that is inside of one, lets it pass.  (One that was closed there is nobody any more.)
+-- The catalog's look-ups come past them (Route:run), and are no event.
 --
 -- An audit has to see all that is sent: run, run_list, run_once, simple, command, what a batch or a stream prepares, COPY.
 
@@ -108,7 +109,7 @@ end
 -- The plan of what was run, which is not run again; nil where it writes, or where a failure would end a transaction.
 local function plan_of(conn, sql, values, n)
   if not values or not conn.c:usable() or conn.c:transaction_status() ~= "idle" or not is_read(conn, sql) then return nil end
-  conn.in_hooked = true
+  conn.in_hooked = me()
   local ok, list = pcall(Connection.run_once, conn, "EXPLAIN " .. sql, fetch.arrays, nil, values, n)
   conn.in_hooked = nil
   if not ok then return nil end
@@ -172,14 +173,14 @@ end
 
 local function watch(self, conn, sql, values, n, fn, ...)
   audit(self, conn, sql, values, n)
-  conn.in_hooked, conn.hook_rows, conn.hook_bytes = true, nil, nil
+  conn.in_hooked, conn.hook_rows, conn.hook_bytes = me(), nil, nil
   return ended(self, conn, sql, values, n, core.clock(), pcall(fn, conn, ...))
 end
 
 -- What is only prepared by these is sent by whoever asks for it.
 local function watch_preparing(self, fn)
   return function(conn, sql, ...)
-    if not conn.in_hooked then audit(self, conn, sql) end
+    if conn.in_hooked ~= me() then audit(self, conn, sql) end
     return fn(conn, sql, ...)
   end
 end
@@ -194,33 +195,33 @@ end
 local function methods_of(self)
   local made = {}
   function made.run(conn, sql, how, target, ...)
-    if conn.in_hooked then return Connection.run(conn, sql, how, target, ...) end
+    if conn.in_hooked == me() then return Connection.run(conn, sql, how, target, ...) end
     return watch(self, conn, sql, { ... }, select("#", ...), Connection.run, sql, counting[how], target, ...)
   end
   for _, name in ipairs{ "run_list", "run_once" } do
     local method = Connection[name]
     made[name] = function(conn, sql, how, target, list, n)
-      if conn.in_hooked then return method(conn, sql, how, target, list, n) end
+      if conn.in_hooked == me() then return method(conn, sql, how, target, list, n) end
       return watch(self, conn, sql, list, n, method, sql, counting[how], target, list, n)
     end
   end
   function made.simple(conn, sql)
-    if conn.in_hooked or sql == "" then return Connection.simple(conn, sql) end
+    if conn.in_hooked == me() or sql == "" then return Connection.simple(conn, sql) end
     return watch(self, conn, sql, nil, 0, Connection.simple, sql)
   end
   function made.command(conn, sql, of_user)
-    if conn.in_hooked or not of_user then return Connection.command(conn, sql, of_user) end
+    if conn.in_hooked == me() or not of_user then return Connection.command(conn, sql, of_user) end
     return watch(self, conn, sql, nil, 0, Connection.command, sql, of_user)
   end
   made.statement = watch_preparing(self, Connection.statement)
   function made.describe(conn, sql) -- which runs nothing
-    if conn.in_hooked then return Connection.describe(conn, sql) end
-    conn.in_hooked = true
+    if conn.in_hooked == me() then return Connection.describe(conn, sql) end
+    conn.in_hooked = me()
     return over(conn, pcall(Connection.describe, conn, sql))
   end
   function made.statement_of_batch(conn, sql, used)
     audit(self, conn, sql)
-    conn.in_hooked = true
+    conn.in_hooked = me()
     return over(conn, pcall(Connection.statement_of_batch, conn, sql, used))
   end
   function made.before_copy(conn, sql) audit(self, conn, sql) end
