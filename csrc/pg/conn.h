@@ -71,6 +71,7 @@ typedef struct fpg_conn {
   int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
   int dying;         /* a FATAL came while nothing was asked: the server is about to close it */
   int refused;       /* a COPY was refused: the operation is a failure whatever the server says */
+  int outside;       /* no transaction was open when what is under way was begun: what it does is committed with it */
   int fresh;         /* a single statement was sent and the socket not looked at since */
   int canceled;      /* the server was asked to stop what is under way */
   int events;        /* FPG_EVENT_* */

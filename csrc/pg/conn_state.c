@@ -19,6 +19,15 @@ static int conn_fd(lua_State *L) {
   return 1;
 }
 
+/* conn:commits_itself() -> whether what is under way, or was last, is committed by itself: no transaction was open when it
+ * was begun, on a server that takes writes.  It may be closed by now. */
+static int conn_commits_itself(lua_State *L) {
+  const fpg_conn *c = fpg_any_conn(L, 1);
+  const char *standby = c->pg ? PQparameterStatus(c->pg, "in_hot_standby") : NULL;
+  lua_pushboolean(L, c->outside && !(standby && strcmp(standby, "on") == 0));
+  return 1;
+}
+
 /* conn:transaction_status() -> "idle", "active", "intrans", "inerror" or "unknown" */
 static int conn_transaction_status(lua_State *L) {
   static const char *const names[] = {"idle", "active", "intrans", "inerror", "unknown"};
@@ -241,6 +250,7 @@ static int conn_hits(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"fd", conn_fd},
     {"transaction_status", conn_transaction_status},
+    {"commits_itself", conn_commits_itself},
     {"usable", conn_usable},
     {"ready", conn_ready},
     {"rest", conn_rest},

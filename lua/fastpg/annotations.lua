@@ -18,6 +18,7 @@
 ---@field table_name string?
 ---@field column_name string?  also of the value of a record that does not fit
 ---@field constraint_name string?
+---@field commit_unknown boolean?  true: the connection was lost, and what was sent may be committed
 ---@field row integer?  of COPY, of inserts and its like, of executemany: counted from 1
 ---@field severity string?  what the server said: "ERROR", "FATAL"
 ---@field query string?
@@ -384,6 +385,7 @@ function Table:class(options) end
 ---@field readonly boolean?
 ---@field deferrable boolean?
 ---@field retries integer?
+---@field id string|integer|{ [1]: string|integer, [2]: string|integer }|nil  it happens once; { scope, id }
 ---@field settings table<string, any>?
 
 ---What goes beside libpq's own keywords.

@@ -19,6 +19,7 @@ local prepared = require "fastpg.pg.prepared"
 local row_description = require "fastpg.pg.row_description"
 local search_path = require "fastpg.pg.search_path"
 local session = require "fastpg.pg.session"
+local transaction_control = require "fastpg.pg.transaction_control"
 local unreported = require "fastpg.pg.unreported"
 
 local pack, unpack = compat.pack, compat.unpack
@@ -176,10 +177,28 @@ function Connection:outcome(st, sql)
   if err and self:has_pending() and self.c:usable() and self.c:transaction_status() == "idle" then
     self:end_transaction(true) -- a COMMIT that failed
   end
-  if err then self:explain(err) end
+  if err then
+    self:explain(err)
+    if err.name == "connection" then self:doubt_commit(err, sql) end
+  end
   if self.overdue then err = self:late_outcome(err) end
   if differs and not err then st = self:redescribe(st) end
   return err, st
+end
+
+-- Whether a text may end the transaction that it runs in, for good.
+local function may_commit(self, sql)
+  return sql ~= nil and not self.in_transaction and transaction_control.is_control(self, sql)
+end
+
+--- Nobody will hear how what is under way ended.  Outside a transaction it may be committed all the same, or rolled back,
+--- and so may what a COMMIT was to end: the error says so, in its field commit_unknown.
+---@param err table
+---@param sql string?
+---@return table err
+function Connection:doubt_commit(err, sql)
+  if self.c:commits_itself() or may_commit(self, sql) then err.commit_unknown = true end
+  return err
 end
 
 -- The transaction that fastpg opened was ended by what a statement did, past fastpg.pg.transaction_control: what is left of it is

@@ -68,11 +68,12 @@ function Connection:arm_recovery()
 end
 
 local function give_up(self)
-  local interrupted = self.interrupted
+  local err = self.interrupted or errors.new("timeout",
+    "the statement's time is over and the server does not answer: the connection was closed", { where = core.where() })
   self.interrupted = nil
+  self:doubt_commit(err)
   self:close()
-  if interrupted then error(interrupted, 0) end
-  errors.raise("timeout", "the statement's time is over and the server does not answer: the connection was closed")
+  error(err, 0)
 end
 
 -- Seconds until a request that is not answered is repeated; the next pause is twice as long.
@@ -135,7 +136,7 @@ function Connection:await(want)
   self.waiter = nil
   if self.doomed then
     self:close()
-    errors.raise("closed", "the connection was closed while its statement ran")
+    error(self:doubt_commit(errors.new("closed", "the connection was closed while its statement ran", { where = core.where() })), 0)
   end
   if ready == "woken" then interrupt(self) end
 end

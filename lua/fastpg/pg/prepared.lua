@@ -77,6 +77,7 @@ function prepare(self, name, sql)
   if drop then self.dead = {} end
   self:drive()
   local err = self:outcome()
+  if err then err.commit_unknown = nil end -- nothing ran
   local late = not err and (self.take_cancel() or self.overdue and self.timeout_error()) -- what it is for has not begun
   if not err and not late then
     local st = c:make_statement(name)

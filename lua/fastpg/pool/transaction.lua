@@ -16,7 +16,9 @@ local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
+local once = require "fastpg.pool.once"
 local options = require "fastpg.base.options"
+local retry = require "fastpg.pool.retry"
 local savepoint = require "fastpg.pg.savepoint"
 local transaction_settings = require "fastpg.pg.transaction_settings"
 local turn = require "fastpg.host.turn"
@@ -45,11 +47,12 @@ local settings_type = options.kinds("a table of names and values", "table")
 
 local OPTIONS = options.declare("db:transaction", {
   isolation = isolation, readonly = options.boolean, deferrable = options.boolean, retries = options.whole(0),
-  settings = settings_type,
+  settings = settings_type, id = options.any, -- once.key says more
 })
 local BEGIN_OPTIONS = options.declare("db:begin", {
   isolation = isolation, readonly = options.boolean, deferrable = options.boolean, settings = settings_type,
   retries = options.refused "what ran since BEGIN can only be run again where it is a function: db:transaction",
+  id = options.refused "what happens once is a function: db:transaction",
 })
 
 -- ---- the commands ---------------------------------------------------------------------------
@@ -75,7 +78,12 @@ local function commit_now(conn)
   conn:arm()
   conn.in_transaction = false
   claimed_rows.forget(conn)
-  if conn:command("COMMIT") == "ROLLBACK" then
+  local ok, tag = pcall(conn.command, conn, "COMMIT")
+  if not ok then
+    if errors.is_error(tag) and not conn.c:usable() then tag.commit_unknown = true end
+    error(tag, 0)
+  end
+  if tag == "ROLLBACK" then
     errors.raise("in_failed_sql_transaction",
       "the transaction was rolled back at its end, because a statement in it had failed")
   end
@@ -118,14 +126,11 @@ local function start(conn, command, path, sets)
     return
   end
   if not busy then roll_back(conn) end -- else it did not begin
+  if errors.is_error(err) then err.commit_unknown = nil end
   error(err, 0)
 end
 
 -- ---- db:transaction -------------------------------------------------------------------------
-
-local function is_retryable(err)
-  return errors.is(err, "40001") or errors.is(err, "40P01")
-end
 
 -- After fn, with what pcall said of it: finish or undo.  The connection may be in other hands by then, when a coroutine
 -- left this transaction half-way and came back after the one around it had ended.
@@ -196,7 +201,7 @@ end
 
 --- db:transaction([opts,] fn): commits when fn(tx) returns, rolls back when it raises; inside
 --- another one it is a savepoint.
----@param opts { isolation: string?, readonly: boolean?, deferrable: boolean?, retries: integer?, settings: table? }?
+---@param opts { isolation: string?, readonly: boolean?, deferrable: boolean?, retries: integer?, settings: table?, id: any }?
 ---@param is_users boolean?  fn is given a database, not a route
 function transaction.run(db, opts, fn, is_users)
   if fn == nil and type(opts) == "function" then opts, fn = nil, opts end
@@ -212,13 +217,20 @@ function transaction.run(db, opts, fn, is_users)
   end
   local command, path, sets = begin_command(opts, what)
   local retries = opts.retries or 0
-  while retries > 0 do
-    local results = pack(pcall(db.on_connection, db, outermost, db, command, path, sets, fn, is_users))
-    if results[1] then return unpack(results, 2, results.n) end
-    if not is_retryable(results[2]) then error(results[2], 0) end
-    retries = retries - 1
+  if opts.id ~= nil then
+    if opts.readonly then errors.argument("%s: what happens once is written down: readonly can't be", what) end
+    return once.run(db, opts.id, fn, function(body)
+      return db:on_connection(outermost, db, command, path, sets, body, is_users)
+    end, retries)
   end
-  return db:on_connection(outermost, db, command, path, sets, fn, is_users)
+  if retries == 0 then return db:on_connection(outermost, db, command, path, sets, fn, is_users) end
+  local tries = retry.new(db.root.config, retries)
+  local results
+  repeat
+    results = pack(pcall(db.on_connection, db, outermost, db, command, path, sets, fn, is_users))
+    if results[1] then return unpack(results, 2, results.n) end
+  until not tries:after(results[2])
+  error(results[2], 0)
 end
 
 -- ---- db:begin -------------------------------------------------------------------------------
