@@ -43,7 +43,7 @@ ROOMS = plain lua value json host sql type pg table
 up_to = $(if $(2),-iquote csrc/$(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(call up_to,$(1),$(wordlist 2,99,$(2)))))
 includes = $(call up_to,$(firstword $(subst /, ,$(1))),$(ROOMS))
 
-SRC = $(wildcard csrc/*.c $(ROOMS:%=csrc/%/*.c))
+SRC = $(filter-out csrc/relay.c,$(wildcard csrc/*.c $(ROOMS:%=csrc/%/*.c)))
 OBJ = $(SRC:csrc/%.c=$(BUILD)/%.o) $(EXTRA:%=$(BUILD)/%.o)
 
 LUA_VERSION = $(patsubst lua%,%,$(patsubst luajit,lua5.1,$(LUA)))
@@ -67,7 +67,8 @@ $(BUILD)/%.o: csrc/%.c
 	$(call say,CC)
 	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(CFLAGS) -fPIC -fvisibility=hidden \
 	  $(LUA_CFLAGS) $(PQ_CFLAGS) $(if $(filter host/nginx_events,$*),$(NGINX_CFLAGS)) \
-	  $(if $(filter lua/compiled,$*),-DFPG_COMPILED='"$(COMPILED)"') $(call includes,$*) -MMD -MP -c $< -o $@
+	  $(if $(filter lua/compiled,$*),-DFPG_COMPILED='"$(COMPILED)"') $(if $(filter host/relay_start,$*),-DFPG_RELAY='"$(RELAY)"') \
+	  $(call includes,$*) -MMD -MP -c $< -o $@
 
 # With nginx's headers where `make nginx` has made them.
 $(BUILD)/host/nginx_events.o: $(wildcard build/nginx/made-for)
@@ -82,6 +83,17 @@ $(COMPILED): tools/compile.lua $(wildcard $(addprefix lua/fastpg/,*.lua */*.lua 
 	  echo "  $(COMPILE_WITH) is not here: the Lua files are not compiled in advance"; : >$@; fi
 
 $(BUILD)/lua/compiled.o: $(COMPILED)
+
+# A program of its own, which the .so carries (Linux only).
+RELAY = $(BUILD)/relay
+$(RELAY): csrc/relay.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) -D_GNU_SOURCE $(WARN) $(WERROR) $(filter-out -fsanitize-coverage=%,$(CFLAGS)) $(LDFLAGS) -s $< -o $@
+
+ifeq ($(shell uname -s),Linux)
+$(BUILD)/host/relay_start.o: $(RELAY)
+endif
 
 # The fuzzer itself is not watched.
 $(BUILD)/fuzz.o: spec/fuzz/fuzz.c

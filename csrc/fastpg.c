@@ -12,7 +12,7 @@
   part(raise) part(buffer) part(number) part(list_keys) part(printable) part(random_text) part(surface) part(compiled) \
   part(value_numeric) part(value_time) part(value_range)                                                       \
   part(json_mark) part(json)                                                                                   \
-  part(block) part(directory) part(supervisor) part(poller) part(gate) part(nginx) part(nginx_events)          \
+  part(block) part(directory) part(supervisor) part(relay_start) part(poller) part(gate) part(nginx) part(nginx_events)          \
   part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config)                 \
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                            \
   part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect) part(notice) \

@@ -58,7 +58,9 @@ local surface = {
   stream = { close = 0 },
   notifications = { close = 0 },
   task = { wait = 0, cancel = 0 },
-  cluster = { connect = 1, create_pool = 2, stop = 1, start = 0, restart = 1, close = 0 },
+  cluster = { connect = 1, create_pool = 2, stop = 1, crash = 0, start = 0, restart = 1, close = 0, promote = 1, pause_replay = 1,
+    resume_replay = 1, partition = 1, heal = 1 },
+  server = { connect = 1, create_pool = 2, stop = 1, crash = 0, start = 0, restart = 1 },
   error = { is = 1 },
   numeric = with(CMP, { tonumber = 0, round = 1, abs = 0 }),
   date = with(CMP, { epoch = 0 }), time = with(CMP, { epoch = 0 }), timetz = with(CMP, { epoch = 0 }),
@@ -126,12 +128,13 @@ describe("the surface", function()
     objects = {
       fastpg = fastpg, db = db, t = t, ["t.c"] = t.c, q = t:where("id = ?", 1), rows = t(), ["db:arrays"] = db:arrays "select 1 as a",
       prepared = db:prepare "select 1", pipeline = pipeline, stream = (tx:each "select 1"),
-      notifications = (db:notifications("surface", 0.01)), task = fastpg.spawn(function() end), cluster = fastpg.cluster(),
+      notifications = (db:notifications("surface", 0.01)), task = fastpg.spawn(function() end), cluster = fastpg.cluster{ standbys = 1 },
       error = select(2, pcall(db.q, db, "select 1/0")), numeric = fastpg.numeric "1.5", date = fastpg.date "2024-01-02",
       time = fastpg.time "10:00", timetz = fastpg.timetz "10:00+01", timestamp = fastpg.timestamp "2024-01-02",
       timestamptz = fastpg.now(), interval = fastpg.interval "1 day", range = fastpg.range(1, 2),
       multirange = fastpg.multirange{ fastpg.range(1, 2) },
     }
+    objects.server = objects.cluster.standbys[1]
   end)
   teardown(function()
     objects.task:wait()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * supervisor.c: a shell script that outlives this process just long enough to tidy up after it.
+ * supervisor.c: a shell script (or the relay, relay_start.c) that outlives this process just long enough to tidy up after it.
  *
  *   Lua state ──fd── socketpair ──stdin+stdout── /bin/sh -c script    (own session, other user)
  *
@@ -14,6 +14,8 @@
  * Between fork and exec the child makes async-signal-safe calls only: all it needs is looked up
  * and laid out before.
  */
+#include "supervisor.h"
+
 #include "clock.h"
 #include "number.h"
 #include "raise.h"
@@ -90,19 +92,30 @@ _Noreturn static void child_fail(const char *what) {
   _exit(127);
 }
 
-_Noreturn static void child_main(int fd, const identity *who, char *const *argv, char **envp) {
+/* Runs the file, or the program that is in descriptor 3. */
+_Noreturn static void child_run(int in_memory, char *const *argv, char **envp) {
+#ifdef SYS_execveat
+  if (in_memory) syscall(SYS_execveat, 3, "", argv, envp, AT_EMPTY_PATH);
+#endif
+  if (in_memory) child_fail("cannot run a program from memory (memfd_create, execveat)\n-\n");
+  execve(argv[0], argv, envp);
+  child_fail("cannot run /bin/sh\n");
+}
+
+_Noreturn static void child_main(int fd, int program, const identity *who, char *const *argv, char **envp) {
   child_reset_signals();
   setsid();
-  if (fd < 3) fd = fcntl(fd, F_DUPFD, 3);
+  if (fd < 4) fd = fcntl(fd, F_DUPFD, 4);
+  if (program >= 0 && program != 3 && dup2(program, 3) < 0) _exit(127);
   for (int i = 0; i < 3; i++)
     if (dup2(fd, i) < 0) _exit(127);
-  child_close_from(3);
+  if (program >= 0) fcntl(3, F_SETFD, FD_CLOEXEC);
+  child_close_from(program >= 0 ? 4 : 3);
   if (chdir("/") < 0) child_fail("cannot change to /\n");
   if (who->change && (setgroups((size_t)who->ngroups, who->groups) < 0 || setgid(who->gid) < 0 ||
                       setuid(who->uid) < 0))
     child_fail("cannot drop root privileges\n");
-  execve(argv[0], argv, envp);
-  child_fail("cannot run /bin/sh\n");
+  child_run(program >= 0, argv, envp);
 }
 
 /* ---- before the fork ---------------------------------------------------------------------- */
@@ -135,7 +148,7 @@ static void find_identity(lua_State *L, int idx, identity *who) {
 }
 
 /* Pushes a userdata holding the environment less what would change the server or the shell, and
- * with `script`, an entry of its own. */
+ * with `script`, an entry of its own (NULL: none). */
 static char **push_environment(lua_State *L, const char *script) {
   size_t n = 0, kept = 0;
   while (environ && environ[n]) n++;
@@ -146,7 +159,7 @@ static char **push_environment(lua_State *L, const char *script) {
       continue;
     envp[kept++] = environ[i];
   }
-  envp[kept++] = (char *)(uintptr_t)script;
+  if (script) envp[kept++] = (char *)(uintptr_t)script;
   envp[kept] = NULL;
   return envp;
 }
@@ -170,20 +183,16 @@ static int wait_readable(int fd, double deadline) {
   }
 }
 
-/* supervise(script, users) -> supervisor.  A root process runs it as the first of `users` that
- * exists.  The script goes by the environment so that `ps` shows one line. */
-static int supervise(lua_State *L) {
-  static char *const argv[] = {"/bin/sh", "-c", "eval \"$FASTPG_SCRIPT\"", "fastpg-supervisor", NULL};
-  luaL_checkstring(L, 1);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
+/* Starts a child with our end of a socket in a supervisor, which it pushes.  See supervisor.h. */
+int fpg_supervise(lua_State *L, int users, const char *script, char *const *argv, int program) {
   supervisor *s = fpg_newuserdata(L, sizeof *s);
   memset(s, 0, sizeof *s);
   s->fd = -1;
   luaL_setmetatable(L, SUPERVISOR_MT);
+  int object = lua_gettop(L);
   identity who;
-  find_identity(L, 2, &who);
-  char **envp = push_environment(L, lua_pushfstring(L, "FASTPG_SCRIPT=%s", lua_tostring(L, 1)));
+  find_identity(L, users, &who);
+  char **envp = push_environment(L, script);
   int fds[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
     return fpg_raise(L, "cluster", "socketpair: %s", strerror(errno));
@@ -193,7 +202,7 @@ static int supervise(lua_State *L) {
   setsockopt(fds[0], SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
 #endif
   pid_t pid = fork();
-  if (pid == 0) child_main(fds[1], &who, argv, envp);
+  if (pid == 0) child_main(fds[1], program, &who, argv, envp);
   int error = errno;
   close(fds[1]);
   if (pid < 0) {
@@ -203,8 +212,19 @@ static int supervise(lua_State *L) {
   s->fd = fds[0];
   s->pid = pid;
   s->owner = getpid();
-  lua_settop(L, 3);
+  lua_settop(L, object);
   return 1;
+}
+
+/* supervise(script, users) -> supervisor.  A root process runs it as the first of `users` that
+ * exists.  The script goes by the environment so that `ps` shows one line. */
+static int supervise(lua_State *L) {
+  static char *const argv[] = {"/bin/sh", "-c", "eval \"$FASTPG_SCRIPT\"", "fastpg-supervisor", NULL};
+  luaL_checkstring(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  const char *script = lua_pushfstring(L, "FASTPG_SCRIPT=%s", lua_tostring(L, 1));
+  return fpg_supervise(L, 2, script, argv, -1);
 }
 
 /* s:send(line): an order to the script.  False when it is gone. */
@@ -282,6 +302,19 @@ static int supervisor_close(lua_State *L) {
   return 1;
 }
 
+/* s:finish(): the same without waiting: it has ended when `receive` gives nil without "timeout". */
+static int supervisor_finish(lua_State *L) {
+  supervisor *s = check_supervisor(L);
+  if (s->owner == getpid()) shutdown(s->fd, SHUT_WR);
+  return 0;
+}
+
+/* s:fd() -> the descriptor that can be read when there may be a line. */
+static int supervisor_fd(lua_State *L) {
+  lua_pushinteger(L, check_supervisor(L)->fd);
+  return 1;
+}
+
 /* s:pid() -> the script's process id. */
 static int supervisor_pid(lua_State *L) {
   supervisor *s = luaL_checkudata(L, 1, SUPERVISOR_MT);
@@ -299,7 +332,9 @@ static int supervisor_closed(lua_State *L) {
 static const luaL_Reg methods[] = {
     {"send", supervisor_send},
     {"receive", supervisor_receive},
+    {"finish", supervisor_finish},
     {"close", supervisor_close},
+    {"fd", supervisor_fd},
     {"pid", supervisor_pid},
     {"closed", supervisor_closed},
     {"__gc", supervisor_close},

@@ -653,10 +653,29 @@ function Database:table2glb(name, namespace) end
 ---@field conninfo { host: string, port: integer, user: string, dbname: string }
 ---@field connect fun(self: fastpg.cluster, options: table?): fastpg.database
 ---@field create_pool fun(self: fastpg.cluster, options: table?, pool_options: table?): fastpg.database
----@field stop fun(self: fastpg.cluster, options: { mode: "smart"|"fast"|"immediate" }?)
----@field start fun(self: fastpg.cluster)
+---@field stop fun(self: fastpg.cluster, options: { mode: "smart"|"fast"|"immediate" }?)  the primary
+---@field crash fun(self: fastpg.cluster)  the primary, without finishing anything
+---@field start fun(self: fastpg.cluster)  every server that is stopped: a former primary as a standby
 ---@field restart fun(self: fastpg.cluster, options: { mode: "smart"|"fast"|"immediate" }?)
+---@field standbys fastpg.server[]
+---@field promote fun(self: fastpg.cluster, standby: integer?)  which; by default the one that has received most
+---@field pause_replay fun(self: fastpg.cluster, standby: integer)
+---@field resume_replay fun(self: fastpg.cluster, standby: integer)
+---@field partition fun(self: fastpg.cluster, server: integer)  0 is the primary
+---@field heal fun(self: fastpg.cluster, server: integer)
 ---@field close fun(self: fastpg.cluster)
+
+---@class fastpg.server  a standby of a cluster, or what was one
+---@field dir string
+---@field pid integer?
+---@field uri string
+---@field conninfo { host: string, port: integer, user: string, dbname: string }
+---@field connect fun(self: fastpg.server, options: table?): fastpg.database
+---@field create_pool fun(self: fastpg.server, options: table?, pool_options: table?): fastpg.database
+---@field stop fun(self: fastpg.server, options: { mode: "smart"|"fast"|"immediate" }?)
+---@field crash fun(self: fastpg.server)
+---@field start fun(self: fastpg.server)
+---@field restart fun(self: fastpg.server, options: { mode: "smart"|"fast"|"immediate" }?)
 
 -- ---- values ---------------------------------------------------------------------------------
 
@@ -740,7 +759,7 @@ function fastpg.connect(target, options) end
 function fastpg.create_pool(target, options) end
 ---@return fastpg.database
 function fastpg.database() end
----@param options { bindir: string?, superuser: string?, settings: table?, durable: boolean? }?
+---@param options { bindir: string?, superuser: string?, settings: table?, durable: boolean?, standbys: integer?, synchronous: boolean? }?
 ---@return fastpg.cluster
 function fastpg.cluster(options) end
 ---@param params table

@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
--- cluster: a private PostgreSQL server from the installed binaries, for demos, tests and tools.
+-- cluster: a private PostgreSQL server from the installed binaries, for demos, tests and tools; or one with standbys.
 --
---   local pg <close> = fastpg.cluster()      -- initdb and start, about a second
+--   local pg <close> = fastpg.cluster()                    -- initdb and start, about a second
 --   local db = pg:connect()
+--   local pg <close> = fastpg.cluster{ standbys = 2 }      -- a primary and two that follow it
+--   pg:promote(1)
 --
 -- Everything lives in one temporary directory (mode 0700): data/, log, and the unix socket, which is the only way in
 -- unless `listen_addresses` says otherwise: who can enter the directory is the server's own user, so there it asks for
@@ -12,175 +14,95 @@
 -- makes the directory, starts the server and waits for orders; when this process closes the cluster or ends in whatever
 -- way, the script reads end-of-file, stops the server and removes the directory.
 --
--- The script's answers are lines: text of a failure, then one line that begins with "+" (done, with
--- a value) or "-" (failed). A server of root's runs as `postgres`, else `nobody`.
+-- With standbys each server has a directory of its own in that one, and a relay (csrc/relay.c), another process that
+-- ends with this one, is the network between them and whoever wants them.  They are reached by unix sockets only.
+--
+-- A server of root's runs as `postgres`, else `nobody`.
 
-local assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type =
-  assert, error, ipairs, pairs, pcall, setmetatable, tonumber, tostring, type
+local ipairs, pairs, pcall, setmetatable, tostring, type = ipairs, pairs, pcall, setmetatable, tostring, type
 
 local core = require "fastpg.core"
 local Database = require "fastpg.database"
+local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local options = require "fastpg.base.options"
+local orders = require "fastpg.cluster_orders"
 local SCRIPT = require "fastpg.cluster_script"
+local servers = require "fastpg.cluster_server"
+local settings_of = require "fastpg.cluster_settings"
+local standbys = require "fastpg.cluster_standbys"
 local surface = require "fastpg.base.surface"
 
 local cluster = {}
 
-local PORT = 5432 -- names the socket
-local PASSWORD_BYTES = 24
-local START_SECONDS = 120
-
--- fsync and full pages guard against a crash of the machine, which this data does not outlive.
-local FAST = { fsync = "off", full_page_writes = "off", synchronous_commit = "off" }
-
-local SIGNALS = { smart = "TERM", fast = "INT", immediate = "QUIT" }
-
--- dynamic_shared_memory_type: mmap needs no /dev/shm, so a bare chroot will do.
-local BASE = {
-  listen_addresses = "",
-  port = PORT,
-  dynamic_shared_memory_type = "mmap",
-  timezone = "UTC",
-  log_timezone = "UTC",
-  log_destination = "stderr",
-  logging_collector = "off",
-}
+local MOST_STANDBYS = 9
+local USERS = { "postgres", "nobody" }
 
 local START_OPTIONS = options.declare("fastpg.cluster", {
   bindir = options.name, superuser = options.name, durable = options.boolean,
   settings = options.kinds("a table of names and values", "table"),
+  standbys = options.whole(0, MOST_STANDBYS), synchronous = options.boolean,
 })
 local STOP_OPTIONS = options.declare("pg:stop", { mode = options.one_of("smart", "fast", "immediate") })
 
--- Where its files are, and who comes in, is the cluster's own business.
-local OWN_SETTINGS = options.set("data_directory", "config_file", "hba_file", "ident_file", "external_pid_file",
-  "unix_socket_directories", "include", "include_dir", "include_if_exists")
+-- ---- what a cluster and a server of it have in common ---------------------------------------
 
--- A setting's name has no case; two spellings of one would fall to chance.
-local function read_settings(given)
-  local settings = {}
-  for name, value in pairs(given) do
-    if type(name) ~= "string" or not name:find("^[%a_][%w_.]*$") then
-      errors.argument "cluster: settings is a table { name = value, ... }"
-    end
-    local lower = name:lower()
-    if OWN_SETTINGS[lower] then errors.argument("cluster: settings: %s is the cluster's own", lower) end
-    if settings[lower] ~= nil then errors.argument("cluster: settings: %s is there twice", lower) end
-    settings[lower] = value
-  end
-  return settings
-end
-
-local function port_of(settings)
-  local port = settings.port
-  if port == nil then return PORT end
-  local number = (type(port) == "number" or type(port) == "string") and tonumber(port)
-  if not number or number % 1 ~= 0 or number < 1 or number > 65535 then
-    errors.argument("cluster: settings: port must be a whole number from 1 to 65535, got %s", type(port))
-  end
-  settings.port = ("%d"):format(number)
-  return tonumber(settings.port)
-end
-
-local function listens(settings)
-  local addresses = settings.listen_addresses
-  if addresses ~= nil and type(addresses) ~= "string" then
-    errors.argument("cluster: settings: listen_addresses must be a string, got %s", type(addresses))
-  end
-  return addresses ~= nil and addresses:find "%S" ~= nil
-end
-
-local function new_password()
-  local source = assert(io.open("/dev/urandom", "rb"))
-  local bytes = source:read(PASSWORD_BYTES)
-  source:close()
-  if not bytes or #bytes < PASSWORD_BYTES then errors.raise("cluster", "no random bytes for its password") end
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-
-local function quote_setting(name, value)
-  if type(value) == "boolean" then value = value and "on" or "off" end
-  if type(value) ~= "string" and type(value) ~= "number" then
-    errors.argument("cluster: setting %s: string, number or boolean expected, got %s", name, type(value))
-  end
-  return "'" .. tostring(value):gsub("['\\]", "%0%0"):gsub("\n", "\\n") .. "'"
-end
-
--- The lines for postgresql.conf; of settings given twice the server takes the last.
-local function configuration(durable, settings)
-  local lines = { "" }
-  local function add(from)
-    local names = {}
-    for name in pairs(from) do names[#names + 1] = name end
-    table.sort(names)
-    for _, name in ipairs(names) do
-      lines[#lines + 1] = name .. " = " .. quote_setting(name, from[name])
-    end
-  end
-  add(BASE)
-  if not durable then add(FAST) end
-  add(settings)
-  lines[#lines + 1] = ""
-  return table.concat(lines, "\n")
-end
-
--- The value of the script's next answer; a failure raises with what the script said before it.
-local function answer(supervisor)
-  local said = {}
-  while true do
-    local line, timeout = supervisor:receive(START_SECONDS)
-    if timeout then errors.raise("cluster", "the server's supervisor does not answer") end
-    local mark = line and line:sub(1, 1)
-    if mark == "+" then return line:sub(2) end
-    if not line or mark == "-" and line == "-" then
-      local text = table.concat(said, "\n")
-      errors.raise("cluster", (text ~= "" and text or "the supervisor has ended"))
-    end
-    said[#said + 1] = line
-  end
-end
-
-local methods = {}
-local mt = { __name = "fastpg.Cluster" }
-mt.__index = function(_, name)
-  local method = methods[name]
-  if method == nil and name ~= "pid" and surface.is_name(name) then surface.unknown("a cluster", name, methods) end
-  return method
-end
+local STATE = {} -- the key of both for their state (fastpg.cluster_server); a server has its record behind the other
+local RECORD = {}
 
 -- A database made by a cluster keeps it: cluster.start():connect() is not collected under it.
 local kept = setmetatable({}, { __mode = "k" })
 
-local function check_open(pg)
-  if pg.supervisor:closed() then errors.raise("closed", "the cluster is closed") end
+local function check_open(state)
+  if state.script.process:closed() then errors.raise("closed", "the cluster is closed") end
 end
 
-local function order(pg, text)
-  check_open(pg)
-  pg.supervisor:send(text .. "\n")
-  return answer(pg.supervisor)
+local function copy(from, into)
+  for k, v in pairs(from) do into[k] = v end
+  return into
 end
 
-local function merged(pg, opts, what)
-  check_open(pg)
+-- The others by the same names, for fastpg.connect{ replicas = … }.
+local function replicas_of(state, server, all)
+  local list = {}
+  for i = 0, state.standbys or 0 do
+    local other = state.servers[i]
+    if other ~= server then
+      local name = all.dbname or all.database
+      list[#list + 1] = { host = other.conninfo.host, port = other.conninfo.port, user = all.user, dbname = name }
+    end
+  end
+  return list
+end
+
+local function merged(state, server, opts, what)
+  check_open(state)
   if opts ~= nil and type(opts) ~= "table" then
     errors.argument("%s: a table of options expected, got %s", what, type(opts))
   end
-  local all = {}
-  for k, v in pairs(pg.conninfo) do all[k] = v end
+  local all = copy(server.conninfo, {})
   all.environment = false -- what is meant is this server, whatever PGHOSTADDR, PGSERVICE, PGOPTIONS or PGTZ say
-  for k, v in pairs(opts or {}) do all[k] = v end
+  copy(opts or {}, all)
   if opts and opts.database ~= nil then all.dbname = nil end
+  if all.replicas == true then all.replicas = replicas_of(state, server, all) end
   return all
 end
 
+-- What pg.conninfo is: the server's own, and called as a method (pg:conninfo{ replicas = true }) what `connect` makes of that.
+local function let_be_called(state, server)
+  setmetatable(server.conninfo, { __call = function(_, _, opts) return merged(state, server, opts, "conninfo") end })
+end
+
+-- The methods that a cluster has for its primary, and each server for itself.
+local shared = {}
+
 ---Connects to the server as its superuser.
----@param opts table? as of `fastpg.connect`, over the cluster's own host, port, user and dbname
+---@param opts table? as of `fastpg.connect`, over the cluster's own host, port, user and dbname; replicas = true: the
+--- cluster's other servers
 ---@return table db
-function methods.connect(pg, opts)
-  local db = Database.connect(merged(pg, opts, "connect"))
-  kept[db] = pg
+function shared.connect(state, server, opts)
+  local db = Database.connect(merged(state, server, opts, "connect"))
+  kept[db] = state
   return db
 end
 
@@ -188,63 +110,123 @@ end
 ---@param opts table? as of `connect`
 ---@param pool_opts table? as of `fastpg.create_pool`
 ---@return table db
-function methods.create_pool(pg, opts, pool_opts)
-  local db = Database.create_pool(merged(pg, opts, "create_pool"), pool_opts)
-  kept[db] = pg
+function shared.create_pool(state, server, opts, pool_opts)
+  local db = Database.create_pool(merged(state, server, opts, "create_pool"), pool_opts)
+  kept[db] = state
   return db
 end
 
 ---Stops the server; its data stays until `close`.
 ---@param opts { mode: "smart"|"fast"|"immediate" }? default fast; smart waits for clients to leave
-function methods.stop(pg, opts)
+function shared.stop(state, server, opts)
   local mode = options.check(opts, STOP_OPTIONS, "stop").mode or "fast"
-  order(pg, SIGNALS[mode])
-  pg.pid = nil
+  check_open(state)
+  servers.stop(state, server, mode)
+end
+
+---Stops the server as a crash does: nothing is finished, nobody is waited for.
+function shared.crash(state, server)
+  check_open(state)
+  servers.stop(state, server, "immediate")
 end
 
 ---Starts a stopped server (also one that was killed) on the same socket.
-function methods.start(pg)
-  pg.pid = tonumber(order(pg, "start"))
+function shared.start(state, server)
+  check_open(state)
+  servers.start(state, { server })
 end
 
 ---`stop` and `start`.
 ---@param opts { mode: "smart"|"fast"|"immediate" }?
-function methods.restart(pg, opts)
-  pg:stop(opts)
-  pg:start()
+function shared.restart(state, server, opts)
+  shared.stop(state, server, opts)
+  shared.start(state, server)
 end
 
----Stops the server and removes its directory. Harmless when closed.
-function methods.close(pg)
-  pg.pid = nil
-  if not pg.supervisor:close() then
-    errors.raise("cluster", "the server did not stop; its directory is " .. pg.dir)
+local SHARED = { connect = 1, create_pool = 2, stop = 1, crash = 0, start = 0, restart = 1 }
+
+local FIELDS = { conninfo = true, uri = true, pid = true }
+
+-- An object's __index: its methods, and what its server's record says.
+local function index_of(methods, what, server_of)
+  return function(object, name)
+    local method = methods[name]
+    if method ~= nil then return method end
+    if FIELDS[name] then return server_of(object)[name] end
+    if surface.is_name(name) then surface.unknown(what, name, methods) end
   end
 end
 
-surface.methods(methods, { connect = 1, create_pool = 2, stop = 1, start = 0, restart = 1, close = 0 }, mt, "a cluster", "pg")
+local function shown(server)
+  return (server.uri:gsub("^(postgresql://[^:@]*):[^@]*@", "%1@")) -- without its password
+end
+
+-- ---- a server -------------------------------------------------------------------------------
+
+local server_methods, server_mt = {}, { __name = "fastpg.Server" }
+server_mt.__index = index_of(server_methods, "a server", function(object) return object[RECORD] end)
+
+for name in pairs(SHARED) do
+  server_methods[name] = function(object, ...) return shared[name](object[STATE], object[RECORD], ...) end
+end
+surface.methods(server_methods, copy(SHARED, {}), server_mt, "a server", "server")
+
+function server_mt.__tostring(object)
+  local state, server = object[STATE], object[RECORD]
+  if state.script.process:closed() then return "Server (closed)" end
+  return ("Server (%s%s)"):format(server.pid and shown(server) or "stopped", server == state.primary and ", the primary" or "")
+end
+
+-- ---- the cluster ----------------------------------------------------------------------------
+
+local methods, mt = {}, { __name = "fastpg.Cluster" }
+mt.__index = index_of(methods, "a cluster", function(pg) return pg[STATE].primary end)
+
+for name in pairs(SHARED) do
+  methods[name] = function(pg, ...) return shared[name](pg[STATE], pg[STATE].primary, ...) end
+end
+
+---Starts every server that is stopped: a primary as it was, the others as standbys.
+function methods.start(pg)
+  local state, list = pg[STATE], {}
+  check_open(state)
+  for i = 0, state.standbys or 0 do list[#list + 1] = state.servers[i] end
+  servers.start(state, list)
+end
+
+for _, name in ipairs{ "promote", "pause_replay", "resume_replay", "partition", "heal" } do
+  methods[name] = function(pg, place)
+    check_open(pg[STATE])
+    return standbys[name](pg[STATE], place)
+  end
+end
+
+---Stops the servers and removes their directory. Harmless when closed.
+function methods.close(pg)
+  local state = pg[STATE]
+  for _, server in pairs(state.servers) do server.pid = nil end
+  local ended = state.script:close()
+  if state.relay then ended = state.relay:close() and ended end
+  if not ended then errors.raise("cluster", "the server did not stop; its directory is " .. pg.dir) end
+end
+
+surface.methods(methods, copy(SHARED, { close = 0, promote = 1, pause_replay = 1, resume_replay = 1, partition = 1, heal = 1 }),
+  mt, "a cluster", "pg")
 
 function mt.__tostring(pg)
-  if pg.supervisor:closed() then return "Cluster (closed)" end
-  local without_password = pg.uri:gsub("^(postgresql://[^:@]*):[^@]*@", "%1@")
-  return ("Cluster (%s)"):format(pg.pid and without_password or "stopped")
+  local state = pg[STATE]
+  if state.script.process:closed() then return "Cluster (closed)" end
+  return ("Cluster (%s)"):format(state.primary.pid and shown(state.primary) or "stopped")
 end
 
 function mt.__close(pg)
   pg:close()
 end
 
+-- ---- making one -----------------------------------------------------------------------------
+
 local function uri_escape(s)
   return (s:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
-end
-
--- Shell assignments of strings, whatever is in them.
-local function assign(variables)
-  local lines = {}
-  for name, value in pairs(variables) do
-    lines[#lines + 1] = ("%s='%s'\n"):format(name, (value:gsub("'", "'\\''")))
-  end
-  return table.concat(lines)
 end
 
 -- A data directory of a stopped server that is copied in place of initdb, which takes much longer: of this project's
@@ -254,43 +236,90 @@ local function template(opts, bindir, by_tcp)
   return os.getenv "FPG_TEST_TEMPLATE" or ""
 end
 
----Makes a private server and starts it. Unix only; blocks for about a second.
----@param opts { bindir: string?, superuser: string?, settings: table?, durable: boolean? }?
+-- A server of the cluster, whose directory is there.
+local function add_server(state, number, password)
+  local dir = state.standbys and ("%s/%d"):format(state.dir, number) or state.dir
+  local conninfo = { host = dir, port = state.port, user = state.superuser, dbname = "postgres", password = password }
+  local user = uri_escape(state.superuser) .. (password and ":" .. password or "")
+  local server = {
+    number = number, conninfo = conninfo, socket = state.relay and dir .. "/server" or dir,
+    uri = ("postgresql://%s@%s:%d/postgres"):format(user, uri_escape(dir), state.port),
+  }
+  let_be_called(state, server)
+  state.servers[number] = server
+  if state.relay then state.relay:order(("server %d %d %s"):format(number, state.port, dir)) end
+  if not state.standbys then return end
+  server.object = setmetatable({ dir = dir, [STATE] = state, [RECORD] = server }, server_mt)
+  if number > 0 then state.places[number], state.list[number] = server, server.object end
+end
+
+-- The network between servers, where a program can be run from memory.
+local function start_relay(state)
+  if not core.supervise_relay then
+    state.no_relay = "it needs Linux"
+    return
+  end
+  local ok, relay = pcall(core.supervise_relay, USERS)
+  if ok then state.relay = orders.channel(relay) else state.no_relay = tostring(relay) end
+end
+
+local function read_options(opts)
+  opts = options.check(opts, START_OPTIONS, "cluster")
+  local settings = settings_of.read(opts.settings or {}, opts.standbys)
+  local superuser, by_tcp = opts.superuser or "postgres", settings_of.listens(settings)
+  local port = settings_of.port(settings)
+  if superuser:find "%c" then errors.argument("cluster: superuser has a control character") end
+  if opts.synchronous and (opts.standbys or 0) == 0 then
+    errors.argument("cluster: synchronous needs standbys = 1 or more, for which a commit waits")
+  end
+  if opts.standbys and by_tcp then
+    errors.argument("cluster: settings: listen_addresses: a cluster with standbys is reached by unix sockets only")
+  end
+  return opts, settings, superuser, by_tcp, port
+end
+
+---Makes a private server and starts it, or one with standbys. Unix only; takes about a second, in which others go on
+---under an event loop.
+---@param opts { bindir: string?, superuser: string?, settings: table?, durable: boolean?, standbys: integer?,
+--- synchronous: boolean? }?
 --- bindir: the directory of initdb and postgres (default: $PG_BINDIR, pg_config --bindir, the newest
 --- of /usr/lib/postgresql/*/bin, PATH); superuser: its name (default postgres); settings: the server's
---- settings by name; durable: true keeps fsync, full_page_writes and synchronous_commit on
----@return table cluster with `dir`, `pid` (the postmaster's), `uri`, `conninfo`
+--- settings by name; durable: true keeps fsync, full_page_writes and synchronous_commit on; standbys: how many
+--- servers follow it (0: none, but behind a network that can be cut); synchronous: a commit waits for one of them
+---@return table cluster with `dir`, `pid` (the postmaster's), `uri`, `conninfo`, `standbys`
 function cluster.start(opts)
-  opts = options.check(opts, START_OPTIONS, "cluster")
-  local superuser, settings = opts.superuser or "postgres", read_settings(opts.settings or {})
-  local port, by_tcp, password = port_of(settings), listens(settings), new_password()
-  if superuser:find "%c" then errors.argument("cluster: superuser has a control character") end
+  local settings, superuser, by_tcp, port, password
+  opts, settings, superuser, by_tcp, port = read_options(opts)
+  password = settings_of.new_password()
   local bindir = opts.bindir or os.getenv "PG_BINDIR" or ""
-  local script = assign{
+  local state = {
+    port = port, superuser = superuser, standbys = opts.standbys, lock = orders.lock(), servers = {}, places = {},
+    list = {},
+  }
+  if state.standbys then start_relay(state) end
+  local script = orders.assign{
     bindir = bindir,
     superuser = superuser,
     password = password,
     template = template(opts, bindir, by_tcp),
     tmpdir = os.getenv "TMPDIR" or "",
-    conf = configuration(opts.durable, settings),
+    conf = settings_of.configuration(opts, settings),
+    port = ("%d"):format(port),
+    standbys = state.standbys and ("%d"):format(state.standbys) or "",
+    relayed = state.relay and "yes" or "",
   } .. SCRIPT
-  local pg = { supervisor = core.supervise(script, { "postgres", "nobody" }) }
-  local ok, err = pcall(function()
-    pg.dir = answer(pg.supervisor)
-    pg.pid = tonumber(answer(pg.supervisor))
+  state.script = orders.channel(core.supervise(script, USERS))
+  local function close()
+    state.script.process:close()
+    if state.relay then state.relay.process:close() end
+  end
+  defer.undo(close, function()
+    state.dir = state.script:first()
+    for i = 0, state.standbys or 0 do add_server(state, i, by_tcp and password or nil) end
+    state.primary = state.servers[0]
+    servers.first_start(state)
   end)
-  if not ok then
-    pg.supervisor:close()
-    error(err, 0)
-  end
-  pg.conninfo = { host = pg.dir, port = port, user = superuser, dbname = "postgres" }
-  local user = uri_escape(superuser)
-  if by_tcp then
-    pg.conninfo.password = password
-    user = user .. ":" .. password
-  end
-  pg.uri = ("postgresql://%s@%s:%d/postgres"):format(user, uri_escape(pg.dir), port)
-  return setmetatable(pg, mt)
+  return setmetatable({ dir = state.dir, supervisor = state.script.process, standbys = state.list, [STATE] = state }, mt)
 end
 
 return cluster

@@ -1,0 +1,561 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Clusters with standbys: replication, promotion, crashes and a network that loses everything are real here.
+
+local cluster = require "fastpg.cluster"
+local core = require "fastpg.core"
+local fastpg = require "fastpg"
+
+local LUA = os.getenv "FPG_TEST_LUA" or arg[-1]
+
+local function sh(command)
+  local pipe = assert(io.popen("exec 2>&1; " .. command))
+  local out = pipe:read "*a"
+  pipe:close()
+  return (out:gsub("\n$", ""))
+end
+
+-- Until it gives something, with a limit that only tells hanging from working.
+local function eventually(fn, what)
+  local ends = core.clock() + 60
+  repeat
+    local ok, result = pcall(fn)
+    if ok and result then return result end
+    fastpg.sleep(0.01)
+  until core.clock() > ends
+  error((what or "it") .. " does not come", 2)
+end
+
+local function failure(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok)
+  return err
+end
+
+-- Runs functions as tasks until all have ended; the first one's results.
+local function together(...)
+  local tasks = {}
+  for i = 1, select("#", ...) do tasks[i] = fastpg.spawn((select(i, ...))) end
+  return fastpg.run(function()
+    local first = tasks[1]:wait()
+    for i = 2, #tasks do tasks[i]:wait() end
+    return first
+  end)
+end
+
+local function follows(db, count)
+  eventually(function() return db:item "select count(*) from t" == count end, count .. " rows on a standby")
+end
+
+describe("a cluster with standbys", function()
+  local pg, db
+
+  setup(function()
+    pg = cluster.start{ standbys = 2 }
+    db = pg:connect()
+    db:execute "create table t (n int)"
+  end)
+  teardown(function() pg:close() end)
+  before_each(function() db:execute "truncate t" end)
+
+  it("has them read what the primary wrote, and nothing else", function()
+    db:execute "insert into t values (1), (2), (3)"
+    for i = 1, 2 do
+      local standby = pg.standbys[i]:connect()
+      follows(standby, 3)
+      assert.is_true(standby:item "select pg_is_in_recovery()")
+      assert.equal("25006", failure(standby.execute, standby, "insert into t values (4)").sqlstate)
+      assert.not_equal(pg.conninfo.host, pg.standbys[i].conninfo.host)
+      assert.equal("Server (" .. pg.standbys[i].uri .. ")", tostring(pg.standbys[i]))
+      standby:close()
+    end
+    assert.equal("fastpg1 fastpg2", db:item "select string_agg(application_name, ' ' order by 1) from pg_stat_replication")
+  end)
+
+  it("says where its servers are", function()
+    local c = pg:conninfo{ replicas = true, database = "template1" }
+    assert.equal(pg.conninfo.host, c.host)
+    assert.equal(2, #c.replicas)
+    for i = 1, 2 do
+      assert.equal(pg.standbys[i].conninfo.host, c.replicas[i].host)
+      assert.equal("template1", c.replicas[i].dbname)
+    end
+    assert.is_nil(pg:conninfo().replicas)
+    assert.equal(pg.conninfo.host, pg:conninfo().host)
+    local pool = pg.standbys[1]:create_pool({}, { max_size = 2 })
+    assert.is_true(pool:item "select pg_is_in_recovery()")
+    pool:close()
+  end)
+
+  it("lets one fall behind", function()
+    pg:pause_replay(1)
+    db:execute "insert into t values (1)"
+    local there = db:item "select pg_current_wal_lsn()::text"
+    local one, two = pg.standbys[1]:connect(), pg.standbys[2]:connect()
+    follows(two, 1)
+    eventually(function() return one:item("select pg_last_wal_receive_lsn() >= ?::pg_lsn", there) end)
+    assert.equal(0, one:item "select count(*) from t")
+    pg:resume_replay(1)
+    follows(one, 1)
+    one:close()
+    two:close()
+  end)
+
+  it("loses every packet of the primary until its network is healed", function()
+    local standby = pg.standbys[1]:connect()
+    local before = pg:connect()
+    pg:partition(0)
+    assert.equal("timeout", failure(pg.connect, pg, { connect_timeout = 0.1 }).name) -- taken, and not answered
+    local answer
+    local task = fastpg.spawn(function() answer = before:item "insert into t values (1) returning n" end)
+    for _ = 1, 10 do fastpg.step(0.01) end
+    assert.is_nil(answer) -- no answer, and no end
+    assert.equal(0, standby:item "select count(*) from t")
+    pg:heal(0)
+    fastpg.run(function() task:wait() end)
+    assert.equal(1, answer) -- what had been sent has arrived
+    follows(standby, 1)
+    pg:connect():close()
+    before:close()
+    standby:close()
+  end)
+
+  it("loses a standby's, for its replication too", function()
+    local one, two = pg.standbys[1]:connect(), pg.standbys[2]:connect()
+    pg:partition(1)
+    db:execute "insert into t values (1)"
+    follows(two, 1)
+    assert.equal("timeout", failure(function() pg.standbys[1]:connect{ connect_timeout = 0.1 } end).name)
+    pg:heal(1)
+    follows(one, 1)
+    one:close()
+    two:close()
+  end)
+
+  it("tells no end of a connection while it is cut off", function()
+    local left = pg:connect{ application_name = "left behind" }
+    local count = "select count(*) from pg_stat_activity where application_name = 'left behind'"
+    assert.equal(1, db:item(count))
+    pg:partition(0)
+    left:close() -- the server does not hear of it
+    local own = fastpg.connect{ host = pg.conninfo.host .. "/server", port = pg.conninfo.port, user = "postgres", dbname = "postgres" }
+    assert.equal(1, own:item(count))
+    pg:heal(0)
+    eventually(function() return own:item(count) == 0 end)
+    own:close()
+  end)
+
+  it("goes on under an event loop while its calls wait", function()
+    local turns, done = 0, false
+    together(function()
+      pg.standbys[2]:restart()
+      done = true
+    end, function()
+      while not done do
+        fastpg.sleep(0.001)
+        turns = turns + 1
+      end
+    end)
+    assert.truthy(turns > 5)
+  end)
+
+  it("does one thing after the other", function()
+    together(function() pg.standbys[1]:restart() end, function() pg.standbys[1]:restart() end,
+      function() pg.standbys[2]:restart() end)
+    for i = 1, 2 do pg.standbys[i]:connect():close() end
+  end)
+
+  it("goes on when somebody who waited for it was canceled", function()
+    local task = fastpg.spawn(function() pg.standbys[1]:restart() end)
+    for _ = 1, 3 do fastpg.step(0.01) end
+    task:cancel()
+    fastpg.run(function() assert.is_true(fastpg.is(failure(task.wait, task), "canceled")) end)
+    pg:start()
+    pg.standbys[1]:connect():close()
+  end)
+
+  it("says what is no server of it", function()
+    for _, place in ipairs{ 3, -1, 1.5, "1", true } do
+      assert.matches("a number from 0 to 2 expected", failure(pg.partition, pg, place).message)
+    end
+    assert.matches("got nil", failure(pg.partition, pg).message)
+    for _, name in ipairs{ "promote", "pause_replay", "resume_replay" } do
+      assert.matches(name .. ": a number from 1 to 2 expected", failure(pg[name], pg, 0).message)
+    end
+    assert.matches("a server", failure(function() return pg.standbys[1].promote end).message)
+    assert.matches("a server expected as self", failure(pg.standbys[1].connect).message)
+  end)
+end)
+
+-- Tasks that write one row after the other to whoever is the primary; gives what was confirmed, and a function to stop.
+local function writers(pg, count)
+  local confirmed, stop, tasks = {}, false, {}
+  for w = 1, count do
+    tasks[w] = fastpg.spawn(function()
+      local db, n = nil, 0
+      while not stop do
+        n = n + 1
+        local id = w * 1000000 + n
+        local ok = pcall(function()
+          db = db or pg:connect{ connect_timeout = 5, command_timeout = 20 }
+          db:execute("insert into t values (?)", id)
+        end)
+        if ok then
+          confirmed[#confirmed + 1] = id
+        else
+          if db then db:close() end
+          db = nil
+          fastpg.sleep(0.005)
+        end
+      end
+      if db then db:close() end
+    end)
+  end
+  return confirmed, function()
+    stop = true
+    for _, task in ipairs(tasks) do task:wait() end
+  end
+end
+
+-- Waits until so many more were confirmed.
+local function more(confirmed, n)
+  local from = #confirmed
+  eventually(function() return #confirmed >= from + n end, n .. " more writes")
+end
+
+local function check_stored(db, confirmed)
+  assert.equal(0, db:item "select count(*) - count(distinct n) from t")
+  local stored = {}
+  for _, row in ipairs(db:q "select n from t") do stored[row.n] = true end
+  local lost = {}
+  for _, n in ipairs(confirmed) do if not stored[n] then lost[#lost + 1] = n end end
+  assert.same({}, lost)
+end
+
+describe("a promotion", function()
+  it("of a running primary's standby loses nothing, again and again", function()
+    local pg = cluster.start{ standbys = 2 }
+    finally(function() pg:close() end)
+    pg:connect():execute "create table t (n int)"
+    local confirmed = fastpg.run(function()
+      local confirmed, finish = writers(pg, 5)
+      more(confirmed, 20)
+      for _, place in ipairs{ 1, 2, 1 } do
+        local next_one, before = pg.standbys[place], pg.conninfo.host
+        pg:promote(place)
+        assert.equal(next_one.conninfo.host, pg.conninfo.host)
+        assert.equal(before, pg.standbys[place].conninfo.host)
+        assert.is_nil(pg.standbys[place].pid)
+        assert.matches(", the primary", tostring(next_one))
+        more(confirmed, 20)
+        pg.standbys[place]:start()
+      end
+      finish()
+      return confirmed
+    end)
+    local db = pg:connect()
+    check_stored(db, confirmed)
+    local count = db:item "select count(*) from t"
+    for i = 1, 2 do
+      local standby = pg.standbys[i]:connect()
+      assert.is_true(standby:item "select pg_is_in_recovery()")
+      follows(standby, count)
+      assert.equal(4, standby:item "select received_tli from pg_stat_wal_receiver")
+    end
+  end)
+
+  it("is of the standby that has received most", function()
+    local pg = cluster.start{ standbys = 2 }
+    finally(function() pg:close() end)
+    local db = pg:connect()
+    db:execute "create table t (n int)"
+    pg.standbys[1]:stop()
+    db:execute "insert into t values (1)"
+    follows(pg.standbys[2]:connect(), 1)
+    pg:crash()
+    pg.standbys[1]:start()
+    local two = pg.standbys[2]
+    pg:promote()
+    assert.equal(two.conninfo.host, pg.conninfo.host)
+    assert.equal(1, pg:connect():item "select count(*) from t")
+    follows(pg.standbys[1]:connect(), 1)
+    -- and of another one if it is told to: who has more loses it
+    pg:start()
+    pg.standbys[2]:crash()
+    pg:connect():execute "insert into t values (2)"
+    follows(pg.standbys[1]:connect(), 2)
+    pg:crash()
+    pg.standbys[2]:start()
+    pg:promote(2)
+    assert.equal(1, pg:connect():item "select count(*) from t")
+    assert.equal(1, pg.standbys[1]:connect():item "select count(*) from t")
+    pg:connect():execute "insert into t values (3)"
+    follows(pg.standbys[1]:connect(), 2)
+  end)
+
+  it("beside a primary that is cut off makes a second one, which comes back as a standby", function()
+    local pg = cluster.start{ standbys = 2 }
+    finally(function() pg:close() end)
+    pg:connect():execute "create table t (n int)"
+    local old = pg:connect()
+    pg:partition(0)
+    local own = fastpg.connect{ host = pg.conninfo.host .. "/server", port = pg.conninfo.port, user = "postgres", dbname = "postgres" }
+    own:execute "insert into t values (1)" -- who is on its side of the network goes on with it
+    own:close()
+    pg:promote(1)
+    pg:connect():execute "insert into t values (2)"
+    pg:heal(1)
+    assert.is_false(old:item "select pg_is_in_recovery()")
+    assert.equal(1, old:item "select n from t")
+    old:close()
+    pg.standbys[1]:restart()
+    for i = 1, 2 do
+      local standby = pg.standbys[i]:connect()
+      follows(standby, 1)
+      assert.equal(2, standby:item "select n from t")
+    end
+  end)
+
+  it("needs somebody who can be promoted", function()
+    local pg = cluster.start{ standbys = 1 }
+    finally(function() pg:close() end)
+    pg:partition(1)
+    assert.matches("promote: server fastpg1 is cut off", failure(pg.promote, pg, 1).message)
+    assert.matches("promote: no standby runs and can be reached", failure(pg.promote, pg).message)
+    pg:heal(1)
+    pg.standbys[1]:stop()
+    assert.matches("promote: server fastpg1 does not run", failure(pg.promote, pg, 1).message)
+    pg:start()
+    pg:promote()
+    pg:crash()
+    assert.matches("does not run", failure(pg.promote, pg, 1).message)
+    assert.matches("pg:start%(%) starts both", failure(function() pg.standbys[1]:start() end).message)
+    pg:start()
+    assert.is_true(pg.standbys[1]:connect():item "select pg_is_in_recovery()")
+    assert.is_false(pg:connect():item "select pg_is_in_recovery()")
+  end)
+
+  it("of one whose replay is paused has it replay everything", function()
+    local pg = cluster.start{ standbys = 1 }
+    finally(function() pg:close() end)
+    local db = pg:connect()
+    db:execute "create table t (n int)"
+    pg:pause_replay(1)
+    db:execute "insert into t values (1)"
+    pg:promote()
+    assert.equal(1, pg:connect():item "select count(*) from t")
+  end)
+end)
+
+describe("a synchronous cluster", function()
+  local pg
+
+  setup(function()
+    pg = cluster.start{ standbys = 2, synchronous = true }
+    pg:connect():execute "create table t (n int)"
+  end)
+  teardown(function() pg:close() end)
+
+  it("commits when one standby has it", function()
+    pg:partition(1)
+    pg:connect():execute "insert into t values (1)"
+    pg:partition(2)
+    local done = false
+    local task = fastpg.spawn(function()
+      pg:connect():execute "insert into t values (2)"
+      done = true
+    end)
+    for _ = 1, 20 do fastpg.step(0.01) end
+    assert.is_false(done)
+    pg:heal(1)
+    fastpg.run(function() task:wait() end)
+    assert.is_true(done)
+    pg:heal(2)
+    pg:connect():execute "delete from t"
+  end)
+
+  it("loses nothing when its primary crashes under writes", function()
+    local confirmed = fastpg.run(function()
+      local confirmed, finish = writers(pg, 5)
+      for _ = 1, 2 do
+        more(confirmed, 20)
+        pg:crash()
+        pg:promote()
+        more(confirmed, 20)
+        pg:start()
+      end
+      finish()
+      return confirmed
+    end)
+    check_stored(pg:connect(), confirmed)
+  end)
+end)
+
+describe("a cluster without a relay", function()
+  it("has standbys that follow, and no network to be cut", function()
+    local supervise_relay = core.supervise_relay
+    core.supervise_relay = nil
+    finally(function() core.supervise_relay = supervise_relay end)
+    local pg = cluster.start{ standbys = 2 }
+    core.supervise_relay = supervise_relay
+    pg:connect():execute "create table t (n int)"
+    pg:promote(2)
+    pg:start()
+    pg:connect():execute "insert into t values (1)"
+    for i = 1, 2 do follows(pg.standbys[i]:connect(), 1) end
+    assert.matches("there is no relay here", failure(pg.partition, pg, 1).message)
+    pg:close()
+  end)
+end)
+
+describe("a cluster's options", function()
+  it("say how many standbys", function()
+    assert.matches("standbys must be a whole number from 0 to 9", failure(cluster.start, { standbys = 10 }).message)
+    assert.matches("synchronous needs standbys", failure(cluster.start, { synchronous = true }).message)
+    assert.matches("by unix sockets only", failure(cluster.start, { standbys = 1, settings = { listen_addresses = "127.0.0.1" } }).message)
+    assert.matches("primary_conninfo is the cluster's own", failure(cluster.start, { standbys = 1, settings = { primary_conninfo = "" } }).message)
+  end)
+
+  it("of a name with quotes, another port and a directory with a space", function()
+    local dir = sh "mktemp -d '/tmp/a b'\"'\"'XXXX'"
+    os.execute(('chmod 777 "%s"'):format(dir))
+    local out = sh(([[TMPDIR="%s" %s -e '
+      local pg = require("fastpg").cluster{ standbys = 1, superuser = "the owner", settings = { port = 5999, work_mem = "5MB" } }
+      pg:connect():execute "create table t (n int)"
+      pg:promote()
+      pg:start()
+      print(pg:connect():item "show port", pg.standbys[1]:connect():item "show work_mem", pg:connect():item "select current_user::text")
+      pg:close()']]):format(dir, LUA))
+    assert.equal("5999\t5MB\tthe owner", out)
+    assert.equal("", sh(('rmdir "%s"'):format(dir)))
+  end)
+
+  it("may ask for none behind a network", function()
+    local pg = cluster.start{ standbys = 0 }
+    finally(function() pg:close() end)
+    assert.same({}, pg.standbys)
+    pg:partition(0)
+    assert.equal("timeout", failure(pg.connect, pg, { connect_timeout = 0.05 }).name)
+    pg:heal(0)
+    assert.equal(1, pg:connect():item "select 1")
+    assert.matches("no standby runs", failure(pg.promote, pg).message)
+  end)
+
+  it("without standbys: there is nobody to promote", function()
+    local pg = cluster.start()
+    finally(function() pg:close() end)
+    assert.same({}, pg.standbys)
+    assert.matches("partition: this cluster has no standbys", failure(pg.partition, pg, 0).message)
+    assert.matches("promote: this cluster has no standbys", failure(pg.promote, pg).message)
+    pg:crash()
+    pg:start()
+    assert.equal(1, pg:connect():item "select 1")
+  end)
+end)
+
+describe("a standby that does not start", function()
+  it("is named, with its log", function()
+    local pg = cluster.start{ standbys = 2 }
+    finally(function() pg:close() end)
+    pg.standbys[2]:stop()
+    os.execute(("rm '%s/data/global/pg_control'"):format(pg.standbys[2].dir))
+    local message = failure(pg.start, pg).message
+    assert.matches("the server fastpg2 did not start", message)
+    assert.matches("pg_control", message)
+    pg:connect():close()
+  end)
+end)
+
+-- ---- what is left of it ----------------------------------------------------------------------
+
+local function alive(pid)
+  return sh(("kill -0 %d 2>/dev/null && ! grep -q '^State:.*Z' /proc/%d/status && echo yes"):format(pid, pid)) == "yes"
+end
+
+local function descriptors()
+  for _ = 1, 3 do collectgarbage() end -- what other tests left
+  return tonumber(sh(("ls /proc/%s/fd | wc -l"):format(io.open("/proc/self/stat"):read "*n")))
+end
+
+describe("of a cluster with standbys", function()
+  it("nothing is left open", function()
+    cluster.start{ standbys = 1 }:close()
+    local before = descriptors()
+    local one, two = cluster.start{ standbys = 1 }, cluster.start{ standbys = 2 }
+    one:promote()
+    two:promote(2)
+    one:start()
+    assert.equal(before + 4, descriptors()) -- a script and a relay of each
+    one:close()
+    two:close()
+    assert.equal(before, descriptors())
+    assert.equal("Server (closed)", tostring(two.standbys[1]))
+    assert.matches("the cluster is closed", failure(function() two.standbys[1]:connect() end).message)
+    assert.matches("the cluster is closed", failure(two.promote, two).message)
+  end)
+
+  for what, ending in pairs{ ["is killed"] = "os.execute('kill -9 ' .. self)", ["ends"] = "", ["fails"] = "error 'x'" } do
+    it("nothing is left when its process " .. what, function()
+      local name = os.tmpname()
+      local f = assert(io.open(name, "w"))
+      f:write([[
+        io.stdout:setvbuf "no"
+        local pg = require("fastpg").cluster{ standbys = 2 }
+        local self = io.open "/proc/self/stat":read "*n"
+        pg:partition(1)
+        print("dir " .. pg.dir)
+        print("pids " .. io.popen("ps -o pid= --ppid " .. self .. " | tr '\\n' ' '"):read "*l", pg.pid, pg.standbys[1].pid, pg.standbys[2].pid)
+      ]] .. ending)
+      f:close()
+      local out = sh(("%s '%s'"):format(LUA, name))
+      os.remove(name)
+      local dir, count = out:match "dir (%S+)", 0
+      for pid in out:match "pids ([%d%s]+)":gmatch "%d+" do
+        count = count + 1
+        eventually(function() return not alive(tonumber(pid)) end, "the end of " .. pid)
+      end
+      assert.truthy(count >= 5, out) -- script, relay, three servers
+      eventually(function() return sh("test -e '" .. dir .. "' || echo gone") == "gone" end)
+    end)
+  end
+
+  it("nothing is left when it is collected", function()
+    local pg = cluster.start{ standbys = 1 }
+    local dir, pid = pg.dir, pg.standbys[1].pid
+    local standby = pg.standbys[1]
+    pg = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(standby:connect():item "select pg_is_in_recovery()") -- which keeps all of it
+    standby = nil -- luacheck: ignore
+    for _ = 1, 4 do collectgarbage() end
+    assert.is_false(alive(pid))
+    assert.equal("gone", sh("test -e '" .. dir .. "' || echo gone"))
+  end)
+
+  if coroutine.close then
+    it("nothing is left when a block is left, also in a coroutine that is closed in the middle", function()
+      local run = assert((loadstring or load)[[
+        local cluster, out = ...
+        local pg <close> = cluster.start{ standbys = 1 }
+        out.dir = pg.dir
+        if out.wait then pg.standbys[1]:restart() end
+      ]])
+      local out = {}
+      run(cluster, out)
+      assert.equal("gone", sh("test -e '" .. out.dir .. "' || echo gone"))
+      fastpg.run(function()
+        out = {}
+        run(cluster, out)
+      end)
+      assert.equal("gone", sh("test -e '" .. out.dir .. "' || echo gone"))
+      out = { wait = true }
+      local task = fastpg.spawn(function() run(cluster, out) end)
+      while not out.dir do fastpg.step(0.01) end
+      fastpg.step(0.01)
+      task:cancel()
+      fastpg.run(function() pcall(task.wait, task) end)
+      assert.equal("gone", sh("test -e '" .. out.dir .. "' || echo gone"))
+    end)
+  end
+end)
