@@ -45,6 +45,11 @@ describe("the example", function()
     assert.truthy(out:find("nil\t2\nnil\tNotFoundError: note[2]", 1, true))
   end)
 
+  it("failover.lua loses nothing", function()
+    assert.matches("the primary crashes\na standby is the primary\n%d+ writes confirmed, 0 of them lost\n2 standbys again\n$",
+      (example "failover.lua"))
+  end)
+
   it("migrate.lua goes up, down and up again", function()
     assert.truthy(example("migrate.lua --dry-run"):find("\n  create index concurrently book_year on book (year)\n3 files\n", 1, true))
     assert.equal("up\texamples/migrate/0001_book.sql\nup\texamples/migrate/0002_first_books.lua\nup\texamples/migrate/0003_index.sql\n3 files\n",
