@@ -50,6 +50,18 @@ describe("the example", function()
       (example "failover.lua"))
   end)
 
+  it("audit.lua writes down who changed what", function()
+    local out = example "audit.lua"
+    assert.truthy(out:find("^nil\t%C-check_violation: %C+\nnil\tonly root may delete\n"), out)
+    assert.truthy(out:find(table.concat({
+      "  1 | ann  | insert account |    2 | [1, 2]",
+      "  2 | ann  | update account |    1 | [1]",
+      "  3 | ann  | update account |    1 | [2]",
+      "  4 | ann  | update account |    1 | [2]",
+      "  5 | root | delete account |    2 | [1, 2]",
+    }, "\n"), 1, true), out)
+  end)
+
   it("migrate.lua goes up, down and up again", function()
     assert.truthy(example("migrate.lua --dry-run"):find("\n  create index concurrently book_year on book (year)\n3 files\n", 1, true))
     assert.equal("up\texamples/migrate/0001_book.sql\nup\texamples/migrate/0002_first_books.lua\nup\texamples/migrate/0003_index.sql\n3 files\n",

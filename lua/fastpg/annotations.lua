@@ -461,11 +461,16 @@ function Database:metrics() end
 ---@field plan string?  of a slow query
 ---@field values table?  where the hook asked for them
 ---@field server_version integer?  of a new connection
+---@field table string?  of a write; with `schema`, `op`, `keys`, `rows`, `tx`
+---@field schema string?
+---@field op "insert"|"update"|"upsert"|"delete"|"copy"|nil
+---@field keys any[]?  of a write: the primary keys of its rows, lists where they have several columns; nil where they are not known
+---@field tx fastpg.database?  the transaction of a write
 ---@field message string?  of a notice, whose other fields are those of an error
 ---@field severity string?
 ---@field sqlstate string?
 ---Sets a hook; gives the function that takes it away.
----@param kind "audit"|"connect"|"notice"|"query"|"slow"
+---@param kind "audit"|"connect"|"notice"|"query"|"slow"|"write"
 ---@param fn fun(e: fastpg.HookEvent)
 ---@param opts { over: number?, explain: boolean?, values: boolean? }?
 ---@return fun() off

@@ -246,6 +246,7 @@ later.methods(methods, function() return require "fastpg.class.codegen" end, "cr
 require("fastpg.pg.copy").extend(methods)
 require("fastpg.pg.pipeline").extend(methods)
 require("fastpg.pool.hooks").extend(methods)
+require("fastpg.pool.metrics").extend(methods)
 listen.extend(methods)
 
 -- ---- what the user holds --------------------------------------------------------------------

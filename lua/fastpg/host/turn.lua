@@ -81,7 +81,8 @@ end
 function turn.run_by(conn, deadline, fn, ...)
   local me = current_task.me()
   take(conn, me, deadline)
-  if me == MAIN then return finish(conn, pcall(fn, conn, ...)) end -- which nobody closes
+  -- nobody closes the main thread, and the guard of a turn that this one is inside of ends both
+  if me == MAIN or conn.depth > 1 then return finish(conn, pcall(fn, conn, ...)) end
   return defer.close(setmetatable({ conn = conn, user = me }, Guard), protected, conn, fn, ...)
 end
 

@@ -52,7 +52,7 @@ function Route.new()
   local self = setmetatable({
     ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
     pool = false, server_info = false, strict = true, over = false, bound_kind = false,
-    getters = false, listener = false, streams = 0, standard_strings = true, types = false,
+    getters = false, listener = false, streams = 0, standard_strings = true, types = false, writes = false,
   }, Route)
   self.root = self
   self.facade = from_above.make_facade(self)

@@ -233,6 +233,12 @@ function transaction.run(db, opts, fn, is_users)
   error(results[2], 0)
 end
 
+-- Of one that SQL began nobody has counted what is open inside.
+local function in_savepoint(conn, db, fn)
+  if not conn.in_transaction then conn.nested = 1 end
+  return nested(db, conn, fn)
+end
+
 -- ---- db:begin -------------------------------------------------------------------------------
 
 --- db:begin([opts]): a transaction that is not ambient: tx:commit(), tx:rollback(), `local tx <close>`.
@@ -285,6 +291,37 @@ end
 function transaction.rollback(tx)
   if not tx.owns then raise_not_own(tx, "rollback", "rolls back when its function raises an error") end
   finish_own(tx, roll_back)
+end
+
+-- ---- all or nothing -------------------------------------------------------------------------
+
+-- In a transaction that is not ambient: what else fn runs goes where it would go without it.
+local function run_apart(db, fn)
+  local tx = transaction.begin(db)
+  local ok, result = pcall(fn, tx)
+  if ok then
+    transaction.commit(tx)
+    return result
+  end
+  pcall(transaction.rollback, tx) -- what went wrong first says why
+  error(result, 0)
+end
+
+--- Runs fn(tx), which gives one value, in a transaction, or, where one is open, be it by SQL, in a savepoint of it, and lets
+--- nobody else use the connection meanwhile.
+---@param apart boolean  where none is open, `db` is to go on meaning what it means
+---@param fn fun(tx: table): any
+function transaction.atomic(db, apart, fn)
+  local conn = db:bound_connection()
+  if not conn then
+    if apart then return run_apart(db, fn) end
+    return transaction.run(db, nil, fn)
+  end
+  local is_open = conn.in_transaction or conn.c:transaction_status() ~= "idle"
+  return db:on_connection(function()
+    if is_open then return in_savepoint(conn, db, fn) end
+    return transaction.run(db, nil, fn)
+  end)
 end
 
 -- ---- db:acquire, db:advisory_lock -----------------------------------------------------------------------

@@ -25,12 +25,14 @@ local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
+local returning = require "fastpg.table.returning"
 local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
 local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_state = require "fastpg.table.table_state"
 local transaction = require "fastpg.pool.transaction"
+local write_hook = require "fastpg.table.write_hook"
 
 local check_self = Table.check_self
 
@@ -123,10 +125,15 @@ local function check_jobs(st, opts)
 end
 
 -- The row may be gone: a function that deletes a job that is done has its reasons.
-local function mark(st, job, key, status)
+local function mark_now(st, opts, job, key, status)
   local args = {}
   local sql, n = table_state.writing(st, "update", args, { [job.column] = status }, nil, key, false)
-  table_state.run_list(st, sql, fetch.first, st.link, args, n)
+  returning.run(st, sql, args, n, nil, opts, true)
+end
+
+local function mark(st, ...)
+  if st.db.root.writes then return write_hook.run(st, "update", {}, mark_now, ...) end
+  return mark_now(st, {}, ...)
 end
 
 -- What says nothing of the job: its transaction met another one (and would do well the next time, as

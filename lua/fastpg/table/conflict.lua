@@ -83,9 +83,9 @@ local function columns_of(st, q, opts)
 end
 
 --- Inserts the rows that a query gives: the list of rows as stored.
----@param q table|userdata  a query or a Table
 ---@param opts { columns: string[]?, returning: any }
-function conflict.insert_from(st, q, opts)
+---@param q table|userdata  a query or a Table
+function conflict.insert_from(st, opts, q)
   q = query.check("insert_from", q)
   local w = select_sql.statement(st, function(w)
     local rel, list = table_state.resolve(st), columns_of(st, q, opts)

@@ -26,6 +26,7 @@ local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
 local wait = require "fastpg.host.wait"
+local write_hook = require "fastpg.table.write_hook"
 
 -- ---- which columns, which format ------------------------------------------------------------
 
@@ -317,6 +318,13 @@ local function scan_first(scan, source)
   return rows_behind(first, source)
 end
 
+-- (opts.db: the transaction that a hook on writes is told in.)
+local function send(st, opts, ...)
+  local count = (opts.db or st.db):on_connection(run, ...)
+  if opts.seen then opts.seen.rows, opts.seen.keys = count, nil end -- COPY gives no rows back
+  return count
+end
+
 local function copy_scanned(st, source, callable, opts)
   local scan, n = new_scan(st, opts), nil
   if callable then
@@ -327,7 +335,8 @@ local function copy_scanned(st, source, callable, opts)
   if not source then return 0 end
   local names = scan:columns()
   if #names == 0 then errors.argument("copy: the rows have no columns: use inserts for rows of defaults") end
-  return st.db:on_connection(run, scan, names, source, n, opts.format)
+  if st.db.root.writes then return write_hook.run(st, "copy", opts, send, scan, names, source, n, opts.format) end
+  return send(st, opts, scan, names, source, n, opts.format)
 end
 
 --- Writes many rows by COPY, all or nothing: the number of rows.  A column that a row lacks is NULL.

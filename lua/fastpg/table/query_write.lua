@@ -16,6 +16,7 @@ local query = require "fastpg.table.query"
 local returning = require "fastpg.table.returning"
 local select_sql = require "fastpg.table.select_sql"
 local table_state = require "fastpg.table.table_state"
+local write_hook = require "fastpg.table.write_hook"
 
 local methods = {}
 
@@ -59,7 +60,7 @@ local function put_rows(w, st, sel, word, what)
   select_sql.put_where(w, at, st, sel.conds, join_sql.put_using_conditions(w, at, " WHERE "))
 end
 
-local function run(st, sel, opts, write)
+local function run_now(st, opts, sel, write)
   local w = select_sql.statement(st, function(w)
     if sel.ctes then select_sql.put_ctes(w, sel.ctes) else returning.begin(w, st, opts) end
     write(w)
@@ -71,6 +72,11 @@ local function run(st, sel, opts, write)
   return returning.run(st, sql, args, n, w.uses, opts, false)
 end
 
+local function run(st, op, sel, opts, write)
+  if st.db.root.writes then return write_hook.run(st, op, opts, run_now, sel, write) end
+  return run_now(st, opts, sel, write)
+end
+
 --- Changes all rows of the query: the list of rows as they are now.
 ---@param record table  values, which may be fastpg.sql with columns of joined tables
 ---@param opts { returning: any }?
@@ -79,7 +85,7 @@ function methods.update(self, record, opts)
   if type(record) ~= "table" then errors.argument("update: a table of values expected, got %s", type(record)) end
   opts = returning.check(opts, UPDATE_OPTIONS, "update")
   refuse(sel, "update")
-  return run(st, sel, opts, function(w)
+  return run(st, "update", sel, opts, function(w)
     w:put(("UPDATE %s SET "):format(table_state.resolve(st).qualified))
     local set
     set, w.n = table_state.assignments(st, record, w)
@@ -95,7 +101,7 @@ function methods.delete(self, opts)
   local st, sel = query.state(self), self.sel
   opts = returning.check(opts, DELETE_OPTIONS, "delete")
   refuse(sel, "delete")
-  return run(st, sel, opts, function(w)
+  return run(st, "delete", sel, opts, function(w)
     w:put(("DELETE FROM %s"):format(table_state.resolve(st).qualified))
     put_rows(w, st, sel, "USING", "delete")
   end)

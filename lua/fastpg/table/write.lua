@@ -24,6 +24,7 @@ local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
+local write_hook = require "fastpg.table.write_hook"
 
 local run_list, is_fresh, first = table_state.run_list, table_state.is_fresh, fetch.first
 
@@ -60,8 +61,8 @@ local RAWS = table_state.RAWS
 
 -- Runs the statement of a builder, with the RETURNING that the options ask for: a row, nil, or the number.
 local function run_one(st, sql, args, n, opts)
-  if opts == nil or opts.returning == nil then return run_list(st, sql, first, st.link, args, n) end
-  sql, n = returning.replace(st, sql, args, n, opts)
+  if opts == nil then return run_list(st, sql, first, st.link, args, n) end
+  if opts.returning ~= nil then sql, n = returning.replace(st, sql, args, n, opts) end
   return returning.run(st, sql, args, n, nil, opts, true)
 end
 
@@ -82,12 +83,7 @@ local function build_insert(st, args, record, overrides, opts)
   return table_state.writing(st, "insert", args, record, overrides, opts ~= nil and opts.on_conflict == "nothing")
 end
 
---- Inserts one row: the row as stored.
----@param record table  columns and values; an absent one gets its default
----@param overrides table?  values that replace the record's
----@param opts { on_conflict: "nothing"? }?  nil is returned where nothing was inserted
-function fns.insert(st, record, overrides, opts)
-  if opts ~= nil then opts = returning.check(opts, INSERT_OPTIONS, "insert") end
+local function insert(st, opts, record, overrides)
   if opts == nil and overrides == nil and is_simple(st, record) then
     local core_rel = st.rel.core
     local sql, n, args = core_rel:insert(nil, record, nil, nil, false)
@@ -97,11 +93,23 @@ function fns.insert(st, record, overrides, opts)
   return run_one(st, sql, args, n, opts)
 end
 
+--- Inserts one row: the row as stored.
+---@param record table  columns and values; an absent one gets its default
+---@param overrides table?  values that replace the record's
+---@param opts { on_conflict: "nothing"? }?  nil is returned where nothing was inserted
+function fns.insert(st, record, overrides, opts)
+  if opts ~= nil then opts = returning.check(opts, INSERT_OPTIONS, "insert") end
+  if st.db.root.writes then return write_hook.run(st, "insert", opts, insert, record, overrides) end
+  return insert(st, opts, record, overrides)
+end
+
 --- Inserts the rows that a query gives: the list of rows as stored.
 ---@param q table  a query, whose columns have the names of this table's
 ---@param opts { columns: string[]?, returning: any }?
 function fns.insert_from(st, q, opts)
-  return conflict.insert_from(st, q, returning.check(opts, FROM_OPTIONS, "insert_from"))
+  opts = returning.check(opts, FROM_OPTIONS, "insert_from")
+  if st.db.root.writes then return write_hook.run(st, "insert", opts, conflict.insert_from, q) end
+  return conflict.insert_from(st, opts, q)
 end
 
 -- ---- update ---------------------------------------------------------------------------------
@@ -133,13 +141,7 @@ local function build_update(st, args, record, key, overrides)
   return sql, n, key, list
 end
 
---- Updates one row: the row as stored, or NotFoundError.
----@param record table
----@param key any?  the primary key, where the record does not hold it (or is to change it)
----@param overrides table?
----@param opts { returning: any }?
-function fns.update(st, record, key, overrides, opts)
-  if opts ~= nil then opts = returning.check(opts, UPDATE_OPTIONS, "update") end
+local function update(st, opts, record, key, overrides)
   if opts == nil and key == nil and overrides == nil and is_simple(st, record) then
     local core_rel = st.rel.core
     local sql, n, args = core_rel:update(nil, record, nil, nil, nil, true)
@@ -153,6 +155,17 @@ function fns.update(st, record, key, overrides, opts)
   local row = run_one(st, sql, args, n, opts)
   if row == nil or row == 0 then primary_key.raise_missing(table_state.resolve(st), values) end
   return row
+end
+
+--- Updates one row: the row as stored, or NotFoundError.
+---@param record table
+---@param key any?  the primary key, where the record does not hold it (or is to change it)
+---@param overrides table?
+---@param opts { returning: any }?
+function fns.update(st, record, key, overrides, opts)
+  if opts ~= nil then opts = returning.check(opts, UPDATE_OPTIONS, "update") end
+  if st.db.root.writes then return write_hook.run(st, "update", opts, update, record, key, overrides) end
+  return update(st, opts, record, key, overrides)
 end
 
 -- ---- upsert ---------------------------------------------------------------------------------
@@ -187,21 +200,14 @@ local function raise_hidden(st, record, overrides, columns)
   errors.raise("not_found", rel.name .. ": the row in the way is not visible here", { table_name = rel.name })
 end
 
---- Inserts the row, or updates the one that has its key: the row as stored.
---- `set` says what is set where the row is there (SQL may speak of the table and of "excluded"), `where` of which rows:
---- nil where it is another.
----@param opts { on: string[]?, set: table?, where: any, returning: any }?  `on`: the columns that conflict, by default the key
-function fns.upsert(st, record, overrides, opts)
-  if opts ~= nil then
-    opts = returning.check(opts, UPSERT_OPTIONS, "upsert")
-    if opts.set ~= nil or opts.where ~= nil then
-      check_record("upsert", record)
-      check_overrides("upsert", overrides)
-      local columns = conflict_columns(st, opts)
-      local row = conflict.upsert(st, record, overrides, columns, opts)
-      if opts.where == nil and (row == nil or row == 0) then raise_hidden(st, record, overrides, columns) end
-      return row
-    end
+local function upsert(st, opts, record, overrides)
+  if opts ~= nil and (opts.set ~= nil or opts.where ~= nil) then
+    check_record("upsert", record)
+    check_overrides("upsert", overrides)
+    local columns = conflict_columns(st, opts)
+    local row = conflict.upsert(st, record, overrides, columns, opts)
+    if opts.where == nil and (row == nil or row == 0) then raise_hidden(st, record, overrides, columns) end
+    return row
   end
   local sql, n, columns, args = build_upsert(st, nil, record, overrides, opts)
   local row = run_one(st, sql, args, n, opts)
@@ -209,12 +215,19 @@ function fns.upsert(st, record, overrides, opts)
   return row
 end
 
+--- Inserts the row, or updates the one that has its key: the row as stored.
+--- `set` says what is set where the row is there (SQL may speak of the table and of "excluded"), `where` of which rows:
+--- nil where it is another.
+---@param opts { on: string[]?, set: table?, where: any, returning: any }?  `on`: the columns that conflict, by default the key
+function fns.upsert(st, record, overrides, opts)
+  if opts ~= nil then opts = returning.check(opts, UPSERT_OPTIONS, "upsert") end
+  if st.db.root.writes then return write_hook.run(st, "upsert", opts, upsert, record, overrides) end
+  return upsert(st, opts, record, overrides)
+end
+
 -- ---- delete ---------------------------------------------------------------------------------
 
---- Deletes the row of that key: the row that was there, or NotFoundError.
----@param opts { returning: any }?
-function fns.delete(st, key, opts)
-  if opts ~= nil then opts = returning.check(opts, DELETE_OPTIONS, "delete") end
+local function delete(st, opts, key)
   local rel = table_state.resolve(st)
   local args = primary_key.values(st, rel, key)
   local n, more = #args, nil
@@ -229,6 +242,14 @@ function fns.delete(st, key, opts)
   return row
 end
 
+--- Deletes the row of that key: the row that was there, or NotFoundError.
+---@param opts { returning: any }?
+function fns.delete(st, key, opts)
+  if opts ~= nil then opts = returning.check(opts, DELETE_OPTIONS, "delete") end
+  if st.db.root.writes then return write_hook.run(st, "delete", opts, delete, key) end
+  return delete(st, opts, key)
+end
+
 --- Deletes the rows of a condition, all without one: the list of what was there.
 function fns.delete_where(st, ...)
   local n = select("#", ...)
@@ -239,11 +260,22 @@ end
 
 -- ---- bulk -----------------------------------------------------------------------------------
 
+local function write_many(st, opts, job)
+  local list = bulk.run(job)
+  returning.note(st, opts, list)
+  return returning.project(st, opts, list)
+end
+
+local function run_many(st, opts, job)
+  if st.db.root.writes then return write_hook.run(st, job.op, opts, write_many, job) end
+  return write_many(st, opts, job)
+end
+
 --- Inserts many rows, pipelined, all or nothing: the list of rows as stored.
 function methods.inserts(self, list, overrides, opts)
   local st = check_self(self, "inserts")
   opts = returning.check(opts, INSERT_OPTIONS, "inserts")
-  return returning.project(st, opts, bulk.run{
+  return run_many(st, opts, {
     st = st, what = "inserts", op = "insert", list = list, overrides = overrides,
     nothing = opts.on_conflict == "nothing",
     make = function(item) item.sql, item.n = build_insert(st, item.args, item.record, overrides, opts) end,
@@ -255,7 +287,7 @@ end
 function methods.updates(self, list, overrides, opts)
   local st = check_self(self, "updates")
   opts = returning.check(opts, UPDATE_OPTIONS, "updates")
-  return returning.project(st, opts, bulk.run{
+  return run_many(st, opts, {
     st = st, what = "updates", op = "update", list = list, overrides = overrides,
     make = function(item) item.sql, item.n, item.key = build_update(st, item.args, item.record, nil, overrides) end,
     missing = function(item) primary_key.raise_missing(table_state.resolve(st), item.key) end,
@@ -266,7 +298,7 @@ end
 function methods.upserts(self, list, overrides, opts)
   local st = check_self(self, "upserts")
   opts = returning.check(opts, UPSERTS_OPTIONS, "upserts")
-  return returning.project(st, opts, bulk.run{
+  return run_many(st, opts, {
     st = st, what = "upserts", op = "upsert", list = list, overrides = overrides,
     conflict = function() return conflict_columns(st, opts) end,
     make = function(item) item.sql, item.n, item.conflict = build_upsert(st, item.args, item.record, overrides, opts) end,
