@@ -27,6 +27,7 @@ local calls = {
   ["db:on: notice"] = function(o) db:on("notice", print, o)() end,
   ["db:on: query"] = function(o) db:on("query", print, o)() end,
   ["db:on: slow"] = function(o) db:on("slow", print, o)() end,
+  ["db:on: write"] = function(o) db:on("write", print, o)() end,
   ["db:set_type_codec"] = function(o) db:set_type_codec("int4", o) end,
   ["db:create"] = function(o) db:create(class, o) end,
   ["db:create: an index"] = function(o)
