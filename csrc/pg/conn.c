@@ -164,7 +164,7 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
                         : "another statement is under way on this connection");
   if (c->doubtful) fpg_raise(L, "connection", FPG_OUT_OF_STEP);
   fpg_forget_result(c);
-  c->refused = c->copy = c->canceled = c->simple = c->answered = c->has_texts = c->has_ready = 0;
+  c->refused = c->copy = c->canceled = c->simple = c->parts = c->answered = c->has_texts = c->has_ready = 0;
   PGTransactionStatusType status = PQtransactionStatus(c->pg);
   if (status != PQTRANS_ACTIVE) c->outside = status == PQTRANS_IDLE;
   if (!c->listening) drop_notifications(c);

@@ -64,6 +64,7 @@ typedef struct fpg_conn {
   int single_row;    /* libpq may still be in that mode when the statement is over */
   int open_pipeline; /* after a Flush: the pipeline is not closed by a Sync yet */
   int queueing;      /* a batch takes statements: no other may run before its Sync */
+  int parts;         /* of a text of several statements each result is wanted: step stops at each */
   int simple;        /* the simple protocol is spoken: what is under way ends by itself, by no Sync */
   int answered;      /* the slot that is read has had a result: each has one, even an empty statement */
   int bare;          /* connecting: libpq's environment does not count */

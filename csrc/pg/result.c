@@ -260,12 +260,11 @@ static int conn_fetch_item(lua_State *L) {
   return 3;
 }
 
-/* conn:fetch_status() -> the command tag ("INSERT 0 1"), the number of rows it names or nil */
-static int conn_fetch_status(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_holder *h = take_result(L, c);
-  lua_pushstring(L, PQcmdStatus(h->rows.res));
-  const char *rows = PQcmdTuples(h->rows.res);
+/* Pushes the command tag, and the number of rows that it names or nil. */
+static void push_status(lua_State *L, const PGresult *res) {
+  PGresult *asked = (PGresult *)(uintptr_t)res;
+  lua_pushstring(L, PQcmdStatus(asked));
+  const char *rows = PQcmdTuples(asked);
   if (*rows) {
     lua_pushstring(L, rows);
     fpg_push_int64(L, (int64_t)lua_tonumber(L, -1));
@@ -273,8 +272,26 @@ static int conn_fetch_status(lua_State *L) {
   } else {
     lua_pushnil(L);
   }
+}
+
+/* conn:fetch_status() -> the command tag ("INSERT 0 1"), the number of rows it names or nil */
+static int conn_fetch_status(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_holder *h = take_result(L, c);
+  push_status(L, h->rows.res);
   fpg_holder_release(h);
   return 2;
+}
+
+/* conn:status() -> the command tag of the result that is there, the number of rows it names or nil, whether it is one of
+ * rows; nothing where there is none, or a failure, or the text was empty.  It stays. */
+static int conn_status(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_FATAL_ERROR;
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return 0;
+  push_status(L, c->res);
+  lua_pushboolean(L, status == PGRES_TUPLES_OK);
+  return 3;
 }
 
 /* conn:extent() -> the number of rows of the result that is there, or of its command tag, and the bytes it takes; nil where
@@ -358,6 +375,7 @@ static const luaL_Reg methods[] = {
     {"fetch_item", conn_fetch_item},
     {"fetch_more", conn_fetch_more},
     {"fetch_status", conn_fetch_status},
+    {"status", conn_status},
     {"extent", conn_extent},
     {"outcome", conn_outcome},
     {NULL, NULL},

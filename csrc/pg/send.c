@@ -56,13 +56,15 @@ void fpg_send_simple(lua_State *L, fpg_conn *c, const char *sql) {
   c->slots = c->fresh = c->simple = 1;
 }
 
-/* conn:send_simple(sql): several statements, no parameters; the last result or the first error */
+/* conn:send_simple(sql [, parts]): several statements, no parameters; the last result or the first error.  With `parts` step
+ * stops at each result (conn:busy() says then whether that is one, or all of them were there). */
 static int conn_send_simple(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   const char *sql = check_sql(L, 2);
   begin_new(L, c);
   c->each = 0;
   fpg_send_simple(L, c, sql);
+  c->parts = lua_toboolean(L, 3);
   return 0;
 }
 

@@ -181,7 +181,9 @@ fpg_stop fpg_step(lua_State *L, fpg_conn *c) {
         fpg_forget_result(c);
         c->res = res;
         return FPG_AT_RESULT;
-      default: keep_result(c, res);
+      default:
+        keep_result(c, res);
+        if (c->parts) return FPG_AT_RESULT;
     }
   }
   c->heard = fpg_clock();

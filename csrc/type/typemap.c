@@ -298,6 +298,16 @@ static int core_type_kind(lua_State *L) {
   return 3;
 }
 
+/* core.type_name(map or nil, oid) -> the name of the type, as messages show it; nil when it is not known */
+static int core_type_name(lua_State *L) {
+  int64_t oid = 0;
+  const fpg_typemap *map = fpg_check_typemap(L, 1);
+  fpg_to_int64(L, 2, &oid);
+  const fpg_type *type = fpg_typemap_find(map, (uint32_t)oid);
+  lua_pushstring(L, type ? type->name : NULL);
+  return 1;
+}
+
 /* core.typemap() -> an empty map */
 static int core_typemap(lua_State *L) {
   fpg_typemap *map = fpg_newuserdata(L, sizeof *map);
@@ -349,6 +359,8 @@ void fpg_open_typemap(lua_State *L) {
   lua_setfield(L, -2, "typemap");
   lua_pushcfunction(L, core_type_kind);
   lua_setfield(L, -2, "type_kind");
+  lua_pushcfunction(L, core_type_name);
+  lua_setfield(L, -2, "type_name");
   lua_pushcfunction(L, core_set_type_data);
   lua_setfield(L, -2, "set_type_data");
 }

@@ -20,6 +20,7 @@
 ---@field constraint_name string?
 ---@field commit_unknown boolean?  true: the connection was lost, and what was sent may be committed
 ---@field row integer?  of COPY, of inserts and its like, of executemany: counted from 1
+---@field statement integer?  of db:results: which of the text's statements failed, counted from 1
 ---@field severity string?  what the server said: "ERROR", "FATAL"
 ---@field query string?
 ---@field where string?  the line of the program
@@ -33,6 +34,18 @@ local rows = {}
 function rows:html() end
 ---@return string[]
 function rows:columns() end
+---@return { [integer|string]: fastpg.column_type }  in order, and by the names of the columns
+function rows:types() end
+
+---@class fastpg.column_type
+---@field name string?  as SQL has it: "integer", "mood[]"
+---@field oid integer
+---@field column string
+
+---@class fastpg.result
+---@field status string  "INSERT 0 1"
+---@field count integer?  of rows, where the status names it
+---@field rows fastpg.rows?
 
 ---@class fastpg.class
 ---@operator call(fastpg.record?): fastpg.row
@@ -504,6 +517,9 @@ function Database:fetchval(sql, ...) end
 ---@param sql string
 ---@return string
 function Database:execute(sql, ...) end
+---@param sql string|userdata  of several statements where there are no arguments
+---@return fastpg.result[]  one for each statement
+function Database:results(sql, ...) end
 ---@param sql string
 ---@param list table[]
 ---@return integer

@@ -245,6 +245,7 @@ later.methods(methods, function() return require "fastpg.class.ddl" end, "create
 later.methods(methods, function() return require "fastpg.class.codegen" end, "create_mod")
 require("fastpg.pg.copy").extend(methods)
 require("fastpg.pg.pipeline").extend(methods)
+require("fastpg.pg.results").extend_database(methods)
 require("fastpg.pool.hooks").extend(methods)
 require("fastpg.pool.metrics").extend(methods)
 listen.extend(methods)
@@ -291,7 +292,7 @@ for name, method in pairs(methods) do
   facade[name] = function(self, ...) return method(self[ROUTE], ...) end
 end
 surface.methods(facade, {
-  connect = 2, close = 1, stats = 0, execute = ANY, executemany = 2, each = ANY, pipeline = 1, prepare = 1,
+  connect = 2, close = 1, stats = 0, execute = ANY, results = ANY, executemany = 2, each = ANY, pipeline = 1, prepare = 1,
   transaction = 2, begin = 1, commit = 0, rollback = 0, acquire = 1, advisory_lock = 2, timeout = 2, scope = 2,
   set_type_codec = 2, ping = 0, parameter = 1,
   table = 2, tables = 1, views = 1, table_names = 1, view_names = 1, has = 2, columns_info = 2, pk_cols = 2, refresh = 0,

@@ -19,12 +19,12 @@ local command = {}
 
 -- A text that comes without arguments: `??` is `?` as elsewhere, and a placeholder lacks its value.  ($1 is none of
 -- ours there: PREPARE may have it.)
-local function without_arguments(sql, standard)
+local function without_arguments(name, sql, standard)
   local text, npos, names = core.convert(sql, 0, standard)
   if text == sql then return sql end
-  if names then errors.argument("execute: no value for :%s", names[1]) end
+  if names then errors.argument("%s: no value for :%s", name, names[1]) end
   if core.convert(sql, 1, standard) ~= text then
-    errors.argument("execute: too few arguments: the text takes %d, got 0 (the operator ? is written ?? there)", npos)
+    errors.argument("%s: too few arguments: the text takes %d, got 0 (the operator ? is written ?? there)", name, npos)
   end
   return text
 end
@@ -35,9 +35,19 @@ local LONG = 4096 -- a script, which will not come again
 local commands = {}
 for _, standard in ipairs{ true, false } do commands[standard] = bounded.new(MOST_COMMANDS) end
 
-local function look_at(conn, sql)
-  local text = without_arguments(sql, conn.standard_strings)
+--- What is sent of such a text; raises where something of it lacks its value, or is a COPY.
+---@param conn table
+---@param name string  of the function that was called
+---@param sql string
+---@return string
+function command.text(conn, name, sql)
+  local text = without_arguments(name, sql, conn.standard_strings)
   user_sql.refuse_copy(text, conn.standard_strings)
+  return text
+end
+
+local function look_at(conn, sql)
+  local text = command.text(conn, "execute", sql)
   if #sql > LONG then return { text = text, is_quiet = false } end
   return commands[conn.standard_strings]:keep(sql, {
     text = text, is_quiet = not (search_path.may_concern(text:lower()) or transaction_control.is_control(conn, text)),

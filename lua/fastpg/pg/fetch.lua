@@ -136,8 +136,19 @@ fetch.apart = in_slices(function(conn, st, target)
   return list, hidden
 end)
 
+--- All that there is: the command tag, the number of rows that it names, and the rows where the statement gives some.
+---@return { status: string, count: integer?, rows: table? }
+function fetch.result(conn, st, target)
+  local status, count, has_rows = conn.c:status()
+  local result = { status = status, count = count }
+  if has_rows then result.rows = fetch.rows(conn, st, target) else conn.c:fetch_status() end
+  return result
+end
+
 --- The functions that fetch rows by the names of their columns: of two columns of one name they would lose one.
-fetch.keyed = { [fetch.rows] = true, [fetch.first] = true, [fetch.one] = true, [fetch.apart] = true }
+fetch.keyed = {
+  [fetch.rows] = true, [fetch.first] = true, [fetch.one] = true, [fetch.apart] = true, [fetch.result] = true,
+}
 
 -- ---- other than rows -------------------------------------------------------------------------
 
@@ -159,8 +170,9 @@ end, 1)
 local function arrays_metatable(shape)
   local columns = {}
   for i, name in ipairs(shape.columns) do columns[i] = name end
-  return { __name = "fastpg.arrays", __jsontype = "array",
-    __index = surface.names({ columns = columns }, "a list of rows") }
+  local members = surface.methods({ types = function() return rows.types_of(shape, shape.typemap) end }, { types = 0 }, false)
+  members.columns = columns
+  return { __name = "fastpg.arrays", __jsontype = "array", __index = surface.names(members, "a list of rows") }
 end
 
 --- Rows as positional lists.

@@ -67,13 +67,14 @@ end
 
 -- ---- columns --------------------------------------------------------------------------------
 
--- Looks something up while the result that is there is put aside.
+--- Looks something up, fn(conn, ...), while the result that is there is put aside.
 local function aside(self, fn, ...)
   local result = self.c:take()
   local ok, err = pcall(fn, self, ...)
   if self.c:usable() then self.c:put(result) end
   if not ok then error(err, 0) end
 end
+methods.aside = aside
 
 --- The statement that reads the result that is there by its own description.  `st`, which was described with another
 --- one, is forgotten.

@@ -161,6 +161,9 @@ local function show_digits(self)
   return self.c:text()
 end
 
+--- Whether the text of a float has all of its digits.
+function methods.has_digits(self) return (tonumber(show_digits(self)) or 0) >= 1 end
+
 --- Before a statement whose result comes as text with floats in it: all of their digits.
 ---@return string?  what end_digits is to be given
 function methods.begin_digits(self)

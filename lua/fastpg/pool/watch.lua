@@ -6,7 +6,7 @@
 -- statement: who is in `conn.inside`, the coroutines that are in one, passes.  (One that was closed there is nobody any
 -- more.)  The catalog's look-ups come past them (Route:run), and are no event.
 --
--- An audit has to see all that is sent: run, run_list, run_once, simple, command, what a batch or a stream prepares, COPY.
+-- An audit has to see all that is sent: run, run_list, run_once, simple, command, parts, what a batch or a stream prepares, COPY.
 
 local error, ipairs, pairs, pcall, select, setmetatable = error, ipairs, pairs, pcall, select, setmetatable
 
@@ -180,6 +180,10 @@ function watch.methods(self)
   function made.simple(conn, sql)
     if conn.inside[me()] or sql == "" then return Connection.simple(conn, sql) end
     return watched(self, conn, sql, nil, 0, Connection.simple, sql)
+  end
+  function made.parts(conn, sql)
+    if conn.inside[me()] then return Connection.parts(conn, sql) end
+    return watched(self, conn, sql, nil, 0, Connection.parts, sql)
   end
   function made.command(conn, sql, of_user)
     if conn.inside[me()] or not of_user then return Connection.command(conn, sql, of_user) end

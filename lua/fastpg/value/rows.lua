@@ -97,6 +97,31 @@ local function shape_of_list(list, name)
   return mt.shape
 end
 
+local VECTORS = { [22] = true, [30] = true } -- int2vector, oidvector: arrays under a name of their own
+
+-- As SQL writes it, format_type(oid, null); nil where it is not known.
+local function name_of_type(map, oid)
+  local kind, element = core.type_kind(map, oid)
+  if kind == "array" and element and not VECTORS[oid] then
+    local name = name_of_type(map, element)
+    return name and name .. "[]"
+  end
+  return core.type_name(map, oid)
+end
+
+--- The types of a result's columns: for each { name =, oid =, column = }, in order and by the column's name.
+---@param shape table
+---@param map userdata?  the types that are not built in
+---@return table
+function rows.types_of(shape, map)
+  local list = {}
+  for i, oid in ipairs(shape.types) do
+    list[i] = { name = name_of_type(map, oid), oid = oid, column = shape.columns[i] }
+  end
+  for i, column in ipairs(shape.columns) do list[column] = list[i] end
+  return list
+end
+
 local list_methods = {
   --- An HTML table of the rows, everything escaped.
   html = function(list)
@@ -109,8 +134,14 @@ local list_methods = {
     for i, name in ipairs(shape_of_list(list, "columns").columns) do names[i] = name end
     return names
   end,
+  --- The types of the columns: for each { name =, oid =, column = }, in order and by the column's name.
+  types = function(list)
+    local shape = shape_of_list(list, "types")
+    local first = getmetatable(list[1])
+    return rows.types_of(shape, shape.typemap or type(first) == "table" and first.types and first.types.map or nil)
+  end,
 }
-surface.methods(list_methods, { html = 0, columns = 0 }, false)
+surface.methods(list_methods, { html = 0, columns = 0, types = 0 }, false)
 
 -- A column's name belongs to one of the rows, not to their list.
 local function unknown_in_list(list, key)
