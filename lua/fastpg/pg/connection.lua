@@ -16,7 +16,7 @@ local deadlines = require "fastpg.pg.deadlines"
 local errors = require "fastpg.base.errors"
 local opening = require "fastpg.pg.opening"
 local prepared = require "fastpg.pg.prepared"
-local results = require "fastpg.pg.results"
+local results_of_texts = require "fastpg.pg.results"
 local row_description = require "fastpg.pg.row_description"
 local search_path = require "fastpg.pg.search_path"
 local session = require "fastpg.pg.session"
@@ -29,7 +29,7 @@ local Connection = {}
 Connection.__index = Connection
 deadlines.extend(Connection)
 prepared.extend(Connection)
-results.extend(Connection)
+results_of_texts.extend(Connection)
 row_description.extend(Connection)
 session.extend(Connection)
 search_path.extend(Connection)
