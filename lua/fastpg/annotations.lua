@@ -20,7 +20,7 @@
 ---@field constraint_name string?
 ---@field commit_unknown boolean?  true: the connection was lost, and what was sent may be committed
 ---@field row integer?  of COPY, of inserts and its like, of executemany: counted from 1
----@field statement integer?  of db:results: which of the text's statements failed, counted from 1
+---@field statement integer?  of db:pipeline, counted from 1; of db:results: which of the text's statements failed, counted from 1
 ---@field severity string?  what the server said: "ERROR", "FATAL"
 ---@field query string?
 ---@field where string?  the line of the program
@@ -666,6 +666,7 @@ function Database:table2glb(name, namespace) end
 ---@field first fun(self: fastpg.pipeline, sql: string, ...)
 ---@field item fun(self: fastpg.pipeline, sql: string, ...)
 ---@field execute fun(self: fastpg.pipeline, sql: string, ...)
+---@field t fastpg.tables  calls of one statement are queued, and give nothing yet
 
 ---@class fastpg.cluster
 ---@field dir string

@@ -31,6 +31,7 @@ require "fastpg.table.query_write"
 require "fastpg.table.page"
 require "fastpg.table.write"
 require "fastpg.table.claim"
+require "fastpg.table.pipelined"
 require "fastpg.table.copy_rows"
 
 local class = later.module(function() return require "fastpg.class.class" end)

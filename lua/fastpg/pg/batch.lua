@@ -35,10 +35,12 @@ local function row_of(tag)
   return tag
 end
 
--- The error with the row it is about.
+-- The error with the row it is about, or the statement.
 local function placed(err, tag)
-  local row = tag and row_of(tag)
-  if row and errors.is_error(err) then err.row = row end
+  if not tag or not errors.is_error(err) then return err end
+  local row = row_of(tag)
+  if row then err.row = row end
+  if type(tag) == "table" and tag.statement then err.statement = tag.statement end
   return err
 end
 
@@ -352,9 +354,9 @@ local function run(conn, prepare, produce, receive, in_transaction, checked)
   if ok or conn.c:usable() then
     if not ok then
       end_sending(state)
-      if state.sending and not state.failure and errors.is_error(problem) and row_of(state.sending) then
+      if state.sending and not state.failure and errors.is_error(problem) then
         placed(problem, state.sending)
-        problem.message = ("row %d, %s"):format(problem.row, problem.message)
+        if row_of(state.sending) then problem.message = ("row %d, %s"):format(problem.row, problem.message) end
       end
       abandon(state)
     end

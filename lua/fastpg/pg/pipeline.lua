@@ -2,7 +2,7 @@
 --
 -- pipeline: many statements of the user's in one round trip (fastpg.pg.batch): db:pipeline, db:executemany.
 
-local ipairs, pairs, rawget, setmetatable, type = ipairs, pairs, rawget, setmetatable, type
+local error, ipairs, pairs, pcall, rawget, setmetatable, type = error, ipairs, pairs, pcall, rawget, setmetatable, type
 
 local batch = require "fastpg.pg.batch"
 local errors = require "fastpg.base.errors"
@@ -60,11 +60,26 @@ end
 
 -- ---- many statements ------------------------------------------------------------------------
 
+-- A pipeline is a list of items, each { text =, list =, n =, how = of fastpg.pg.fetch }; of a Table's call also { target =,
+-- finish = what becomes of what was fetched, or nil, check = what is looked at on the connection }, and one that needs no
+-- statement { value = } (fastpg.table.pipelined).
+
 local Pipeline = {}
 local queue = {}
+
+local function check_open(p)
+  if rawget(p, "over") then errors.raise("closed", "the pipeline is over: it queues statements within its function only") end
+end
+
+--- Adds an item.
+function pipeline.add(p, item)
+  check_open(p)
+  p[#p + 1] = item
+end
+
 for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "status" } do
   queue[name] = function(self, sql, ...)
-    if rawget(self, "over") then errors.raise("closed", "the pipeline is over: it queues statements within its function only") end
+    check_open(self)
     local parsed = user_sql.parse(sql, self.standard)
     local list, n = user_sql.collect(parsed, ...)
     self[#self + 1] = { text = parsed.text, how = fetch[how], list = list, n = n }
@@ -72,34 +87,76 @@ for name, how in pairs{ q = "rows", first = "first", item = "item", execute = "s
 end
 
 surface.methods(queue, { q = ANY, first = ANY, item = ANY, execute = ANY }, Pipeline, "a pipeline", "p")
-Pipeline.__index = surface.names(queue, "a pipeline")
 
-local function run_pipeline(conn, target, p)
-  local results = {}
-  batch.run(conn, function(prepare)
-    for _, item in ipairs(p) do
+-- Its tables (pipeline.extend_tables) are made when they are asked for.
+local members = surface.names(queue, "a pipeline")
+Pipeline.__index = function(p, key)
+  if key ~= "t" then return members[key] end
+  check_open(p)
+  p.t = pipeline.tables_of(p, rawget(p, "route"))
+  return p.t
+end
+
+local function prepare_all(conn, p, prepare)
+  for i, item in ipairs(p) do
+    p.at = i
+    item.statement = i
+    if item.text then
       item.st = prepare(item.text)
       if conn.doubled then conn:check_duplicates(item.st, item.how) end
     end
-  end, function(add)
+  end
+  p.at = nil
+end
+
+-- What a Table makes of a result, which may be that something is not there, undoes all of it.
+local function is_checked(p)
+  for _, item in ipairs(p) do
+    if item.may_raise then return #p > 1 end
+  end
+  return false
+end
+
+local function run_pipeline(conn, target, p)
+  local results = {}
+  for _, item in ipairs(p) do
+    if item.check then item.check(conn, item) end
+  end
+  batch.run(conn, function(prepare) prepare_all(conn, p, prepare) end, function(add)
     for i, item in ipairs(p) do
-      item.position = i
-      add(item.st, item.list, item.n, item)
+      if item.text then add(item.st, item.list, item.n, item) else results[i] = item.value end
     end
   end, function(c, st, item)
-    results[item.position] = item.how(c, st, target)
-  end)
+    local result = item.how(c, st, item.target or target)
+    if item.finish then result = item.finish(result) end
+    results[item.statement] = result
+  end, nil, function() return is_checked(p) end)
   results.n = #p
   return results
+end
+
+local function run(self, p)
+  local ok, results = pcall(self.on_connection, self, run_pipeline, self.row_target, p)
+  if ok then return results end
+  if rawget(p, "at") and errors.is_error(results) and not results.statement then results.statement = rawget(p, "at") end
+  error(results, 0)
 end
 
 --- Queues the statements that fn(p) names and sends them in one round trip: the list of results.
 local function pipeline_method(self, fn)
   if type(fn) ~= "function" then errors.argument("pipeline: a function expected, got %s", type(fn)) end
-  local p = setmetatable({ standard = self:strings() }, Pipeline)
+  local p = setmetatable({ standard = self:strings(), route = self }, Pipeline)
   fn(p)
   p.over = true
-  return self:on_connection(run_pipeline, self.row_target, p)
+  if rawget(p, "t") then return pipeline.run_tables(self, p, run) end
+  return run(self, p)
+end
+
+--- Adds the tables of a pipeline.
+---@param tables_of fun(p: table, route: table): any  what p.t is
+---@param run_tables fun(route: table, p: table, run: function): table  runs run(route, p), maybe once more
+function pipeline.extend_tables(tables_of, run_tables)
+  pipeline.tables_of, pipeline.run_tables = tables_of, run_tables
 end
 
 --- Adds them to the methods of a database.

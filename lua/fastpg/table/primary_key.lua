@@ -148,4 +148,10 @@ function primary_key.raise_missing(rel, values)
   errors.raise("not_found", row_name(rel, values), { table_name = rel.name })
 end
 
+--- The row of that key; raises where there is none (of a call that counts, where that is 0).
+function primary_key.present(row, rel, values)
+  if row == nil or row == 0 then primary_key.raise_missing(rel, values) end
+  return row
+end
+
 return primary_key

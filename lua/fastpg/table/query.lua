@@ -14,6 +14,7 @@ local fetch = require "fastpg.pg.fetch"
 local operation = require "fastpg.sql.operation"
 local options = require "fastpg.base.options"
 local query_run = require "fastpg.table.query_run"
+local recorder = require "fastpg.table.recorder"
 local related_options = require "fastpg.table.related_options"
 local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
@@ -23,6 +24,8 @@ local table_state = require "fastpg.table.table_state"
 local writer = require "fastpg.sql.writer"
 
 local query = {}
+
+local PENDING = recorder.PENDING
 
 -- ---- the object -----------------------------------------------------------------------------
 
@@ -309,10 +312,7 @@ local function run_arrays(self, what, n, ...)
   return query_run.run(state(self), with(self, "select", { ... }).sel, fetch.arrays)
 end
 
---- The values of a column, NULL as fastpg.null; of several columns a list for each row.
-function methods.pluck(self, ...)
-  local n = select("#", ...)
-  local list = run_arrays(self, "pluck", n, ...)
+local function plucked(list, n)
   local values = {}
   for i, row in ipairs(list) do
     if n == 1 then values[i] = row[1] else values[i] = row end
@@ -320,10 +320,17 @@ function methods.pluck(self, ...)
   return values
 end
 
---- A table from the values of a column to those of another.
-function methods.map(self, key, value)
+--- The values of a column, NULL as fastpg.null; of several columns a list for each row.
+function methods.pluck(self, ...)
+  local n = select("#", ...)
+  local list = run_arrays(self, "pluck", n, ...)
+  if list == PENDING then return recorder.after(plucked, n) end
+  return plucked(list, n)
+end
+
+local function mapped(list)
   local map = {}
-  for _, row in ipairs(run_arrays(self, "map", 2, key, value)) do
+  for _, row in ipairs(list) do
     local k = query.key_of(row[1])
     if map[k] ~= nil then
       errors.raise("not_unique", "map: two rows have the same key: pluck gives them all")
@@ -331,6 +338,13 @@ function methods.map(self, key, value)
     map[k] = row[2]
   end
   return map
+end
+
+--- A table from the values of a column to those of another.
+function methods.map(self, key, value)
+  local list = run_arrays(self, "map", 2, key, value)
+  if list == PENDING then return recorder.after(mapped) end
+  return mapped(list)
 end
 
 --- A value as the key of a table: value objects by their text, lists and documents by their JSON; NaN can't be a key.
@@ -344,6 +358,7 @@ end
 
 --- The server's plan, as text.
 function methods.explain(self)
+  if recorder.count > 0 then recorder.refuse() end
   local st, lines = state(self), {}
   local sql, args, n, uses = selection.sql(st, self.sel)
   for i, row in ipairs(table_state.run_list(st, "EXPLAIN " .. sql, fetch.arrays, nil, args, n, uses)) do lines[i] = row[1] end

@@ -21,6 +21,7 @@ local filters = require "fastpg.table.filters"
 local join_sql = require "fastpg.table.join_sql"
 local links = require "fastpg.table.links"
 local lists = require "fastpg.base.lists"
+local recorder = require "fastpg.table.recorder"
 local related_options = require "fastpg.table.related_options"
 local rows = require "fastpg.value.rows"
 local select_sql = require "fastpg.table.select_sql"
@@ -374,6 +375,10 @@ end
 ---@param what string
 ---@param inherited table?  the filters that the rows were read with
 function related.add(st, list, specs, what, inherited)
+  if recorder.count > 0 and recorder.is_recording() then
+    errors.raise("feature_not_supported", what .. ": related rows are read by statements of their own, when the rows are there: "
+      .. "fastpg.load(rows, …) behind the pipeline reads them", { sqlstate = "0A000" })
+  end
   local all, pending = {}, {}
   for i, spec in ipairs(specs) do
     local one = resolve(st, spec, what)

@@ -20,6 +20,7 @@ local query = require "fastpg.table.query"
 local query_run = require "fastpg.table.query_run"
 local related = require "fastpg.table.related"
 local related_options = require "fastpg.table.related_options"
+local recorder = require "fastpg.table.recorder"
 local relation = require "fastpg.table.relation"
 local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
@@ -29,6 +30,7 @@ local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
 local wait = require "fastpg.host.wait"
 
+local PENDING = recorder.PENDING
 local state_of, read_selection, OPTIONS = core.table_state, selection.read, selection.OPTIONS
 
 local Table = {}
@@ -94,6 +96,9 @@ local function get_or_raise(st, key)
   if row == nil then
     local rel = table_state.resolve(st)
     primary_key.raise_missing(rel, primary_key.values(st, rel, key))
+  elseif row == PENDING then
+    local rel = table_state.resolve(st)
+    return recorder.after(primary_key.present, rel, primary_key.values(st, rel, key))
   end
   return row
 end
@@ -111,8 +116,14 @@ function methods.get(self, key, opts)
   return row
 end
 
+local function is_there(row) return row ~= nil end
+
 --- Whether there is a row of that key.
-function methods.has(self, key) return get(check_self(self, "has"), key) ~= nil end
+function methods.has(self, key)
+  local row = get(check_self(self, "has"), key)
+  if row == PENDING then return recorder.after(is_there) end
+  return is_there(row)
+end
 
 local function by_text(st, key)
   local rel = table_state.resolve(st)
@@ -266,6 +277,12 @@ local function insert_group(groups, row, nkeys, naggs)
   at[query.key_of(row[nkeys])] = value
 end
 
+local function grouped(list, ncolumns, naggregates)
+  local groups = {}
+  for _, row in ipairs(list) do insert_group(groups, row, ncolumns, naggregates) end
+  return groups
+end
+
 --- Aggregates by group: { group -> value or list of values }, nested for several columns.  NULL is
 --- fastpg.null, as a group and as an aggregate: no group gets lost.
 ---@param columns string|string[]  names (checked)
@@ -282,11 +299,9 @@ function methods.groupby(self, columns, aggregates, ...)
   local w = select_sql.statement(st, function(w) select_sql.write_groups(w, st, sel, columns, aggregates) end)
   local sql, args, n = w:finish()
   if sel.debug then print(sql) end
-  local groups = {}
-  for _, row in ipairs(table_state.run_list(st, sql, fetch.arrays, nil, args, n, w.uses)) do
-    insert_group(groups, row, #columns, #aggregates)
-  end
-  return groups
+  local list = table_state.run_list(st, sql, fetch.arrays, nil, args, n, w.uses)
+  if list == PENDING then return recorder.after(grouped, #columns, #aggregates) end
+  return grouped(list, #columns, #aggregates)
 end
 
 -- ---- filters --------------------------------------------------------------------------------

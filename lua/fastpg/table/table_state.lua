@@ -27,6 +27,7 @@ local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
+local recorder = require "fastpg.table.recorder"
 local relation = require "fastpg.table.relation"
 local relation_registry = require "fastpg.table.relation_registry"
 local wait = require "fastpg.host.wait"
@@ -350,8 +351,19 @@ function table_state.under(target, all)
   return target.under:keep(key, copy)
 end
 
+--- Raises where what was recorded (fastpg.table.recorder) would mean something else on this connection.
+---@param item { st: table, uses: table[]? }
+function table_state.check_recorded(conn, item)
+  check(conn, item.st)
+  for _, use in ipairs(item.uses or {}) do check(conn, use.st) end
+end
+
 --- Runs SQL that was built of the state: Connection.run.
 function table_state.run(st, sql, how, target, ...)
+  if recorder.count > 0 then
+    local pending = recorder.note(st, nil, sql, how, target, { ... }, select("#", ...))
+    if pending then return pending end
+  end
   return st.db:on_connection(run_meant, st, sql, how, target, ...)
 end
 
@@ -359,6 +371,10 @@ end
 ---@param uses table[]?  the tables of the statement, where there may be others than its first
 function table_state.run_list(st, sql, how, target, list, n, uses)
   uses = uses or list[USES]
+  if recorder.count > 0 then
+    local pending = recorder.note(st, uses, sql, how, target, list, n)
+    if pending then return pending end
+  end
   if uses and uses[1] then return st.db:on_connection(run_meant_all, st, uses, sql, how, target, list, n) end
   return st.db:on_connection(run_list_meant, st, sql, how, target, list, n)
 end
@@ -377,16 +393,19 @@ end
 --- Runs several statements in one round trip: each { sql =, args =, n =, uses = }.
 ---@param receive fun(conn: table, prepared: userdata, item: table)  called with each result, in order
 function table_state.run_batch(st, items, receive)
+  if recorder.count > 0 then recorder.refuse() end
   return st.db:on_connection(run_batch, items, receive)
 end
 
 --- The same of a command.
 function table_state.simple(st, sql)
+  if recorder.count > 0 then recorder.refuse() end
   return st.db:on_connection(simple_meant, st, sql)
 end
 
 --- A stream of what build() gives: target, SQL, arguments, their number, and the tables of the statement.
 function table_state.open_stream(st, build)
+  if recorder.count > 0 then recorder.refuse() end
   local uses
   local function built()
     local target, sql, list, n
@@ -444,6 +463,14 @@ function table_state.steady(st, fn, ...)
   end
   if not is_other_now(st, before, result) then error(result, 0) end
   return fn(...)
+end
+
+--- Whether what was recorded may be recorded anew after that failure, and why: "moved", on one connection; "other", its
+--- relation is another one by now.
+---@param item { st: table, rel: table }
+function table_state.may_record_again(item, err)
+  if moved[err] then return "moved" end
+  return is_other_now(item.st, item.rel, err) and "other" or nil
 end
 
 local steady, current = table_state.steady, table_state.current

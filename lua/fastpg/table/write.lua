@@ -17,6 +17,7 @@ local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
 local query = require "fastpg.table.query"
+local recorder = require "fastpg.table.recorder"
 local returning = require "fastpg.table.returning"
 local rows = require "fastpg.value.rows"
 local selection = require "fastpg.table.selection"
@@ -27,6 +28,7 @@ local table_state = require "fastpg.table.table_state"
 local write_hook = require "fastpg.table.write_hook"
 
 local run_list, is_fresh, first = table_state.run_list, table_state.is_fresh, fetch.first
+local PENDING, present = recorder.PENDING, primary_key.present
 
 local methods, fns = {}, {} -- the latter of a Table's state
 local check_self = Table.check_self
@@ -147,12 +149,15 @@ local function update(st, opts, record, key, overrides)
     local sql, n, args = core_rel:update(nil, record, nil, nil, nil, true)
     if sql and not args[RAWS] then
       local row = run_list(st, sql, first, st.link, args, n)
-      if row ~= nil then return row end
-      primary_key.raise_missing(st.rel, primary_key.of_record(st, st.rel, "update", record))
+      if row ~= nil and row ~= PENDING then return row end
+      local values = primary_key.of_record(st, st.rel, "update", record)
+      if row == PENDING then return recorder.after(present, st.rel, values) end
+      primary_key.raise_missing(st.rel, values)
     end
   end
   local sql, n, values, args = build_update(st, nil, record, key, overrides)
   local row = run_one(st, sql, args, n, opts)
+  if row == PENDING then return recorder.after(present, table_state.resolve(st), values) end
   if row == nil or row == 0 then primary_key.raise_missing(table_state.resolve(st), values) end
   return row
 end
@@ -193,11 +198,23 @@ local function build_upsert(st, args, record, overrides, opts)
 end
 
 -- The row that is in the way belongs to somebody else (or a rule swallowed it).
-local function raise_hidden(st, record, overrides, columns)
-  local rel = table_state.resolve(st)
-  local values = primary_key.of_columns(st, columns, record, overrides)
+local function raise_not_visible(rel, columns, values)
   if columns == rel.pks and #values == #rel.pks then primary_key.raise_missing(rel, values) end
   errors.raise("not_found", rel.name .. ": the row in the way is not visible here", { table_name = rel.name })
+end
+
+local function raise_hidden(st, record, overrides, columns)
+  raise_not_visible(table_state.resolve(st), columns, primary_key.of_columns(st, columns, record, overrides))
+end
+
+local function visible(row, rel, columns, values)
+  if row == nil or row == 0 then raise_not_visible(rel, columns, values) end
+  return row
+end
+
+-- The same of an upsert that runs later.
+local function visible_later(st, record, overrides, columns)
+  return recorder.after(visible, table_state.resolve(st), columns, primary_key.of_columns(st, columns, record, overrides))
 end
 
 local function upsert(st, opts, record, overrides)
@@ -206,11 +223,13 @@ local function upsert(st, opts, record, overrides)
     check_overrides("upsert", overrides)
     local columns = conflict_columns(st, opts)
     local row = conflict.upsert(st, record, overrides, columns, opts)
+    if row == PENDING and opts.where == nil then return visible_later(st, record, overrides, columns) end
     if opts.where == nil and (row == nil or row == 0) then raise_hidden(st, record, overrides, columns) end
     return row
   end
   local sql, n, columns, args = build_upsert(st, nil, record, overrides, opts)
   local row = run_one(st, sql, args, n, opts)
+  if row == PENDING then return visible_later(st, record, overrides, columns) end
   if row == nil or row == 0 then raise_hidden(st, record, overrides, columns) end
   return row
 end
@@ -238,6 +257,7 @@ local function delete(st, opts, key)
     sql = table_state.keep_sql(st, "delete", rel.core:delete(more and where .. " AND " .. more or where))
   end
   local row = run_one(st, sql, args, n, opts)
+  if row == PENDING then return recorder.after(present, rel, primary_key.values(st, rel, key)) end
   if row == nil or row == 0 then primary_key.raise_missing(rel, primary_key.values(st, rel, key)) end
   return row
 end

@@ -13,8 +13,10 @@ local error, ipairs, pairs = error, ipairs, pairs
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
+local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
 local hook_calls = require "fastpg.pool.hook_calls"
+local recorder = require "fastpg.table.recorder"
 local table_state = require "fastpg.table.table_state"
 local transaction = require "fastpg.pool.transaction"
 
@@ -67,6 +69,10 @@ end
 function write_hook.run(st, op, opts, fn, ...)
   local list = hooks_of(st)
   if not list then return fn(st, opts, ...) end
+  if recorder.is_recording() then
+    errors.raise("feature_not_supported", 'a hook on "write" hears of each write in its own transaction, which a pipeline is '
+      .. "not: write before or after it, with db.t", { sqlstate = "0A000" })
+  end
   local args, known = pack(...), {}
   for name, value in pairs(opts or known) do known[name] = value end
   return transaction.atomic(st.db, op == "copy", function(tx)
