@@ -358,6 +358,12 @@ static int writer_reserve(lua_State *L) {
   return 0;
 }
 
+/* writer:size() -> the bytes that are in it */
+static int writer_size(lua_State *L) {
+  fpg_push_int64(L, (int64_t)check_writer(L, 1)->buf->len);
+  return 1;
+}
+
 /* writer:finish(): what ends the data */
 static int writer_finish(lua_State *L) {
   copy_writer *w = check_writer(L, 1);
@@ -385,6 +391,7 @@ static const luaL_Reg writer_methods[] = {
     {"flat", writer_flat},
     {"reserve", writer_reserve},
     {"finish", writer_finish},
+    {"size", writer_size},
     {NULL, NULL},
 };
 

@@ -467,6 +467,7 @@ function Database:metrics() end
 ---@field rows integer?
 ---@field bytes integer?
 ---@field error any
+---@field runs integer?  of a batch: how often it ran
 ---@field where string?  the line of the program
 ---@field pid integer  of the server's side of the connection
 ---@field kind "dml"|"ddl"|nil  of an audit

@@ -367,18 +367,7 @@ local function run(conn, prepare, produce, receive, in_transaction, checked)
   return state.failure, state.undone and guarded, state.failed
 end
 
---- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
----@param conn table
----@param prepare fun(statement: fun(sql: string): userdata): any  called first, while statements can still be prepared
----@param produce fun(add: fun(st, list, n, tag), prepared: any, add_many: fun(st, items, arguments, counted))  queues the
---- statements; add_many those of one statement of whose results only the number of rows is wanted, one for each item (a list
---- of arguments, or what `arguments(item, i)` makes one of), once in a batch: `counted(rows)` is called with those numbers,
---- `receive` for results that need a look
----@param receive fun(conn, st, tag)  called with each result, in order
----@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
----@param checked (fun(): boolean)?  asked when the statements are prepared; true: what receive raises undoes the batch, for one
---- more round trip
-function batch.run(conn, prepare, produce, receive, guarded, checked)
+local function run_all(conn, prepare, produce, receive, guarded, checked)
   local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
   local failure, undone, failed = run(conn, prepare, produce, receive, in_transaction, checked)
   if errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure, failed) then
@@ -391,5 +380,24 @@ function batch.run(conn, prepare, produce, receive, guarded, checked)
   end
   error(errors.annotate(failure), 0)
 end
+
+--- Runs a batch.  Where the server's plans turn out stale it is run a second time, from the start.
+---@param conn table
+---@param prepare fun(statement: fun(sql: string): userdata): any  called first, while statements can still be prepared
+---@param produce fun(add: fun(st, list, n, tag), prepared: any, add_many: fun(st, items, arguments, counted))  queues the
+--- statements; add_many those of one statement of whose results only the number of rows is wanted, one for each item (a list
+--- of arguments, or what `arguments(item, i)` makes one of), once in a batch: `counted(rows)` is called with those numbers,
+--- `receive` for results that need a look
+---@param receive fun(conn, st, tag)  called with each result, in order
+---@param guarded boolean?  true: the caller undoes a failed batch (it is in a transaction of its own)
+---@param checked (fun(): boolean)?  asked when the statements are prepared; true: what receive raises undoes the batch, for one
+--- more round trip
+function batch.run(conn, ...)
+  if conn.watch_batch then return conn:watch_batch(run_all, ...) end -- (fastpg.pool.watch)
+  return run_all(conn, ...)
+end
+
+--- Of one of many rows: which, from what its tag says, a number, or an item with a field `row`.
+batch.row_of = row_of
 
 return batch

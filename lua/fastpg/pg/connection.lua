@@ -358,6 +358,9 @@ function Connection:run_list(sql, fetch, target, list, n)
   return self:finish(st, self.run_list, sql, fetch, target, list, n)
 end
 
+--- A look-up of fastpg's own, likewise: no hook is told of it (fastpg.pool.watch).
+Connection.look_up = Connection.run_list
+
 --- Runs a statement that will not come again: unnamed, outside the cache.
 function Connection:run_once(sql, fetch, target, list, n)
   local st = self:unnamed_statement(sql)

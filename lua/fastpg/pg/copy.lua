@@ -64,7 +64,6 @@ local function abandon(conn)
 end
 
 local function begin(conn, sql, direction, what)
-  if conn.before_copy then conn:before_copy(sql) end -- (fastpg.pool.hooks)
   conn.c:send_copy(sql)
   conn:drive()
   local got = conn.c:copying()
@@ -101,7 +100,7 @@ local function put_all(conn, next_piece)
 end
 
 -- Sends what next_piece gives, text or a writer, until nil: the number of rows.
-local function copy_in(conn, sql, what, word, next_piece)
+local function copy_in_now(conn, sql, next_piece, what, word)
   begin(conn, sql, "in", what)
   local ok, complete = pcall(put_all, conn, next_piece)
   if not ok then
@@ -110,6 +109,11 @@ local function copy_in(conn, sql, what, word, next_piece)
   end
   conn.c:copy_end(not complete and GIVEN_UP or nil)
   return result(conn, sql, word)
+end
+
+local function copy_in(conn, ...)
+  if conn.watch_copy then return conn:watch_copy(copy_in_now, ...) end -- (fastpg.pool.watch)
+  return copy_in_now(conn, ...)
 end
 
 -- Gives each chunk to take until that returns false: whether it did, and how many rows there were.
@@ -134,7 +138,7 @@ local NAME = savepoint.name "copy"
 
 -- A copy that is ended early is canceled, which is an error to the transaction around it: a savepoint
 -- keeps that from failing.
-local function copy_out(conn, sql, take, may_end)
+local function copy_out_now(conn, sql, take, may_end)
   local guarded = may_end and conn.c:transaction_status() == "intrans"
   if guarded then conn:simple(savepoint.make(NAME)) end
   begin(conn, sql, "out", "copy_to")
@@ -148,6 +152,11 @@ local function copy_out(conn, sql, take, may_end)
   if guarded and conn.c:usable() then conn:simple(savepoint.undo(NAME)) end
   if not ok then error(ended, 0) end
   return count
+end
+
+local function copy_out(conn, ...)
+  if conn.watch_copy then return conn:watch_copy(copy_out_now, ...) end
+  return copy_out_now(conn, ...)
 end
 
 -- ---- db:copy_from, db:copy_to ---------------------------------------------------------------
@@ -203,7 +212,7 @@ end
 
 local function copy_from(self, sql, source)
   check_sql(self, "copy_from", sql, "in")
-  return self:on_connection(copy_in, sql, "copy_from", "line", pieces_of(source))
+  return self:on_connection(copy_in, sql, pieces_of(source), "copy_from", "line")
 end
 
 local function write_to(file)

@@ -7,7 +7,7 @@
 -- between them on the same connection.  What `each` gives is callable (a generic `for` takes it), has
 -- :close(), closes itself at the end, on an error, when the loop is left (5.4) and when collected.
 
-local error, getmetatable, pcall, setmetatable = error, getmetatable, pcall, setmetatable
+local error, pcall, setmetatable = error, pcall, setmetatable
 
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
@@ -118,6 +118,11 @@ function Single:next_row()
   local spend = conn.spend
   if spend then spend(1) end
   return row
+end
+
+-- Collected on a connection that is not its own: the next statement makes room for itself.
+function Single:lost(owned)
+  if owned then self.conn.abandoned = true end
 end
 
 -- Rows still to come would have to be read: stop the server instead.
@@ -243,7 +248,7 @@ local function close(self)
   local owned = is_owned(self)
   self.source = nil
   local ok, err = true, nil
-  if owned then ok, err = pcall(source.finish, source) end
+  if owned then ok, err = pcall(source.finish, source) elseif source.left then source:left() end
   if self.release then self.release() end
   if not ok then error(err, 0) end
 end
@@ -254,11 +259,8 @@ local function abandon(self)
   if not source then return end
   local owned = is_owned(self)
   self.source = nil
-  if self.release then
-    self.release(true)
-  elseif owned and getmetatable(source) == Single then
-    source.conn.abandoned = true -- the next statement makes room for itself
-  end
+  if source.lost then source:lost(owned and not self.release) end
+  if self.release then self.release(true) end
 end
 
 local function next_row(self, source)
@@ -294,7 +296,12 @@ surface.closable(Stream, "what db:each gave", "rows", close, options.set("source
 function stream.open(conn, owner, release, target, sql, list, n)
   if conn.abandoned then conn:clear() end
   local open = conn.in_transaction and open_cursor or open_single
-  local source = open(conn, target, sql, list, n, owner)
+  local source
+  if conn.watch_stream then -- (fastpg.pool.watch)
+    source = conn:watch_stream(open, target, sql, list, n, owner)
+  else
+    source = open(conn, target, sql, list, n, owner)
+  end
   local self = { source = source, owner = owner, release = release }
   defer.collected(self, function() abandon(self) end)
   return setmetatable(self, Stream)

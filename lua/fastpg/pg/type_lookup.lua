@@ -110,7 +110,7 @@ end
 ---@param codec { encode: (fun(value: any): string)?, decode: (fun(text: string): any)?, schema: string? }
 ---@return boolean  false: there is no such type
 function Types:set_codec(conn, name, codec)
-  local found = conn:run_list(BY_NAME, fetch.arrays, nil, { name, codec.schema or "" }, 2)
+  local found = conn:look_up(BY_NAME, fetch.arrays, nil, { name, codec.schema or "" }, 2)
   for _, f in ipairs(found) do
     local oid, typname, array, range, range_array, multirange, multirange_array =
       f[1], f[2], f[3], f[4], f[5], f[6], f[7]
@@ -215,7 +215,7 @@ local MOST_TYPES = 2000 -- those that other sessions dropped are not noticed
 function Types:look_up(conn, oids)
   local list, by_oid = {}, {}
   if self.count >= MOST_TYPES then self:reset() end
-  for _, f in ipairs(conn:run_list(LOOK_UP, fetch.arrays, nil, { oids }, 1)) do
+  for _, f in ipairs(conn:look_up(LOOK_UP, fetch.arrays, nil, { oids }, 1)) do
     local t = describe(f)
     list[#list + 1], by_oid[t.oid] = t, t
   end
@@ -264,7 +264,7 @@ end
 function Types:are_current(conn, oids)
   local bases, known = {}, self.composites
   for i, oid in ipairs(oids) do bases[i] = self.bases[oid] or oid end
-  local found = conn:run_list(COLUMNS, fetch.arrays, nil, { bases }, 1)
+  local found = conn:look_up(COLUMNS, fetch.arrays, nil, { bases }, 1)
   look_at(conn, oids)
   for _, f in ipairs(found) do
     local k = known[f[1]]

@@ -126,7 +126,10 @@ local function start(conn, command, path, sets)
     return
   end
   if not busy then roll_back(conn) end -- else it did not begin
-  if errors.is_error(err) then err.commit_unknown = nil end
+  if errors.is_error(err) then
+    err.commit_unknown = nil
+    if sets then err.query = command:match "^[^;]*" end -- the settings have values
+  end
   error(err, 0)
 end
 

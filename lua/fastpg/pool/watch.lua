@@ -3,111 +3,35 @@
 -- watch: what stands in front of a connection's methods while a database has hooks: "audit", "query", "slow", "notice".
 --
 -- What such a method calls in turn (a statement that is prepared first, look-ups of types, a second try) belongs to the one
--- statement: who is in `conn.inside`, the coroutines that are in one, passes.  (One that was closed there is nobody any
+-- operation: who is in `conn.inside`, the coroutines that are in one, passes.  (One that was closed there is nobody any
 -- more.)  The catalog's look-ups come past them (Route:run), and are no event.
 --
--- An audit has to see all that is sent: run, run_list, run_once, simple, command, parts, what a batch or a stream prepares, COPY.
+--   run, run_list, run_once, simple, command, parts, begin_with_path    one statement (or a text of several)
+--   watch_batch     all of a pipeline          watch_copy    a COPY
+--   watch_stream    from the first row of db:each to its end (fastpg.pool.watch_stream)
+--
+-- An audit has to see all that is sent before it is: so it looks at what a batch or a stream prepares, too.
+-- What becomes of an operation, the events, is in fastpg.pool.watch_events.
 
-local error, ipairs, pairs, pcall, select, setmetatable = error, ipairs, pairs, pcall, select, setmetatable
+local error, ipairs, pcall, rawequal, select, setmetatable, tonumber, type =
+  error, ipairs, pcall, rawequal, select, setmetatable, tonumber, type
 
+local batch = require "fastpg.pg.batch"
 local compat = require "fastpg.base.compat"
 local Connection = require "fastpg.pg.connection"
 local core = require "fastpg.core"
 local current_task = require "fastpg.host.current_task"
 local fetch = require "fastpg.pg.fetch"
-local hook_calls = require "fastpg.pool.hook_calls"
+local watch_events = require "fastpg.pool.watch_events"
+local watch_stream = require "fastpg.pool.watch_stream"
 
 local watch = {}
 
+local audit, over = watch_events.audit, watch_events.over
 local MAIN = current_task.main
 local function me() return compat.running() or MAIN end
 
--- Of CALL, DO and EXECUTE nobody knows what they do: they may change something.  (COPY: kind_of)
-local DML = { INSERT = true, UPDATE = true, DELETE = true, MERGE = true, TRUNCATE = true, CALL = true, DO = true, EXECUTE = true }
-local DDL = {
-  CREATE = true, ALTER = true, DROP = true, COMMENT = true, GRANT = true, REVOKE = true, REASSIGN = true, SECURITY = true,
-  IMPORT = true, REINDEX = true, CLUSTER = true, REFRESH = true,
-}
-local READS = { SELECT = true, VALUES = true, TABLE = true }
-
-local function copy_of(list, n)
-  local copy = { n = n }
-  for i = 1, n do copy[i] = list[i] end
-  return copy
-end
-
--- ---- audit ----------------------------------------------------------------------------------
-
--- COPY t FROM writes; of COPY ( ) TO its inner statement is among the verbs, too.
-local function kind_of(one, verb)
-  if verb == "COPY" then
-    for _, word in ipairs(one.words) do
-      if word == "FROM" then return "dml" end
-    end
-    return nil
-  end
-  return DML[verb] and "dml" or DDL[verb] and "ddl" or nil
-end
-
-local function audit(self, conn, sql, values, n)
-  local list = self.audit
-  if not list or hook_calls.is_inside(self.loop) then return end
-  for _, one in ipairs(core.statements(sql, conn.standard_strings)) do
-    for _, verb in ipairs(one.verbs) do
-      local kind = kind_of(one, verb)
-      for _, hook in ipairs(kind and list or {}) do
-        local ok, err = hook_calls.call(self.loop, hook, {
-          kind = kind, verb = verb, sql = sql, where = core.where(), pid = conn.hook_pid,
-          values = hook.values and values and copy_of(values, n) or nil,
-        })
-        if not ok then error(err, 0) end
-      end
-    end
-  end
-end
-
--- ---- query and slow -------------------------------------------------------------------------
-
-local function is_read(conn, sql)
-  local list = core.statements(sql, conn.standard_strings)
-  if #list ~= 1 or not READS[list[1].verb] then return false end
-  for _, verb in ipairs(list[1].verbs) do
-    if not READS[verb] then return false end
-  end
-  return true
-end
-
--- The plan of what was run, which is not run again; nil where it writes, or where a failure would end a transaction.
-local function plan_of(conn, sql, values, n)
-  if not values or not conn.c:usable() or conn.c:transaction_status() ~= "idle" or not is_read(conn, sql) then return nil end
-  conn.inside[me()] = true
-  local ok, list = pcall(Connection.run_once, conn, "EXPLAIN " .. sql, fetch.arrays, nil, values, n)
-  conn.inside[me()] = nil
-  if not ok then return nil end
-  local lines = {}
-  for i, row in ipairs(list) do lines[i] = row[1] end
-  return table.concat(lines, "\n")
-end
-
-local function report(self, conn, sql, values, n, seconds, err)
-  if hook_calls.is_inside(self.loop) then return end
-  local where, nrows, bytes, plan = core.where(), conn.hook_rows, conn.hook_bytes, nil
-  local function event(hook)
-    if hook.explain and plan == nil then plan = not err and plan_of(conn, sql, values, n) or false end
-    return {
-      sql = sql, seconds = seconds, rows = nrows, bytes = bytes, error = err, where = where, pid = conn.hook_pid,
-      values = hook.values and values and copy_of(values, n) or nil, plan = hook.explain and plan or nil,
-    }
-  end
-  if self.query then hook_calls.tell(self.loop, self.query, event) end
-  local slow = {}
-  for _, hook in ipairs(self.slow or slow) do
-    if seconds >= hook.over then slow[#slow + 1] = hook end
-  end
-  hook_calls.tell(self.loop, slow, event)
-end
-
--- ---- in front of a connection's methods -----------------------------------------------------
+-- ---- one statement --------------------------------------------------------------------------
 
 -- Fetches as the function does, and notes how much there was.
 local counting = setmetatable({}, { __mode = "k", __index = function(known, how)
@@ -120,87 +44,227 @@ local counting = setmetatable({}, { __mode = "k", __index = function(known, how)
   return counted
 end })
 
-local function tell_notices(self, conn)
-  local list = conn.c:notices()
-  if not (list and self.notice) or hook_calls.is_inside(self.loop) then return end
-  for _, notice in ipairs(list) do
-    hook_calls.tell(self.loop, self.notice, function()
-      local event = { pid = conn.hook_pid }
-      for name, value in pairs(notice) do event[name] = value end
-      return event
-    end)
-  end
-end
-
-local function ended(self, conn, sql, values, n, began, ok, ...)
+local function left(conn, ok, ...)
   conn.inside[me()] = nil
-  tell_notices(self, conn)
-  if self.query or self.slow then
-    report(self, conn, sql, values, n, core.clock() - began, not ok and (...) or nil)
-  end
   if not ok then error((...), 0) end
   return ...
 end
 
-local function watched(self, conn, sql, values, n, fn, ...)
-  audit(self, conn, sql, values, n)
+-- Runs fn(conn, ...) as a part of what is under way.
+local function pass(conn, fn, ...)
+  conn.inside[me()] = true
+  return left(conn, pcall(fn, conn, ...))
+end
+
+local function ended(self, conn, op, began, ok, ...)
+  conn.inside[me()] = nil
+  op.seconds = core.clock() - began
+  if ok then
+    op.rows, op.bytes = op.rows or conn.hook_rows, op.bytes or conn.hook_bytes
+  else
+    op.rows, op.bytes, op.error = nil, nil, (...)
+  end
+  over(self, conn, { op })
+  if not ok then error((...), 0) end
+  return ...
+end
+
+-- Runs fn(conn, ...), which is one operation.
+local function watched(self, conn, op, fn, ...)
+  audit(self, conn, op)
   conn.inside[me()], conn.hook_rows, conn.hook_bytes = true, nil, nil
-  return ended(self, conn, sql, values, n, core.clock(), pcall(fn, conn, ...))
+  return ended(self, conn, op, core.clock(), pcall(fn, conn, ...))
 end
 
--- What is only prepared by these is sent by whoever asks for it.
-local function watch_preparing(self, fn)
-  return function(conn, sql, ...)
-    if not conn.inside[me()] then audit(self, conn, sql) end
-    return fn(conn, sql, ...)
+local NO_VALUES = {}
+
+-- Runs fn(conn, sql, …), which gives a command tag.  That of several statements is the last one's.
+local function watched_text(self, conn, fn, sql, ...)
+  local op = { sql = sql, values = NO_VALUES, n = 0 }
+  local function run(...)
+    local tag = fn(...)
+    op.rows = #core.statements(sql, conn.standard_strings) == 1 and tonumber(tag:match "%d+$") or nil
+    return tag
+  end
+  return watched(self, conn, op, run, sql, ...)
+end
+
+-- What these only prepare is sent by whoever asks for it.
+local function add_statements(self, made)
+  function made.run(conn, sql, how, target, ...)
+    if conn.inside[me()] then return Connection.run(conn, sql, how, target, ...) end
+    local op = { sql = sql, values = { ... }, n = select("#", ...) }
+    return watched(self, conn, op, Connection.run, sql, counting[how], target, ...)
+  end
+  for _, name in ipairs{ "run_list", "run_once" } do
+    local method = Connection[name]
+    made[name] = function(conn, sql, how, target, list, n)
+      if conn.inside[me()] then return method(conn, sql, how, target, list, n) end
+      return watched(self, conn, { sql = sql, values = list, n = n }, method, sql, counting[how], target, list, n)
+    end
+  end
+  function made.simple(conn, sql)
+    if conn.inside[me()] or sql == "" or conn.setting_own then return Connection.simple(conn, sql) end
+    return watched_text(self, conn, Connection.simple, sql)
+  end
+  function made.parts(conn, sql)
+    if conn.inside[me()] then return Connection.parts(conn, sql) end
+    local op = { sql = sql, values = NO_VALUES, n = 0 }
+    return watched(self, conn, op, function(...)
+      local parts = Connection.parts(...)
+      op.rows = 0
+      for _, part in ipairs(parts) do op.rows = op.rows + (part.count or 0) end
+      return parts
+    end, sql)
+  end
+  function made.command(conn, sql, of_user)
+    if conn.inside[me()] then return Connection.command(conn, sql, of_user) end
+    return watched_text(self, conn, Connection.command, sql, of_user)
+  end
+  function made.begin_with_path(conn, command, path) -- its settings have values
+    local op = { sql = command:match "^[^;]*", values = NO_VALUES, n = 0 }
+    return watched(self, conn, op, Connection.begin_with_path, command, path)
+  end
+  function made.statement(conn, sql)
+    if not conn.inside[me()] then audit(self, conn, { sql = sql }) end
+    return Connection.statement(conn, sql)
+  end
+  function made.describe(conn, sql) -- which runs nothing
+    if conn.inside[me()] then return Connection.describe(conn, sql) end
+    return pass(conn, Connection.describe, sql)
+  end
+  function made.statement_of_batch(conn, sql, used)
+    audit(self, conn, { sql = sql })
+    return pass(conn, Connection.statement_of_batch, sql, used)
   end
 end
 
-local function over(conn, ok, ...)
-  conn.inside[me()] = nil
-  if not ok then error((...), 0) end
-  return ...
+-- ---- batches --------------------------------------------------------------------------------
+
+-- The operations of a batch: one for each text of which rows of a list are written, with `runs`, and one for each other
+-- statement.  They have one time, and one error: all of them were done, or none.
+local WEAK = { __mode = "k" }
+local Ops = {}
+Ops.__index = Ops
+
+-- What is prepared: its statement is found by that.
+function Ops:prepare(statement)
+  self.list, self.texts, self.of_text, self.of_tag = {}, {}, {}, setmetatable({}, WEAK)
+  return function(sql)
+    self.preparing = sql
+    local st = statement(sql)
+    self.texts[st] = sql
+    return st
+  end
+end
+
+local function begin_op(self, sql)
+  local op = { sql = sql, runs = 0, rows = 0, bytes = 0 }
+  self.list[#self.list + 1] = op
+  return op
+end
+
+function Ops:of_rows(st)
+  local op = self.of_text[st] or begin_op(self, self.texts[st])
+  self.of_text[st], self.last = op, op
+  return op
+end
+
+function Ops:sent(st, list, n, tag)
+  local op
+  if tag == nil or batch.row_of(tag) ~= nil then
+    op = self:of_rows(st)
+  else
+    op = begin_op(self, self.texts[st])
+    op.values, op.n = list, n
+  end
+  op.runs = op.runs + 1
+  if tag ~= nil then self.of_tag[tag] = op end
+end
+
+function Ops:received(conn, tag)
+  local op, rows, bytes = tag ~= nil and self.of_tag[tag] or self.last, conn.c:extent()
+  if not op then return end
+  op.rows, op.bytes = op.rows + (rows or 0), op.bytes + (bytes or 0)
+end
+
+-- Gives what batch.run takes, with a look at all that goes by.
+local function looking(ops, prepare, produce, receive)
+  return function(statement)
+    return prepare(ops:prepare(statement))
+  end, function(add, prepared, add_many)
+    return produce(function(st, list, n, tag)
+      ops:sent(st, list, n, tag)
+      return add(st, list, n, tag)
+    end, prepared, function(st, items, arguments, counted)
+      local op = ops:of_rows(st)
+      op.runs = op.runs + #items
+      return add_many(st, items, arguments, function(rows)
+        op.rows = op.rows + rows
+        return counted(rows)
+      end)
+    end)
+  end, function(conn, reader, tag)
+    ops:received(conn, tag)
+    return receive(conn, reader, tag)
+  end
+end
+
+local function add_batches(self, made)
+  function made.watch_batch(conn, run, prepare, produce, receive, guarded, checked)
+    if conn.inside[me()] then return run(conn, prepare, produce, receive, guarded, checked) end
+    local ops = setmetatable({ list = {} }, Ops)
+    local p, q, r = looking(ops, prepare, produce, receive)
+    local began = core.clock()
+    local ok, err = pcall(pass, conn, run, p, q, r, guarded, checked)
+    local seconds = core.clock() - began
+    if not ok and rawequal(err, conn.refused) then error(err, 0) end -- nothing was sent
+    if not ok and #ops.list == 0 and ops.preparing then ops.list[1] = { sql = ops.preparing } end
+    local done = {}
+    for _, op in ipairs(ops.list) do
+      op.seconds = seconds
+      if not ok then op.error, op.rows, op.bytes = err, nil, nil end
+      if op.runs ~= 0 or not ok then done[#done + 1] = op end
+    end
+    over(self, conn, done)
+    if not ok then error(err, 0) end
+  end
+end
+
+-- ---- COPY -----------------------------------------------------------------------------------
+
+local function size_of(piece)
+  if type(piece) == "string" then return #piece end
+  return piece and piece:size() or 0
+end
+
+local function add_copies(self, made)
+  --- Runs a COPY, fn(conn, sql, move, ...); `move` gives pieces or takes them.
+  function made.watch_copy(conn, fn, sql, move, ...)
+    local op = { sql = sql, bytes = 0 }
+    local function moved(chunk)
+      local piece = move(chunk)
+      op.bytes = op.bytes + size_of(chunk or piece)
+      return piece
+    end
+    local function run(...)
+      op.rows = fn(...)
+      return op.rows
+    end
+    return watched(self, conn, op, run, sql, moved, ...)
+  end
 end
 
 --- The methods of a connection of a database that has hooks.
 ---@param self table  the hooks (fastpg.pool.hooks)
 function watch.methods(self)
   local made = {}
-  function made.run(conn, sql, how, target, ...)
-    if conn.inside[me()] then return Connection.run(conn, sql, how, target, ...) end
-    return watched(self, conn, sql, { ... }, select("#", ...), Connection.run, sql, counting[how], target, ...)
+  add_statements(self, made)
+  add_batches(self, made)
+  add_copies(self, made)
+  function made.watch_stream(conn, open, ...)
+    return watch_stream.open(self, conn, open, ...)
   end
-  for _, name in ipairs{ "run_list", "run_once" } do
-    local method = Connection[name]
-    made[name] = function(conn, sql, how, target, list, n)
-      if conn.inside[me()] then return method(conn, sql, how, target, list, n) end
-      return watched(self, conn, sql, list, n, method, sql, counting[how], target, list, n)
-    end
-  end
-  function made.simple(conn, sql)
-    if conn.inside[me()] or sql == "" then return Connection.simple(conn, sql) end
-    return watched(self, conn, sql, nil, 0, Connection.simple, sql)
-  end
-  function made.parts(conn, sql)
-    if conn.inside[me()] then return Connection.parts(conn, sql) end
-    return watched(self, conn, sql, nil, 0, Connection.parts, sql)
-  end
-  function made.command(conn, sql, of_user)
-    if conn.inside[me()] or not of_user then return Connection.command(conn, sql, of_user) end
-    return watched(self, conn, sql, nil, 0, Connection.command, sql, of_user)
-  end
-  made.statement = watch_preparing(self, Connection.statement)
-  function made.describe(conn, sql) -- which runs nothing
-    if conn.inside[me()] then return Connection.describe(conn, sql) end
-    conn.inside[me()] = true
-    return over(conn, pcall(Connection.describe, conn, sql))
-  end
-  function made.statement_of_batch(conn, sql, used)
-    audit(self, conn, sql)
-    conn.inside[me()] = true
-    return over(conn, pcall(Connection.statement_of_batch, conn, sql, used))
-  end
-  function made.before_copy(conn, sql) audit(self, conn, sql) end
   return made
 end
 

@@ -70,7 +70,7 @@ where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped]]
 
 -- What the server says of the columns, by name: { array =, unique = }; nil where one statement would not do the same.
 local function ask(conn, rel)
-  local list = conn:run(SAFETY, fetch.arrays, nil, rel.oid)
+  local list = conn:look_up(SAFETY, fetch.arrays, nil, { rel.oid }, 1)
   local columns = {}
   for _, f in ipairs(list) do
     if f[4] ~= true then return nil end

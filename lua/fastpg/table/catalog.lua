@@ -14,7 +14,7 @@
 --
 -- PostgreSQL manual: "System Catalogs" (pg_class, pg_attribute, pg_index, pg_constraint).
 
-local error, ipairs, pairs, setmetatable, type = error, ipairs, pairs, setmetatable, type
+local error, ipairs, pairs, select, setmetatable, type = error, ipairs, pairs, select, setmetatable, type
 
 local bounded = require "fastpg.base.bounded"
 local changes = require "fastpg.sql.changes"
@@ -135,7 +135,7 @@ end
 ---@param note (fun(conn: table, f: table))?  called with each row
 local function look_up_on(conn, name, note, sql, ...)
   local key = conn:names_key(name)
-  local list = fetch.run(conn, fetch.arrays, nil, sql, ...)
+  local list = conn:look_up(sql, fetch.arrays, nil, { ... }, select("#", ...))
   if not note then return list, key end
   for _, f in ipairs(list) do note(conn, f) end
   return list, conn:names_key(name)

@@ -14,6 +14,7 @@ local error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type =
   error, ipairs, next, pairs, pcall, rawequal, select, setmetatable, type
 
 local catalog = require "fastpg.table.catalog"
+local Connection = require "fastpg.pg.connection"
 local copy = require "fastpg.pg.copy"
 local copy_compiled = require "fastpg.pg.copy_compiled"
 local core = require "fastpg.core"
@@ -182,11 +183,11 @@ local function quoted(names)
   return table.concat(list, ", ")
 end
 
--- Asks the server for the types of these columns.
+-- Asks the server for the types of these columns.  (Nothing of it is ever run: it is no event.)
 local function describe(conn, rel, names)
   local numbers = {}
   for i = 1, #names do numbers[i] = "$" .. i end
-  return conn:statement_of_batch(("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE VALUES (%s)"):format(rel.qualified,
+  return Connection.statement_of_batch(conn, ("INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE VALUES (%s)"):format(rel.qualified,
     quoted(names), table.concat(numbers, ", ")), math.huge)
 end
 
@@ -271,11 +272,11 @@ local function run(conn, scan, names, source, n, wanted)
   local fill = n and filler_of_list(conn, writer, names, source, n) or filler_of_rows(conn, writer, source, scan)
   local first = fill(true) -- what is wrong here is an error before anything is sent
   local sql = ("COPY %s (%s) FROM STDIN%s"):format(scan.rel.qualified, quoted(names), binary and " (FORMAT binary)" or "")
-  return copy.run(conn, sql, "copy", "row", function()
+  return copy.run(conn, sql, function()
     local piece = first or fill()
     first = nil
     return piece
-  end)
+  end, "copy", "row")
 end
 
 -- The first row, then the others.
