@@ -43,6 +43,8 @@ describe("a hook on queries", function()
     told(function() db:execute "update thing set name = name where id < 4" end, { "update thing set name = name where id < 4: 3" })
     told(function() db:execute "set local a.b = 1" end, { "set local a.b = 1: none" })
     told(function() db:execute "select 1; select 2" end, { "select 1; select 2: none" })
+    told(function() db:results "select 1; select generate_series(1, 2)" end, { "select 1; select generate_series(1, 2): 3" })
+    told(function() db:results("select generate_series(1, ?) a", 2) end, { "select generate_series(1, $1: 2" })
   end)
 
   it("is told of a stream once, when it is over", function()
