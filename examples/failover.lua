@@ -17,7 +17,10 @@ local function write() -- whoever is the primary gets it
       db = db or pg:connect()
       confirmed = db:item("insert into entry values (?) returning n", confirmed + 1)
     end)
-    if not ok then db = fastpg.sleep(0.01) end
+    if not ok then
+      db = nil
+      fastpg.sleep(0.01)
+    end
   end
 end
 
