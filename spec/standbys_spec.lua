@@ -10,7 +10,7 @@ local LUA = os.getenv "FPG_TEST_LUA" or arg[-1]
 
 -- Servers that are begun and ended in as little time as they can.
 local function start(opts)
-  opts.settings = { shared_buffers = "8MB", max_connections = 40, autovacuum = "off" }
+  opts.settings = { shared_buffers = "8MB", autovacuum = "off" }
   return cluster.start(opts)
 end
 
@@ -433,7 +433,7 @@ describe("a cluster's options", function()
     local dir = sh "mktemp -d '/tmp/a b'\"'\"'XXXX'"
     os.execute(('chmod 777 "%s"'):format(dir))
     local out = sh(([[TMPDIR="%s" %s -e '
-      local pg = require("fastpg").cluster{ standbys = 1, superuser = "the owner", settings = { port = 5999, work_mem = "5MB" } }
+      local pg = require("fastpg").cluster{ standbys = 1, superuser = "the owner", settings = { port = 5999, work_mem = "5MB", max_connections = 20 } }
       print(pg:connect():item "show port", pg.standbys[1]:connect():item "show work_mem", pg:connect():item "select current_user::text")
       pg:close()']]):format(dir, LUA))
     assert.equal("5999\t5MB\tthe owner", out)

@@ -307,6 +307,7 @@ function cluster.start(opts)
     port = ("%d"):format(port),
     standbys = state.standbys and ("%d"):format(state.standbys) or "",
     relayed = state.relay and "yes" or "",
+    lowered = settings_of.may_lower(settings) and "yes" or "",
   } .. SCRIPT
   state.script = orders.channel(core.supervise(script, USERS))
   local function close()

@@ -3,7 +3,8 @@
 -- cluster_script: the shell script that makes, starts and stops the servers of a cluster and removes them
 -- (fastpg.cluster_orders says what it answers).  Its variables bindir, superuser, password, template, tmpdir, conf and port
 -- are set before, standbys (how many; empty: one server, in the cluster's own directory) and relayed (not empty: there is
--- a relay between a server and whoever wants it, csrc/relay.c).
+-- a relay between a server and whoever wants it, csrc/relay.c), lowered (not empty: settings of which a standby may not
+-- have less than its primary had).
 --
 -- Orders, with the numbers of servers:
 --
@@ -100,7 +101,12 @@ init() {
     printf "unix_socket_directories = '%s'\n" "$(escape "$dir" '&&')" >>"$home/data/postgresql.conf"
     return
   fi
-  # what was never started is as good as what was shut down: its copies are standbys of it
+  # in its control file is what it was made with, which a standby with less would not begin with
+  if [ -n "$lowered" ] && ! "$bin/postgres" --single -D "$home/data" postgres </dev/null >"$home/log" 2>&1; then
+    report "the server did not start:"
+    return 1
+  fi
+  # what is shut down can be copied, and followed
   for n in $(servers); do
     [ "$n" = 0 ] || copy_data "$n" || return 1
   done

@@ -47,6 +47,18 @@ local OWN_SETTINGS = options.set("data_directory", "config_file", "hba_file", "i
 local OWN_OF_STANDBYS = options.set("cluster_name", "primary_conninfo", "primary_slot_name", "synchronous_standby_names",
   "recovery_target_timeline")
 
+-- A standby needs at least as much of these as its primary has.
+local NEEDED_BY_STANDBYS = { "max_connections", "max_locks_per_transaction", "max_prepared_transactions", "max_wal_senders",
+  "max_worker_processes" }
+
+--- Whether they may be less than what a server is made with.
+function cluster_settings.may_lower(settings)
+  for _, name in ipairs(NEEDED_BY_STANDBYS) do
+    if settings[name] ~= nil then return true end
+  end
+  return false
+end
+
 --- The settings that a user gave, by their names in lower case: a setting's name has no case; two spellings of one would
 --- fall to chance.
 function cluster_settings.read(given, standbys)
