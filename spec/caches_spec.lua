@@ -21,6 +21,7 @@ local CACHES = {
     "meanings of names: 256", "relations of a meaning: 1000, or twice as many as were wanted at once",
     "lists of names of a meaning, by schema: 100",
   },
+  ["trip.lua"] = { "how long texts take that wait for a connection: 1000" },
   ["command.lua"] = { "texts run without arguments: 500" },
   ["selection.lua"] = { "converted fragments: 500" },
   ["table_state.lua"] = { "states of a handle, by meaning: 64", "what rows become under further filters: 64" },
@@ -30,6 +31,11 @@ local CACHES = {
 local BOUNDS = {
   ["lua/fastpg/pg/prepared.lua"] = { "MOST_DEAD = 10", "MOST_OPEN = 1000" }, -- and statement_cache_size
   ["lua/fastpg/pg/type_lookup.lua"] = { "MOST_RECORDS = 500", "MOST_TYPES = 2000" },
+  ["lua/fastpg/cluster.lua"] = { "MOST_STANDBYS = 9" },
+  ["lua/fastpg/pool/once.lua"] = { "MOST_CONFLICTS = 100" },
+  ["lua/fastpg/pool/trip.lua"] = {
+    "MOST_SHAPES = 1000", "MOST_ABOARD = 32", "MOST_BYTES = 8192", "MOST_REQUESTS = 3", "MOST_READERS = 64",
+  },
   ["lua/fastpg/host/gates.lua"] = { "MOST_FREE = 20" },
   ["lua/fastpg/host/wait/gated.lua"] = { "MOST_PARKED = 100" },
   ["lua/fastpg/host/wait/luv.lua"] = { "MOST_RESTING = 64" },
@@ -128,6 +134,26 @@ describe("caches:", function()
     for i = 1, 2500 do parse("select -" .. i, false) end
     check_bounded(texts[false], 2000)
     db:execute "set standard_conforming_strings = on"
+  end)
+
+  it("1,100 texts that wait for a connection, 40 at once", function()
+    if not require "spec.support.yields" then return end
+    local one = pg.pool(nil, { max_size = 1 })
+    local trips, n = route_of(one).pool.trips, 0
+    for from = 1, 1100, 40 do
+      fastpg.run(function()
+        for i = from, from + 39 do
+          fastpg.spawn(function()
+            local got = one:item("select 1 as n" .. i)
+            n = n + got
+          end)
+        end
+      end)
+    end
+    assert.equal(1120, n)
+    check_bounded(trips.shapes, 1000)
+    assert.is_true(#trips.readers <= 64)
+    one:close()
   end)
 
   it("sessions: DateStyles, roles and zones share one bound", function()

@@ -60,13 +60,6 @@ static int conn_sent_many(lua_State *L) {
   return 1;
 }
 
-/* Whether the result is a good one of which nothing has to be told. */
-static int is_plain_result(const fpg_conn *c, const fpg_stmt *st) {
-  ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_FATAL_ERROR;
-  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) return 0;
-  return !c->events && !c->refused && !fpg_result_differs(c, st);
-}
-
 /* conn:drain_many(stmt, most, failed) -> how many results were read, how many rows they name, and where it ended: nil behind
  * `most`, else as conn:step, true being at one that has to be looked at.  Where the batch has failed, what was not run
  * counts as read. */
@@ -81,7 +74,7 @@ static int conn_drain_many(lua_State *L) {
   while (count < most && !ended) {
     at = fpg_step(L, c);
     int is_result = at == FPG_AT_RESULT && c->res;
-    if (is_result && is_plain_result(c, st)) {
+    if (is_result && fpg_result_is_plain(c, st)) {
       rows += atoll(PQcmdTuples(c->res));
       count++;
     } else if (is_result && failed && PQresultStatus(c->res) == PGRES_PIPELINE_ABORTED) {

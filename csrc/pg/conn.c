@@ -49,6 +49,7 @@ static void leave_list(fpg_conn *c) {
 
 static void conn_finish(fpg_conn *c) {
   leave_list(c);
+  if (c->reads) fpg_forget_result(c);
   if (!c->pg) return;
   fpg_forget_result(c);
   fpg_clear_result(c->held, c->may_block);
@@ -123,7 +124,7 @@ fpg_conn *fpg_any_conn(lua_State *L, int idx) {
 
 fpg_conn *fpg_open_conn_at(lua_State *L, int idx) {
   fpg_conn *c = fpg_any_conn(L, idx);
-  if (!c->pg) fpg_raise(L, "closed", "the connection is closed");
+  if (!c->pg && !c->reads) fpg_raise(L, "closed", "the connection is closed");
   return c;
 }
 

@@ -93,6 +93,9 @@ typedef struct fpg_conn {
   char *notices;     /* each its fields, a code and a string to its NUL, and a NUL at the end */
   size_t notices_len, notices_cap;
   double hits;       /* how often one ran that had run before */
+  int reads;         /* it is no connection, but reads a result that came by one (reader.c): pg is NULL */
+  int server;        /* ... of a server of this version */
+  char *zone;        /* ... whose TimeZone was this: behind the reader (reader.c) */
   fpg_buf *buf;  /* bytes of the parameters; NULL while they are being encoded, and after an error */
   fpg_buf *argv; /* pointers, lengths and formats for PQsendQueryPrepared; likewise */
   struct fpg_holder *holder; /* of the result being decoded */

@@ -58,10 +58,10 @@ static void put_back(lua_State *L, fpg_buf **held, fpg_buf *b, int anchors, int 
   *held = b;
 }
 
-/* Pushes the session's TimeZone: libpq's own text of it is gone after a SET. */
+/* (libpq's own text of it is gone after a SET) */
 const char *fpg_push_timezone(lua_State *L, const void *session) {
   const fpg_conn *c = session;
-  const char *zone = PQparameterStatus(c->pg, "TimeZone");
+  const char *zone = c->reads ? c->zone : PQparameterStatus(c->pg, "TimeZone");
   lua_pushstring(L, zone ? zone : "UTC");
   return lua_tostring(L, -1);
 }
@@ -69,7 +69,7 @@ const char *fpg_push_timezone(lua_State *L, const void *session) {
 fpg_ctx fpg_context(const fpg_conn *c, const fpg_typemap *types, fpg_zone_memo *zone) {
   *zone = (fpg_zone_memo){fpg_push_timezone, c, NULL, 0};
   return (fpg_ctx){.zone = zone,
-                   .server = PQserverVersion(c->pg),
+                   .server = c->reads ? c->server : PQserverVersion(c->pg),
                    .date_order = c->date_order,
                    .zone_changed = c->zone_changed,
                    .types = types,

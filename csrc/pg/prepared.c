@@ -257,6 +257,12 @@ static int stmt_set_plain(lua_State *L) {
   return 0;
 }
 
+/* stmt:is_plain() -> whether that was said */
+static int stmt_is_plain(lua_State *L) {
+  lua_pushboolean(L, fpg_check_stmt(L, 1)->plain);
+  return 1;
+}
+
 /* stmt:shape() -> the table described in prepared.h */
 static int stmt_shape(lua_State *L) {
   fpg_check_stmt(L, 1);
@@ -297,6 +303,7 @@ static const luaL_Reg stmt_methods[] = {
     {"composites", stmt_composites},
     {"text_needs", stmt_text_needs},
     {"set_plain", stmt_set_plain},
+    {"is_plain", stmt_is_plain},
     {"shape", stmt_shape},
     {"info", stmt_info},
     {"param_type", stmt_param_type},

@@ -50,6 +50,21 @@ static fpg_holder *new_holder(lua_State *L) {
   return h;
 }
 
+void fpg_put_result(lua_State *L, fpg_conn *c, int idx) {
+  fpg_holder *h = fpg_check_holder(L, idx);
+  PGresult *res = h->rows.res;
+  h->rows.res = NULL;
+  fpg_forget_result(c);
+  c->res = res;
+}
+
+void fpg_take_result(lua_State *L, fpg_conn *c) {
+  fpg_holder *h = new_holder(L);
+  h->rows = fpg_rows_of(c->res);
+  h->may_block = c->may_block;
+  c->res = NULL;
+}
+
 /* Pushes an empty holder: the connection's own, or a new one when that is in use. */
 static fpg_holder *push_holder(lua_State *L, fpg_conn *c) {
   fpg_getuservalue(L, 1);
@@ -345,13 +360,13 @@ static int conn_take(lua_State *L) {
 
 static int conn_put(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_holder *h = luaL_checkudata(L, 2, HOLDER_MT);
-  PGresult *res = h->rows.res;
-  if (!res) return fpg_raise(L, "connection_busy", "there is no result to put back");
-  if (!lua_toboolean(L, 3))
-    h->rows.res = NULL;
-  else if (!(res = PQcopyResult(h->rows.res, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES)))
-    return luaL_error(L, "not enough memory");
+  if (!lua_toboolean(L, 3)) {
+    fpg_put_result(L, c, 2);
+    return 0;
+  }
+  fpg_holder *h = fpg_check_holder(L, 2);
+  PGresult *res = PQcopyResult(h->rows.res, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES);
+  if (!res) return luaL_error(L, "not enough memory");
   fpg_forget_result(c);
   c->res = res;
   return 0;

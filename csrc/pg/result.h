@@ -17,6 +17,12 @@ typedef struct fpg_holder {
 /* The holder at idx with a result in it; raises without one. */
 fpg_holder *fpg_check_holder(lua_State *L, int idx);
 
+/* Pushes a holder of the finished result, which is the connection's no more. */
+void fpg_take_result(lua_State *L, fpg_conn *c);
+
+/* Makes the result of the holder at idx the finished one. */
+void fpg_put_result(lua_State *L, fpg_conn *c, int idx);
+
 /* Frees the result. */
 void fpg_holder_release(fpg_holder *h);
 

@@ -221,6 +221,12 @@ int fpg_result_differs(const fpg_conn *c, const fpg_stmt *st) {
   return has_rows && !fpg_stmt_describes(st, c->res);
 }
 
+int fpg_result_is_plain(const fpg_conn *c, const fpg_stmt *st) {
+  ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_FATAL_ERROR;
+  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) return 0;
+  return !c->events && !c->refused && !fpg_result_differs(c, st);
+}
+
 int fpg_answer(lua_State *L, fpg_conn *c, const fpg_stmt *st) {
   fpg_stop at = fpg_step(L, c);
   while (may_wait(c, at)) at = fpg_step(L, c);

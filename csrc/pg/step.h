@@ -24,6 +24,9 @@ int fpg_answer(lua_State *L, fpg_conn *c, const fpg_stmt *st);
 /* Whether the finished result is other than the statement's description. */
 int fpg_result_differs(const fpg_conn *c, const fpg_stmt *st);
 
+/* Whether it is a good one, as the statement's description says, of which nothing has to be told. */
+int fpg_result_is_plain(const fpg_conn *c, const fpg_stmt *st);
+
 /* Notes whether a setting is another that the server reports. */
 void fpg_conn_note_reports(fpg_conn *c);
 

@@ -456,7 +456,7 @@ function Database:notifications(channel, timeout) end
 
 ---@param timeout number?  seconds to wait for connections in use, before they are closed
 function Database:close(timeout) end
----@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, timeouts: integer, statements: integer, hits: integer, misses: integer, prepared: integer, evicted: integer }
+---@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, together: integer, timeouts: integer, statements: integer, hits: integer, misses: integer, prepared: integer, evicted: integer }
 function Database:stats() end
 ---How the pool stands, in Prometheus' text format.
 ---@return string

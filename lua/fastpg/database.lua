@@ -75,7 +75,7 @@ function methods.close(self, timeout)
 end
 
 --- How the pool stands: size, idle, in_use, waiting, min_size, max_size, and counts since it was made:
---- opened, closed, acquired, waited, timeouts.
+--- opened, closed, acquired, waited, together, timeouts.
 ---@return table<string, integer>
 function methods.stats(self)
   return self:connected().root.pool:stats()

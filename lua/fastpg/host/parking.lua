@@ -61,6 +61,12 @@ function parking.signal(entry)
   entry.host.wake(entry.co)
 end
 
+--- Whether the coroutine of an entry will not come: in nginx its request is over, or the light thread was killed.
+function parking.is_gone(entry)
+  local host = entry.host
+  return entry.group and host.is_lost(-1, entry.group) or entry.parked and host.is_gone and host.is_gone(entry.co)
+end
+
 -- ---- circles --------------------------------------------------------------------------------
 
 --- Whether that task or coroutine, as `me` gives it, waits for nobody.

@@ -83,7 +83,7 @@ function forgotten.reap(pool)
   for conn in pairs(pool.lent) do
     if conn.request and conn.host.is_lost(conn.fd, conn.request) then
       conn.waiter = nil -- nobody waits for it any more
-      pool:discard(conn)
+      if not (conn.trip and conn.trip:lose_driver()) then pool:discard(conn) end
     end
   end
   pool.queue:serve()

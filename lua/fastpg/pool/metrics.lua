@@ -17,6 +17,7 @@ local METRICS = {
   { "closed", "connections_closed_total", "counter", "connections closed" },
   { "acquired", "acquired_total", "counter", "times that a connection was taken" },
   { "waited", "waited_total", "counter", "times that one had to wait for it" },
+  { "together", "together_total", "counter", "statements that went in one round trip with another's" },
   { "timeouts", "wait_timeouts_total", "counter", "times that none came in time" },
   { "statements", "prepared_statements", "gauge", "prepared statements that are kept" },
   { "hits", "statement_cache_hits_total", "counter", "statements that had been prepared before" },

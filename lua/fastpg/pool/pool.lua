@@ -19,6 +19,7 @@ local errors = require "fastpg.base.errors"
 local forgotten = require "fastpg.pool.forgotten"
 local parking = require "fastpg.host.parking"
 local Queue = require "fastpg.pool.queue"
+local trip = require "fastpg.pool.trip"
 local wait = require "fastpg.host.wait"
 
 local Pool = {}
@@ -55,10 +56,11 @@ function Pool.new(config, on_open, on_ddl)
     places = setmetatable({}, { __mode = "k" }), -- of those being opened: who opens one may be gone, too
     collect_after = 0, -- when the collector may run again for those who wait
     closers = {}, -- entries of those who wait in `close`
-    counts = { opened = 0, closed = 0, acquired = 0, waited = 0, timeouts = 0 },
+    counts = { opened = 0, closed = 0, acquired = 0, waited = 0, together = 0, timeouts = 0 },
     cache_counts = { hits = 0, misses = 0, prepared = 0, evicted = 0 }, -- of connections that are closed (Connection:add_counts)
   }, Pool)
   self.queue = Queue.new(self)
+  self.trips = trip.new(self)
   return self
 end
 
@@ -184,6 +186,21 @@ local function take_idle(self, host, deadline)
   return nil
 end
 
+--- Takes over a connection that somebody else had.
+function Pool:take_over(conn, host)
+  conn.waiter = nil
+  forgotten.let_go(conn)
+  self.lent[conn] = true
+  conn.wait, conn.spend, conn.wake = host.wait, host.spend, host.wake
+  self.holders[conn] = current_task.me()
+  forgotten.hold(self, conn, host)
+end
+
+--- Whether who comes now has to wait.
+function Pool:is_busy()
+  return self.queue.n > 0 or self.size >= self.max_size and #self.idle == 0
+end
+
 --- Whether all connections there may be are in use.
 function Pool:is_exhausted()
   return self.size >= self.max_size and #self.idle == 0
@@ -202,9 +219,12 @@ function Pool:holders_who_wait()
   return list
 end
 
---- A connection of one's own until checkin.
+--- A connection of one's own until checkin; nil where the statement of the seat went with others, and what came of it
+--- is in the seat (fastpg.pool.trip).
 ---@param deadline number?  when it must be there
-function Pool:checkout(deadline)
+---@param seat table?
+---@param is_first boolean?  before all who wait
+function Pool:checkout(deadline, seat, is_first)
   if self.closed then errors.raise("closed", "the database is closed") end
   current_task.check()
   local host, my_turn = wait.pick(self.config.loop), self.queue:length() == 0
@@ -215,7 +235,8 @@ function Pool:checkout(deadline)
       if self.size >= self.max_size then forgotten.look(self, host) end
       if self.size < self.max_size then return lend(self, open(self, deadline), host) end
     end
-    self.queue:wait(host, deadline)
+    self.queue:wait(host, deadline, seat, is_first)
+    if seat and seat.trip then return nil end
     if self.closed then errors.raise("closed", "the database is closed") end
     my_turn = true
   end
@@ -247,7 +268,7 @@ end
 --- And back, after what went well; false where the other way is to be taken.
 function Pool:put(conn)
   if self.closed or not conn.c:idle() or conn.eventful and not is_as_before(conn) or conn.home_key ~= self.homes.key
-    or #self.queue.entries > 0 then
+    or self.queue.n > 0 then
     return false
   end
   conn.lease = conn.lease + 1
@@ -361,8 +382,8 @@ local function add_statements(sums, conn)
 end
 
 --- How it stands: size (open connections, those being opened included), idle, in_use, waiting, the
---- limits, and since it was made opened, closed, acquired, waited and timeouts; of the statement caches of its connections
---- together statements (kept now), hits, misses, prepared, evicted.
+--- limits, and since it was made opened, closed, acquired, waited, together (fastpg.pool.trip) and timeouts; of the
+--- statement caches of its connections together statements (kept now), hits, misses, prepared, evicted.
 function Pool:stats()
   forgotten.reap(self)
   local stats = {

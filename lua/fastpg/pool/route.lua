@@ -23,6 +23,7 @@ local hooks = require "fastpg.pool.hooks"
 local Pool = require "fastpg.pool.pool"
 local stream = require "fastpg.pg.stream"
 local transaction_control = require "fastpg.pg.transaction_control"
+local trip = require "fastpg.pool.trip"
 local turn = require "fastpg.host.turn"
 local type_lookup = require "fastpg.pg.type_lookup"
 local user_sql = require "fastpg.sql.user_sql"
@@ -234,14 +235,16 @@ function Route:on_one_connection(fn, ...)
   end)
 end
 
---- A connection from the pool, armed with the time its statement has.
-function Route:checkout()
+--- A connection from the pool, armed with the time its statement has; nil where it went with others (Pool:checkout).
+---@param seat table?
+---@param is_first boolean?
+function Route:checkout(seat, is_first)
   local root = self.root
   local pool = self:live_pool()
   local deadline = deadline_of(root)
-  local ok, conn = pcall(pool.checkout, pool, deadline)
+  local ok, conn = pcall(pool.checkout, pool, deadline, seat, is_first)
   if ok then
-    conn:limit(deadline)
+    if conn then conn:limit(deadline) end
     return conn
   end
   if errors.is(conn, "deadlock") then conn.acquiring = true end
@@ -296,6 +299,37 @@ local function put(root, conn, ok, ...)
   return ...
 end
 
+-- A seat for what fn would run, where all connections are in use and it may go with others: no hook is to be called, it may
+-- take as long as it likes, and it reads.
+local function seat_of(self, pool, fn, ...)
+  local root = self.root
+  local config = root.config
+  if root.hooks or config.command_timeout or config.reset or root.standard_strings ~= true then return nil end
+  local scope = root.ambient:current()
+  if scope and scope.deadline then return nil end
+  return pool.trips:seat(root.types and root.types.codecs[1] ~= nil, fn, ...)
+end
+
+-- With others where there are any, else alone.
+local function by_seat(self, pool, seat, fn, ...)
+  local root = self.root
+  local conn = self:checkout(seat)
+  local one = seat.trip
+  if conn then
+    one = pool.trips:depart(conn, seat)
+    if not one then return defer.close(conn, lent, root, conn, trip.alone, seat.shape, fn, ...) end
+  elseif not seat.outcome then
+    one:take_over(seat, wait.pick(root.config.loop))
+  end
+  if not seat.outcome then
+    one:drive(seat)
+    if root.listener then root.listener:pump() end
+  end
+  if seat.outcome ~= "alone" then return pool.trips:read(seat, wait.pick(root.config.loop)) end
+  conn = self:checkout(nil, true)
+  return defer.close(conn, lent, root, conn, trip.alone, seat.shape, fn, ...)
+end
+
 --- Runs fn(conn, ...) on the connection that it belongs on.
 function Route:on_connection(fn, ...)
   local pool = self.pool
@@ -306,6 +340,11 @@ function Route:on_connection(fn, ...)
   end
   local conn, bound = self:bound_connection()
   if conn then return turn.run(conn, in_turn, bound, fn, ...) end
+  pool = self.root.pool
+  if pool and trip.asks[fn] and pool:is_busy() then
+    local seat = seat_of(self, pool, fn, ...)
+    if seat then return by_seat(self, pool, seat, fn, ...) end
+  end
   conn = self:checkout()
   return defer.close(conn, lent, self.root, conn, fn, ...)
 end

@@ -30,6 +30,7 @@ local filters = require "fastpg.table.filters"
 local recorder = require "fastpg.table.recorder"
 local relation = require "fastpg.table.relation"
 local relation_registry = require "fastpg.table.relation_registry"
+local trip = require "fastpg.pool.trip"
 local wait = require "fastpg.host.wait"
 local writer = require "fastpg.sql.writer"
 
@@ -302,19 +303,22 @@ function table_state.check_meaning(conn, st)
 end
 
 -- Whether it is all as nearly always: nothing of the connection is in doubt, and nothing its own.
+local function is_meant(conn, st)
+  return conn.key == st.space and conn.path_known and conn.role_known
+    and not (conn.own or conn.pending or conn.own_home)
+end
+
 local function check(conn, st)
-  if conn.key ~= st.space or not (conn.path_known and conn.role_known) or conn.own or conn.pending or conn.own_home then
-    table_state.check_meaning(conn, st)
-  end
+  if not is_meant(conn, st) then table_state.check_meaning(conn, st) end
 end
 
 local function run_meant(conn, st, sql, how, target, ...)
-  check(conn, st)
+  if not is_meant(conn, st) then table_state.check_meaning(conn, st) end
   return conn:run(sql, how, target, ...)
 end
 
 local function run_list_meant(conn, st, sql, how, target, list, n)
-  check(conn, st)
+  if not is_meant(conn, st) then table_state.check_meaning(conn, st) end
   return conn:run_list(sql, how, target, list, n)
 end
 
@@ -328,6 +332,22 @@ local function run_meant_all(conn, st, uses, sql, how, target, list, n)
   check(conn, st)
   for _, use in ipairs(uses) do check(conn, use.st) end
   return conn:run_list(sql, how, target, list, n)
+end
+
+local function are_meant(conn, of)
+  for _, use in ipairs(of.uses) do
+    if not is_meant(conn, use.st) then return false end
+  end
+  return is_meant(conn, of.st)
+end
+
+-- What may go with the statements of others.
+trip.asks[run_meant] = function(st, sql, how, target, ...)
+  return sql, how, target, { ... }, select("#", ...), is_meant, st
+end
+trip.asks[run_list_meant] = function(st, sql, how, target, list, n) return sql, how, target, list, n, is_meant, st end
+trip.asks[run_meant_all] = function(st, uses, sql, how, target, list, n)
+  return sql, how, target, list, n, are_meant, { st = st, uses = uses }
 end
 
 -- Where a list of arguments has the tables that stand in a value of its statement.
