@@ -53,100 +53,101 @@ local function follows(db, count)
   eventually(function() return db:item "select count(*) from t" == count end, count .. " rows on a standby")
 end
 
+local fleet -- of the first two groups
+
 describe("a cluster with standbys", function()
-  local pg, db
+  local db
 
   setup(function()
-    pg = start{ standbys = 2 }
-    db = pg:connect()
+    fleet = start{ standbys = 2 }
+    db = fleet:connect()
     db:execute "create table t (n int)"
   end)
-  teardown(function() pg:close() end)
   before_each(function() db:execute "truncate t" end)
 
   it("has them read what the primary wrote, and nothing else", function()
     db:execute "insert into t values (1), (2), (3)"
     for i = 1, 2 do
-      local standby = pg.standbys[i]:connect()
+      local standby = fleet.standbys[i]:connect()
       follows(standby, 3)
       assert.is_true(standby:item "select pg_is_in_recovery()")
       assert.equal("25006", failure(standby.execute, standby, "insert into t values (4)").sqlstate)
-      assert.not_equal(pg.conninfo.host, pg.standbys[i].conninfo.host)
-      assert.equal("Server (" .. pg.standbys[i].uri .. ")", tostring(pg.standbys[i]))
+      assert.not_equal(fleet.conninfo.host, fleet.standbys[i].conninfo.host)
+      assert.equal("Server (" .. fleet.standbys[i].uri .. ")", tostring(fleet.standbys[i]))
       standby:close()
     end
     assert.equal("fastpg1 fastpg2", db:item "select string_agg(application_name, ' ' order by 1) from pg_stat_replication")
   end)
 
   it("says where its servers are", function()
-    local c = pg:conninfo{ replicas = true, database = "template1" }
-    assert.equal(pg.conninfo.host, c.host)
+    local c = fleet:conninfo{ replicas = true, database = "template1" }
+    assert.equal(fleet.conninfo.host, c.host)
     assert.equal(2, #c.replicas)
     for i = 1, 2 do
-      assert.equal(pg.standbys[i].conninfo.host, c.replicas[i].host)
+      assert.equal(fleet.standbys[i].conninfo.host, c.replicas[i].host)
       assert.equal("template1", c.replicas[i].dbname)
     end
-    assert.is_nil(pg:conninfo().replicas)
-    assert.equal(pg.conninfo.host, pg:conninfo().host)
-    local pool = pg.standbys[1]:create_pool({}, { max_size = 2 })
+    assert.is_nil(fleet:conninfo().replicas)
+    assert.equal(fleet.conninfo.host, fleet:conninfo().host)
+    local pool = fleet.standbys[1]:create_pool({}, { max_size = 2 })
     assert.is_true(pool:item "select pg_is_in_recovery()")
     pool:close()
   end)
 
   it("lets one fall behind", function()
-    pg:pause_replay(1)
+    fleet:pause_replay(1)
     db:execute "insert into t values (1)"
     local there = db:item "select pg_current_wal_lsn()::text"
-    local one, two = pg.standbys[1]:connect(), pg.standbys[2]:connect()
+    local one, two = fleet.standbys[1]:connect(), fleet.standbys[2]:connect()
     follows(two, 1)
     eventually(function() return one:item("select pg_last_wal_receive_lsn() >= ?::pg_lsn", there) end)
     assert.equal(0, one:item "select count(*) from t")
-    pg:resume_replay(1)
+    fleet:resume_replay(1)
     follows(one, 1)
     one:close()
     two:close()
   end)
 
   it("loses every packet of the primary until its network is healed", function()
-    local standby = pg.standbys[1]:connect()
-    local before = pg:connect()
-    pg:partition(0)
-    assert.equal("timeout", failure(pg.connect, pg, { connect_timeout = 0.1 }).name) -- taken, and not answered
+    local standby = fleet.standbys[1]:connect()
+    local before = fleet:connect()
+    fleet:partition(0)
+    assert.equal("timeout", failure(fleet.connect, fleet, { connect_timeout = 0.1 }).name) -- taken, and not answered
     local answer
     local task = fastpg.spawn(function() answer = before:item "insert into t values (1) returning n" end)
     for _ = 1, 10 do fastpg.step(0.01) end
     assert.is_nil(answer) -- no answer, and no end
     assert.equal(0, standby:item "select count(*) from t")
-    pg:heal(0)
+    fleet:heal(0)
     fastpg.run(function() task:wait() end)
     assert.equal(1, answer) -- what had been sent has arrived
     follows(standby, 1)
-    pg:connect():close()
+    fleet:connect():close()
     before:close()
     standby:close()
   end)
 
   it("loses a standby's, for its replication too", function()
-    local one, two = pg.standbys[1]:connect(), pg.standbys[2]:connect()
-    pg:partition(1)
+    local one, two = fleet.standbys[1]:connect(), fleet.standbys[2]:connect()
+    fleet:partition(1)
     db:execute "insert into t values (1)"
     follows(two, 1)
-    assert.equal("timeout", failure(function() pg.standbys[1]:connect{ connect_timeout = 0.1 } end).name)
-    pg:heal(1)
+    assert.equal("timeout", failure(function() fleet.standbys[1]:connect{ connect_timeout = 0.1 } end).name)
+    fleet:heal(1)
     follows(one, 1)
     one:close()
     two:close()
   end)
 
   it("tells no end of a connection while it is cut off", function()
-    local left = pg:connect{ application_name = "left behind" }
+    local left = fleet:connect{ application_name = "left behind" }
     local count = "select count(*) from pg_stat_activity where application_name = 'left behind'"
     assert.equal(1, db:item(count))
-    pg:partition(0)
+    fleet:partition(0)
     left:close() -- the server does not hear of it
-    local own = fastpg.connect{ host = pg.conninfo.host .. "/server", port = pg.conninfo.port, user = "postgres", dbname = "postgres" }
+    local own = fastpg.connect{ host = fleet.conninfo.host .. "/server", port = fleet.conninfo.port, user = "postgres", dbname = "postgres" }
     assert.equal(1, own:item(count))
-    pg:heal(0)
+    fleet:heal(0)
     eventually(function() return own:item(count) == 0 end)
     own:close()
   end)
@@ -154,7 +155,7 @@ describe("a cluster with standbys", function()
   it("goes on under an event loop while its calls wait", function()
     local turns, done = 0, false
     together(function()
-      pg.standbys[2]:restart()
+      fleet.standbys[2]:restart()
       done = true
     end, function()
       while not done do
@@ -166,30 +167,29 @@ describe("a cluster with standbys", function()
   end)
 
   it("does one thing after the other", function()
-    together(function() pg.standbys[1]:restart() end, function() pg.standbys[1]:restart() end,
-      function() pg.standbys[2]:restart() end)
-    for i = 1, 2 do pg.standbys[i]:connect():close() end
+    together(function() fleet.standbys[1]:restart() end, function() fleet.standbys[1]:restart() end)
+    fleet.standbys[1]:connect():close()
   end)
 
   it("goes on when somebody who waited for it was canceled", function()
-    local task = fastpg.spawn(function() pg.standbys[1]:restart() end)
+    local task = fastpg.spawn(function() fleet.standbys[1]:restart() end)
     for _ = 1, 3 do fastpg.step(0.01) end
     task:cancel()
     fastpg.run(function() assert.is_true(fastpg.is(failure(task.wait, task), "canceled")) end)
-    pg:start()
-    pg.standbys[1]:connect():close()
+    fleet:start()
+    fleet.standbys[1]:connect():close()
   end)
 
   it("says what is no server of it", function()
     for _, place in ipairs{ 3, -1, 1.5, "1", true } do
-      assert.matches("a number from 0 to 2 expected", failure(pg.partition, pg, place).message)
+      assert.matches("a number from 0 to 2 expected", failure(fleet.partition, fleet, place).message)
     end
-    assert.matches("got nil", failure(pg.partition, pg).message)
+    assert.matches("got nil", failure(fleet.partition, fleet).message)
     for _, name in ipairs{ "promote", "pause_replay", "resume_replay" } do
-      assert.matches(name .. ": a number from 1 to 2 expected", failure(pg[name], pg, 0).message)
+      assert.matches(name .. ": a number from 1 to 2 expected", failure(fleet[name], fleet, 0).message)
     end
-    assert.matches("a server", failure(function() return pg.standbys[1].promote end).message)
-    assert.matches("a server expected as self", failure(pg.standbys[1].connect).message)
+    assert.matches("a server", failure(function() return fleet.standbys[1].promote end).message)
+    assert.matches("a server expected as self", failure(fleet.standbys[1].connect).message)
   end)
 end)
 
@@ -239,13 +239,11 @@ local function check_stored(db, confirmed)
 end
 
 describe("a promotion", function()
-  local pg
-
-  setup(function() pg = start{ standbys = 2 } end)
-  teardown(function() pg:close() end)
+  setup(function() fleet = fleet or start{ standbys = 2 } end)
+  teardown(function() fleet:close() end)
   before_each(function()
-    pg:start()
-    local db = pg:connect()
+    fleet:start()
+    local db = fleet:connect()
     db:execute "drop table if exists t; create table t (n int)"
     eventually(function()
       return db:item "select count(*) = 2 from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()"
@@ -255,26 +253,26 @@ describe("a promotion", function()
 
   it("of a running primary's standby loses nothing, again and again", function()
     local confirmed = fastpg.run(function()
-      local confirmed, finish = writers(pg, 5)
+      local confirmed, finish = writers(fleet, 5)
       more(confirmed, 20)
       for _, place in ipairs{ 1, 2 } do
-        local next_one, before = pg.standbys[place], pg.conninfo.host
-        pg:promote(place)
-        assert.equal(next_one.conninfo.host, pg.conninfo.host)
-        assert.equal(before, pg.standbys[place].conninfo.host)
-        assert.is_nil(pg.standbys[place].pid)
+        local next_one, before = fleet.standbys[place], fleet.conninfo.host
+        fleet:promote(place)
+        assert.equal(next_one.conninfo.host, fleet.conninfo.host)
+        assert.equal(before, fleet.standbys[place].conninfo.host)
+        assert.is_nil(fleet.standbys[place].pid)
         assert.matches(", the primary", tostring(next_one))
         more(confirmed, 20)
-        pg.standbys[place]:start()
+        fleet.standbys[place]:start()
       end
       finish()
       return confirmed
     end)
-    local db = pg:connect()
+    local db = fleet:connect()
     check_stored(db, confirmed)
     local count = db:item "select count(*) from t"
     for i = 1, 2 do
-      local standby = pg.standbys[i]:connect()
+      local standby = fleet.standbys[i]:connect()
       assert.is_true(standby:item "select pg_is_in_recovery()")
       follows(standby, count)
       assert.equal(3, standby:item "select received_tli from pg_stat_wal_receiver")
@@ -282,84 +280,84 @@ describe("a promotion", function()
   end)
 
   it("is of the standby that has received most", function()
-    pg.standbys[1]:stop()
-    pg:connect():execute "insert into t values (1)"
-    follows(pg.standbys[2]:connect(), 1)
-    pg:crash()
-    pg.standbys[1]:start()
-    local two = pg.standbys[2]
-    pg:promote()
-    assert.equal(two.conninfo.host, pg.conninfo.host)
-    assert.equal(1, pg:connect():item "select count(*) from t")
-    follows(pg.standbys[1]:connect(), 1)
+    fleet.standbys[1]:stop()
+    fleet:connect():execute "insert into t values (1)"
+    follows(fleet.standbys[2]:connect(), 1)
+    fleet:crash()
+    fleet.standbys[1]:start()
+    local two = fleet.standbys[2]
+    fleet:promote()
+    assert.equal(two.conninfo.host, fleet.conninfo.host)
+    assert.equal(1, fleet:connect():item "select count(*) from t")
+    follows(fleet.standbys[1]:connect(), 1)
   end)
 
   it("of one that has received less takes the rest from the others", function()
-    pg.standbys[2]:crash()
-    pg:connect():execute "insert into t values (1)"
-    follows(pg.standbys[1]:connect(), 1)
-    pg:crash()
-    pg.standbys[2]:start()
-    pg:promote(2)
-    assert.equal(0, pg:connect():item "select count(*) from t")
-    assert.equal(0, pg.standbys[1]:connect():item "select count(*) from t")
-    pg:connect():execute "insert into t values (2)"
-    follows(pg.standbys[1]:connect(), 1)
+    fleet.standbys[2]:crash()
+    fleet:connect():execute "insert into t values (1)"
+    follows(fleet.standbys[1]:connect(), 1)
+    fleet:crash()
+    fleet.standbys[2]:start()
+    fleet:promote(2)
+    assert.equal(0, fleet:connect():item "select count(*) from t")
+    assert.equal(0, fleet.standbys[1]:connect():item "select count(*) from t")
+    fleet:connect():execute "insert into t values (2)"
+    follows(fleet.standbys[1]:connect(), 1)
   end)
 
   it("beside a primary that is cut off makes a second one, which comes back as a standby", function()
-    local old = pg:connect()
-    pg:partition(0)
-    local own = fastpg.connect{ host = pg.conninfo.host .. "/server", port = pg.conninfo.port, user = "postgres", dbname = "postgres" }
+    local old = fleet:connect()
+    fleet:partition(0)
+    local own = fastpg.connect{ host = fleet.conninfo.host .. "/server", port = fleet.conninfo.port, user = "postgres", dbname = "postgres" }
     own:execute "insert into t values (1)" -- who is on its side of the network goes on with it
     own:close()
-    pg:promote(1)
-    pg:connect():execute "insert into t values (2)"
-    pg:heal(1)
+    fleet:promote(1)
+    fleet:connect():execute "insert into t values (2)"
+    fleet:heal(1)
     assert.is_false(old:item "select pg_is_in_recovery()")
     assert.equal(1, old:item "select n from t")
     old:close()
-    pg.standbys[1]:restart()
+    fleet.standbys[1]:restart()
     for i = 1, 2 do
-      local standby = pg.standbys[i]:connect()
+      local standby = fleet.standbys[i]:connect()
       follows(standby, 1)
       assert.equal(2, standby:item "select n from t")
     end
   end)
 
   it("of one whose replay is paused has it replay everything", function()
-    pg:pause_replay(1)
-    pg:connect():execute "insert into t values (1)"
-    local there = pg:connect():item "select pg_current_wal_lsn()::text"
-    local one = pg.standbys[1]:connect()
+    fleet:pause_replay(1)
+    fleet:connect():execute "insert into t values (1)"
+    local there = fleet:connect():item "select pg_current_wal_lsn()::text"
+    local one = fleet.standbys[1]:connect()
     eventually(function() return one:item("select pg_last_wal_receive_lsn() >= ?::pg_lsn", there) end)
-    pg:promote(1)
-    assert.equal(1, pg:connect():item "select count(*) from t")
+    fleet:promote(1)
+    assert.equal(1, fleet:connect():item "select count(*) from t")
   end)
 
   it("needs somebody who can be promoted", function()
-    pg:partition(1)
-    assert.matches("promote: server fastpg%d is cut off", failure(pg.promote, pg, 1).message)
-    pg.standbys[2]:stop()
-    assert.matches("promote: server fastpg%d does not run", failure(pg.promote, pg, 2).message)
-    assert.matches("promote: no standby runs and can be reached", failure(pg.promote, pg).message)
-    pg:heal(1)
-    pg:promote()
-    pg:crash()
-    assert.matches("promote: server fastpg%d does not run", failure(pg.promote, pg, 1).message)
-    assert.matches("pg:start%(%) starts both", failure(function() pg.standbys[1]:start() end).message)
-    pg:start()
-    assert.is_true(pg.standbys[1]:connect():item "select pg_is_in_recovery()")
-    assert.is_false(pg:connect():item "select pg_is_in_recovery()")
+    fleet:partition(1)
+    assert.matches("promote: server fastpg%d is cut off", failure(fleet.promote, fleet, 1).message)
+    fleet.standbys[2]:stop()
+    assert.matches("promote: server fastpg%d does not run", failure(fleet.promote, fleet, 2).message)
+    assert.matches("promote: no standby runs and can be reached", failure(fleet.promote, fleet).message)
+    fleet:heal(1)
+    fleet:promote()
+    fleet:crash()
+    assert.matches("promote: server fastpg%d does not run", failure(fleet.promote, fleet, 1).message)
+    assert.matches("pg:start%(%) starts both", failure(function() fleet.standbys[1]:start() end).message)
+    fleet:start()
+    assert.is_true(fleet.standbys[1]:connect():item "select pg_is_in_recovery()")
+    assert.is_false(fleet:connect():item "select pg_is_in_recovery()")
   end)
 
   it("says which standby does not start, with its log", function()
-    pg.standbys[2]:stop()
-    os.execute(("rm '%s/data/global/pg_control'"):format(pg.standbys[2].dir))
-    local message = failure(pg.start, pg).message
+    fleet.standbys[2]:stop()
+    os.execute(("rm '%s/data/global/pg_control'"):format(fleet.standbys[2].dir))
+    local message = failure(fleet.start, fleet).message
     assert.matches("the server fastpg%d did not start", message)
     assert.matches("pg_control", message)
-    pg:connect():close()
+    fleet:connect():close()
   end)
 end)
 
@@ -440,17 +438,6 @@ describe("a cluster's options", function()
     assert.equal("", sh(('rmdir "%s"'):format(dir)))
   end)
 
-  it("may ask for none behind a network", function()
-    local pg = start{ standbys = 0 }
-    finally(function() pg:close() end)
-    assert.same({}, pg.standbys)
-    pg:partition(0)
-    assert.equal("timeout", failure(pg.connect, pg, { connect_timeout = 0.05 }).name)
-    pg:heal(0)
-    assert.equal(1, pg:connect():item "select 1")
-    assert.matches("no standby runs", failure(pg.promote, pg).message)
-  end)
-
   it("without standbys: there is nobody to promote", function()
     local pg = start{}
     finally(function() pg:close() end)
@@ -479,6 +466,12 @@ describe("of a cluster with standbys", function()
     local before = descriptors()
     local one, two = start{ standbys = 1 }, start{ standbys = 0 }
     one:promote()
+    assert.same({}, two.standbys)
+    two:partition(0)
+    assert.equal("timeout", failure(two.connect, two, { connect_timeout = 0.05 }).name)
+    two:heal(0)
+    assert.equal(1, two:connect():item "select 1")
+    assert.matches("no standby runs", failure(two.promote, two).message)
     assert.equal(before + 4, descriptors()) -- a script and a relay of each
     one:close()
     two:close()
