@@ -89,6 +89,13 @@ scenario("pipeline", "pipeline: 2,000 statements, 100 rows each", function()
   assert(#results == n(2000) and #results[1] == 100)
 end)
 
+scenario("executes", "pipeline: 1,000 executes", function()
+  local results = db:pipeline(function(p)
+    for i = 1, n(1000) do p:execute("INSERT INTO executed VALUES (?, ?)", i, "x") end
+  end)
+  assert(#results == n(1000))
+end, function() admin:execute "DROP TABLE IF EXISTS executed; CREATE TABLE executed (a int, b text)" end)
+
 local objects
 scenario("inserts", "inserts: 50,000 rows with a JSON object", function()
   assert(#db.t.documents:inserts(objects) == n(50000))

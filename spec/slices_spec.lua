@@ -38,6 +38,19 @@ end
 
 local ROWS = "SELECT g AS a, 'text ' || g AS b FROM generate_series(1, ?::int) g"
 
+describe("a pipeline of many statements", function()
+  it("gives turns while it is prepared, sent and read", function()
+    local results, turns = beside(function()
+      return db:pipeline(function(p)
+        for i = 1, 5000 do p:execute("SELECT ?::int", i) end
+      end)
+    end)
+    assert.equal(5000, #results)
+    assert.equal("SELECT 1", results[5000])
+    assert.is_true(turns >= 5, turns)
+  end)
+end)
+
 describe("a long list of rows", function()
   it("is made in pieces, and is the same", function()
     local expected = db:q(ROWS, 20000)

@@ -105,6 +105,7 @@ end
 
 local function collect(state)
   state.read = state.read + 1
+  if state.read % READ_EVERY == 0 then state.conn:breathe() end
   local st, tag = state.pending[state.read], state.tags[state.read]
   local many = state.many
   if not st and many then st, tag = many.st, state.read - many.before end
@@ -205,6 +206,7 @@ local function send(state, st, list, n, tag)
   if state.sent - state.looked >= READ_EVERY then
     state.looked = state.sent
     pump(state)
+    state.conn:breathe()
   end
 end
 

@@ -13,6 +13,8 @@ local user_sql = require "fastpg.sql.user_sql"
 
 local pipeline = {}
 
+local BREATHE = 128 -- statements, before others have a turn
+
 local ANY = surface.ANY
 
 -- ---- one statement, many arguments ----------------------------------------------------------
@@ -105,6 +107,7 @@ local function prepare_all(conn, p, prepare)
       item.st = prepare(item.text)
       if conn.doubled then conn:check_duplicates(item.st, item.how) end
     end
+    if i % BREATHE == 0 then conn:breathe() end
   end
   p.at = nil
 end
