@@ -181,18 +181,20 @@ static int is_string(const fpg_type *type) {
          type->kind == FPG_KIND_OTHER;
 }
 
+static size_t cost_of(const fpg_stmt *st, fpg_row row) {
+  size_t cost = ROW_COST + CELL_COST * (size_t)st->ncols;
+  for (int i = 0; i < st->ncols; i++) {
+    int len;
+    if (!fpg_next_field(&row, &len) || len < CELL_COST) continue;
+    cost += is_string(st->cols[i].type) ? (size_t)len : (size_t)len * BYTE_COST;
+  }
+  return cost;
+}
+
 int fpg_rows_of_piece(const fpg_stmt *st, const fpg_rows *rows, int most) {
   fpg_rows at = *rows;
   int n = 0;
-  for (size_t cost = 0; at.next < at.nrows && n < most && cost < PIECE; n++) {
-    fpg_row row = fpg_next_row(&at);
-    cost += ROW_COST + CELL_COST * (size_t)st->ncols;
-    for (int i = 0; i < st->ncols; i++) {
-      int len;
-      if (!fpg_next_field(&row, &len) || len < CELL_COST) continue;
-      cost += is_string(st->cols[i].type) ? (size_t)len : (size_t)len * BYTE_COST;
-    }
-  }
+  for (size_t cost = 0; at.next < at.nrows && n < most && cost < PIECE; n++) cost += cost_of(st, fpg_next_row(&at));
   return n;
 }
 
@@ -256,6 +258,47 @@ static int conn_fetch_row(lua_State *L) {
   lua_pushinteger(L, f.nrows);
   fpg_holder_release(f.h);
   return 2;
+}
+
+/* Whether a row of single-row mode is there, and nothing else to be looked at. */
+static int has_single_row(const fpg_conn *c) {
+  return c->res && PQresultStatus(c->res) == PGRES_SINGLE_TUPLE && !c->events && !c->refused;
+}
+
+/* conn:next_rows(stmt, row_metatable, list, most) -> n, stop: in single-row mode the rows that are there without a wait, at
+ * most that many, and no more than a piece, are list[1] to list[n].  stop is what comes behind them: "r" or "rw" to
+ * wait for, true for what is no row (outcome and fetch_row tell what), nil where it was not looked at.  After an error in
+ * a row those before it are in the list. */
+static int conn_next_rows(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  int most = (int)luaL_checkinteger(L, 5), n = 0;
+  lua_settop(L, 5);
+  fpg_holder *h = push_holder(L, c);
+  h->may_block = c->may_block;
+  fpg_zone_memo zone;
+  fpg_ctx cx = fpg_context(c, st->types, &zone);
+  int names = fpg_push_names(L, 2, st->ncols);
+  for (size_t cost = 0; n < most && cost < PIECE;) {
+    if (!c->pg) fpg_check_conn(L, 1); /* a codec of the user's closed it */
+    fpg_stop at = c->res ? FPG_AT_RESULT : fpg_step(L, c);
+    if (at != FPG_AT_RESULT || !has_single_row(c)) {
+      lua_pushinteger(L, n);
+      fpg_push_stop(L, at);
+      return 2;
+    }
+    check_shape(L, st, c->res);
+    h->rows = fpg_rows_of(c->res);
+    c->res = NULL;
+    fpg_row row = fpg_next_row(&h->rows);
+    cost += cost_of(st, row);
+    push_row(L, &cx, st, row, names, 3);
+    lua_rawseti(L, 4, ++n);
+    fpg_holder_release(h);
+  }
+  lua_pushinteger(L, n);
+  return 1;
 }
 
 /* conn:fetch_item(stmt) -> the first field of the first row (nil for NULL), rows, columns */
@@ -387,6 +430,7 @@ static const luaL_Reg methods[] = {
     {"unhold", conn_unhold},
     {"fetch_rows", conn_fetch_rows},
     {"fetch_row", conn_fetch_row},
+    {"next_rows", conn_next_rows},
     {"fetch_item", conn_fetch_item},
     {"fetch_more", conn_fetch_more},
     {"fetch_status", conn_fetch_status},

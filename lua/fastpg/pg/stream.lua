@@ -27,8 +27,8 @@ local FETCH_ROWS = 256
 local Single = {}
 Single.__index = Single
 
--- How many rows may come without a wait before the clock is looked at.
-local ROWS_UNTIMED = 64
+-- How many rows are made at once; each time the clock is looked at.
+local MOST = 64
 
 -- The time allowed is that of each wait for rows.
 local function wait_for_row(conn, want)
@@ -97,25 +97,69 @@ local function later_row(self)
   return row
 end
 
-function Single:next_row()
+-- What is there: a row that needs a look of its own, the end (nil), or an error.
+local function look(self)
+  local conn = self.conn
+  if not conn.c:busy() then self.told = true end
+  local err = conn:outcome()
+  if err then error(errors.annotate(err, self.sql), 0) end
+  local row
+  if self.names_types then row = read_row(self) else row = conn.c:fetch_row(self.st, self.metatable) end
+  if row == nil and self.style then check_style(self) end
+  return row
+end
+
+-- The next row by itself: its values name types, which may have to be looked up.
+local function single_row(self)
   if self.rest then return later_row(self) end
-  local conn, c = self.conn, self.conn.c
   if self.ready then -- the first one was waited for at the start
     self.ready = false
   else
-    local want = c:step()
+    local want = self.conn.c:step()
     self.untimed = self.untimed + 1
-    if want ~= true or self.untimed == ROWS_UNTIMED then
+    if want ~= true or self.untimed == MOST then
       self.untimed = 0
-      wait_for_row(conn, want)
+      wait_for_row(self.conn, want)
     end
-    local err = conn:outcome()
-    if err then error(errors.annotate(err, self.sql), 0) end
   end
+  return look(self)
+end
+
+local function take(ring)
+  local at = ring.at + 1
+  local row = ring[at]
+  if not row then return nil end
+  ring[at], ring.at = false, at -- whoever has the row has it alone
+  return row
+end
+
+-- The next row, and more of them in the ring where they are there.
+local function ring_row(self)
+  local conn, ring = self.conn, self.ring
+  local row = take(ring)
+  if row then return row end
+  local failure = self.failure
+  if failure then error(failure, 0) end
+  local c = conn.c
+  ring.at = 0
+  if not conn.overdue then conn:arm() end
+  while true do
+    local ok, n, stop = pcall(c.next_rows, c, self.st, self.metatable, ring, MOST)
+    row = take(ring)
+    if not ok then
+      if not row then error(n, 0) end
+      self.failure = n
+    end
+    if row then return row end
+    if stop == true then return look(self) end
+    wait_for_row(conn, stop)
+  end
+end
+
+function Single:next_row()
   local row
-  if self.names_types then row = read_row(self) else row = c:fetch_row(self.st, self.metatable) end
-  if row == nil and self.style then check_style(self) end
-  local spend = conn.spend
+  if self.names_types then row = single_row(self) else row = ring_row(self) end
+  local spend = self.conn.spend
   if spend then spend(1) end
   return row
 end
@@ -130,6 +174,7 @@ function Single:finish()
   local conn = self.conn
   if not conn.c:usable() then return end
   conn:arm_recovery()
+  if not self.told and not conn.c:busy() then conn:outcome() end -- the end came with rows that nobody took
   conn:clear()
   conn:end_digits(self.digits)
 end
@@ -170,6 +215,7 @@ local function open_single(conn, target, sql, list, n)
   return setmetatable({
     conn = conn, st = st, sql = sql, digits = digits, style = style, ready = true, untimed = 0, target = target,
     names_types = conn:names_types(st), -- its values do
+    ring = { at = 0 }, told = false,
     metatable = fetch.row_metatable(conn, st, target),
   }, Single)
 end
@@ -246,7 +292,7 @@ local function close(self)
   local source = self.source
   if not source then return end
   local owned = is_owned(self)
-  self.source = nil
+  self.source, self.ring = nil, false
   local ok, err = true, nil
   if owned then ok, err = pcall(source.finish, source) elseif source.left then source:left() end
   if self.release then self.release() end
@@ -258,7 +304,7 @@ local function abandon(self)
   local source = self.source
   if not source then return end
   local owned = is_owned(self)
-  self.source = nil
+  self.source, self.ring = nil, false
   if source.lost then source:lost(owned and not self.release) end
   if self.release then self.release(true) end
 end
@@ -269,6 +315,11 @@ local function next_row(self, source)
 end
 
 Stream.__call = function(self)
+  local ring = self.ring
+  if ring then
+    local row = take(ring)
+    if row then return row end
+  end
   local source = self.source
   if not source then return nil end
   local ok, row = pcall(next_row, self, source)
@@ -286,7 +337,7 @@ Stream.__close = function(self)
   abandon(self)
 end
 Stream.__gc = abandon
-surface.closable(Stream, "what db:each gave", "rows", close, options.set("source", "owner", "release", "sentinel"))
+surface.closable(Stream, "what db:each gave", "rows", close, options.set("source", "owner", "release", "sentinel", "ring"))
 
 --- Opens a stream on a connection: in a transaction a cursor, else in single-row mode.
 ---@param conn table
@@ -302,7 +353,8 @@ function stream.open(conn, owner, release, target, sql, list, n)
   else
     source = open(conn, target, sql, list, n, owner)
   end
-  local self = { source = source, owner = owner, release = release }
+  -- A row that lies ready is handed out without a further look where nothing is to be looked at.
+  local self = { source = source, owner = owner, release = release, ring = not owner and not conn.spend and source.ring or false }
   defer.collected(self, function() abandon(self) end)
   return setmetatable(self, Stream)
 end
