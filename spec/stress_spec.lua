@@ -132,6 +132,26 @@ describe("with an allocator that fails", function()
       function() assert.equal(1, db:item("SELECT 1")) end)
   end)
 
+  it("each ends or fails as one", function()
+    local sql = "SELECT g AS i, 'n' || g AS name, ARRAY[g, NULL] AS list, NULL AS none FROM generate_series(1, 150) g"
+    exhaust("each", function()
+      local n = 0
+      for row in db:each(sql) do
+        n = n + 1
+        assert(row.i == n and row.name == "n" .. n)
+      end
+      assert(n == 150, n)
+    end, function() assert.equal(1, db:item("SELECT 1")) end)
+  end)
+
+  it("many runs of a statement are whole or not there", function()
+    db:execute "CREATE TABLE IF NOT EXISTS stress_many (a int, b text)"
+    local list = {}
+    for i = 1, 20 do list[i] = { i, ("x"):rep(i) } end
+    exhaust("executemany", function() db:executemany("INSERT INTO stress_many VALUES (?, ?)", list) end,
+      function() assert.equal(0, db:item("SELECT count(*) % 20 FROM stress_many")) end)
+  end)
+
   it("connections are made or not", function()
     local info = pg.conninfo()
     exhaust("connect", function()
