@@ -304,15 +304,3 @@ describe("db:on", function()
     assert.equal(0, n)
   end)
 end)
-
-describe("db:metrics", function()
-  it("is Prometheus text", function()
-    local text, stats = db:metrics(), db:stats()
-    for line_of in text:gmatch "[^\n]+" do
-      assert.truthy(line_of:find "^# HELP fastpg_[%l_]+ %C+$" or line_of:find "^# TYPE fastpg_[%l_]+ %l+$"
-        or line_of:find "^fastpg_[%l_]+ %d+$", line_of)
-    end
-    assert.truthy(text:find("\nfastpg_connections " .. stats.size .. "\n", 1, true))
-    assert.truthy(text:find("# TYPE fastpg_connections_opened_total counter\n", 1, true))
-  end)
-end)

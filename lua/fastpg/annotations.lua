@@ -458,7 +458,7 @@ function Database:notifications(channel, timeout) end
 function Database:close(timeout) end
 ---@return { size: integer, idle: integer, in_use: integer, waiting: integer, min_size: integer, max_size: integer, opened: integer, closed: integer, acquired: integer, waited: integer, together: integer, timeouts: integer, statements: integer, hits: integer, misses: integer, prepared: integer, evicted: integer }
 function Database:stats() end
----How the pool stands, in Prometheus' text format.
+---How the pool stands and, counted from the first call on, what was run, in Prometheus' text format.
 ---@return string
 function Database:metrics() end
 ---@class fastpg.HookEvent

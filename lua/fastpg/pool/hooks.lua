@@ -7,7 +7,7 @@
 -- hook.  Writes of Tables and queries look at `root.writes`, which is there as long as there is a hook on them
 -- (fastpg.table.write_hook).
 --
---   root.hooks = { loop =, methods =, watches =, audit = { hook, … }, … } or nil
+--   root.hooks = { loop =, methods =, watches =, meter =, audit = { hook, … }, … } or nil
 --   hook = { fn =, from =, over =, explain =, values = }
 
 local ipairs, next, pairs, setmetatable, type = ipairs, next, pairs, setmetatable, type
@@ -35,7 +35,7 @@ end
 local function install(self, conn)
   conn.hook_pid = conn.c:info().pid
   conn.inside = conn.inside or setmetatable({}, { __mode = "k" })
-  conn.c:hear(true)
+  conn.c:hear(self.notice ~= nil)
   for name, method in pairs(self.methods) do conn[name] = method end
 end
 
@@ -44,13 +44,34 @@ local function uninstall(self, conn)
   for name in pairs(self.methods) do conn[name] = nil end
 end
 
--- Connections are watched while there is a hook on what they do.
+-- Connections are watched while there is a hook on what they do, or a meter.
 local function settle(root, self)
-  local watches = (self.audit or self.notice or self.query or self.slow) ~= nil
+  local watches = (self.audit or self.notice or self.query or self.slow or self.meter) ~= nil
   root.writes = self.write or false
-  if watches == self.watches then return end
+  if not watches and not self.watches then return end
   self.watches = watches
   for _, conn in ipairs(all_connections(root)) do (watches and install or uninstall)(self, conn) end
+end
+
+-- The hooks of a database, made where there are none.
+local function hooks_of(root)
+  local self = root.hooks
+  if self then return self end
+  self = { loop = root.config and root.config.loop, watches = false }
+  self.methods = watch.methods(self)
+  root.hooks = self
+  return self
+end
+
+--- What counts all that is sent, made at the first call: it has a method count(list of operations).
+---@param make fun(): table
+function hooks.meter(root, make)
+  local self = hooks_of(root)
+  if not self.meter then
+    self.meter = make()
+    settle(root, self)
+  end
+  return self.meter
 end
 
 --- A new connection of a database that has hooks, before anything runs on it.
@@ -90,6 +111,7 @@ local function remove(root, kind, hook)
   end
   self[kind] = next(rest) and rest or nil
   settle(root, self)
+  if self.meter then return end
   for _, name in ipairs(KINDS) do
     if self[name] then return end
   end
@@ -116,12 +138,7 @@ function methods.on(self, kind, fn, opts)
   local hook = {
     fn = fn, from = self.scope and self or root, over = opts.over or 0.2, explain = opts.explain, values = opts.values,
   }
-  local set = root.hooks
-  if not set then
-    set = { loop = root.config and root.config.loop, watches = false }
-    set.methods = watch.methods(set)
-    root.hooks = set
-  end
+  local set = hooks_of(root)
   local list = {} -- (a new one: the old one may be walked through right now)
   for i, one in ipairs(set[kind] or list) do list[i] = one end
   list[#list + 1] = hook

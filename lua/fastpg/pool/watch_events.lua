@@ -126,7 +126,7 @@ end
 
 local function tell_notices(self, conn)
   local list = conn.c:notices()
-  if not (list and self.notice) or hook_calls.is_inside(self.loop) then return end
+  if not list or hook_calls.is_inside(self.loop) then return end
   for _, notice in ipairs(list) do
     hook_calls.tell(self.loop, self.notice, function()
       local event = { pid = conn.hook_pid }
@@ -147,11 +147,22 @@ local function tell(self, conn, op)
   hook_calls.tell(self.loop, slow, event)
 end
 
+local MOST_LATE = 100 -- for who never runs anything again
+
+--- An operation is over where no hook can be called: it is told of with what comes next.
+function watch_events.late(self, op)
+  if self.meter then self.meter:count{ op } end
+  local late = self.late or {}
+  if not (self.query or self.slow) or #late >= MOST_LATE then return end
+  late[#late + 1], self.late = op, late
+end
+
 --- Operations are over: tells of notices and of them.
 ---@param list table[]
 function watch_events.over(self, conn, list)
-  tell_notices(self, conn)
-  if hook_calls.is_inside(self.loop) then return end
+  if self.meter then self.meter:count(list) end
+  if self.notice then tell_notices(self, conn) end
+  if not (self.query or self.slow) or hook_calls.is_inside(self.loop) then return end
   local late = self.late
   self.late = nil
   for _, op in ipairs(late or {}) do tell(self, conn, op) end

@@ -52,8 +52,7 @@ end
 
 --- It is collected: a hook can't be called now, and is told with what comes next.
 function Watched:lost(owned)
-  local late = self.hooks.late or {}
-  late[#late + 1], self.hooks.late = self.op, late
+  watch_events.late(self.hooks, self.op)
   if self.source.lost then self.source:lost(owned) end
 end
 
