@@ -40,12 +40,15 @@ typedef enum seeking {
   NOTHING
 } seeking;
 
+/* CREATE [OR REPLACE] FUNCTION or PROCEDURE: nothing else has a body with semicolons. */
+typedef enum creating { OTHER_THAN_ROUTINE, CREATES, A_ROUTINE } creating;
+
 typedef struct parser {
   fpg_lex lx;
   seeking seek;
   int last, before; /* the codes of the last two tokens; comments are not seen */
   int begun;        /* the statement has a token */
-  int creates;      /* it begins with CREATE */
+  creating creates; /* what it begins with */
   int atomic;       /* bodies of functions that are open */
   size_t base;      /* brackets around the verb, or the WITH before it */
   int opener;       /* AS, FOR, or COPY's ( */
@@ -235,8 +238,8 @@ static int says_no(const fpg_token *t) {
 static void seek_in_list(parser *p, const fpg_token *t) {
   if (p->lx.depth == p->base) /* the closing bracket */
     p->seek = A_VERB;
-  else if (is_analyze(t->code) && (p->last == '(' || p->last == ','))
-    p->runs = 1;
+  else if ((is_analyze(t->code) || t->kind == FPG_QUOTED) && (p->last == '(' || p->last == ','))
+    p->runs = 1; /* (a quoted name may be analyze, too) */
   else if (is_analyze(p->last) && says_no(t))
     p->runs = 0;
 }
@@ -307,7 +310,8 @@ static void seek(lua_State *L, parser *p, const fpg_token *t) {
 
 static void begin_statement(lua_State *L, parser *p, const fpg_token *t, const char *sql) {
   p->begun = 1;
-  p->creates = p->atomic = p->nwords = p->joins = p->selects = 0;
+  p->creates = OTHER_THAN_ROUTINE;
+  p->atomic = p->nwords = p->joins = p->selects = 0;
   p->last = p->before = 0;
   p->base = p->floor = 0;
   seek_verb(p, 0, 1);
@@ -330,9 +334,16 @@ static void end_statement(lua_State *L, parser *p, size_t last) {
   lua_rawseti(L, AT_LIST, (int)lua_rawlen(L, AT_LIST) + 1);
 }
 
-/* The body of a function: its END stands behind a semicolon, that of a CASE never does. */
+/* Behind CREATE. */
+static void watch_routine(parser *p, const fpg_token *t) {
+  if (p->creates != CREATES || t->code == FPG_W_CREATE || is_word(t, "or") || is_word(t, "replace")) return;
+  p->creates = is_word(t, "function") || is_word(t, "procedure") ? A_ROUTINE : OTHER_THAN_ROUTINE;
+}
+
+/* The body of a function: its END stands behind a semicolon, that of a CASE never does.  (A column, a domain or a type may be
+ * called begin or atomic.) */
 static void watch_body(parser *p, int code) {
-  if (!p->creates) return;
+  if (p->creates != A_ROUTINE || p->lx.depth) return;
   if (code == FPG_W_ATOMIC && p->last == FPG_W_BEGIN) {
     p->atomic++;
     p->seek = NOTHING;
@@ -343,8 +354,9 @@ static void watch_body(parser *p, int code) {
 static void take_token(lua_State *L, parser *p, const fpg_token *t) {
   if (t->kind == FPG_WORD && p->nwords == 0) {
     p->floor = p->lx.depth;
-    p->creates = t->code == FPG_W_CREATE;
+    p->creates = t->code == FPG_W_CREATE ? CREATES : OTHER_THAN_ROUTINE;
   }
+  watch_routine(p, t);
   seek(L, p, t);
   add_word(L, p, t);
   watch_body(p, t->code);
@@ -394,7 +406,8 @@ static int text_next_statement(lua_State *L) {
                !lua_isboolean(L, 3) || lua_toboolean(L, 3));
   while (fpg_lex_next(&p.lx, &t)) {
     if (t.kind == FPG_COMMENT) continue;
-    if (!p.last) p.creates = t.code == FPG_W_CREATE;
+    if (!p.last && t.code == FPG_W_CREATE) p.creates = CREATES;
+    watch_routine(&p, &t);
     int command = t.kind == FPG_OTHER && *t.p == '\\';
     if (command || (t.code == ';' && p.lx.depth == 0 && !p.atomic)) {
       lua_pushinteger(L, (lua_Integer)(t.p - sql) + 2);

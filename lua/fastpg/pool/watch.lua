@@ -134,7 +134,7 @@ local function add_statements(self, made)
     return pass(conn, Connection.describe, sql)
   end
   function made.statement_of_batch(conn, sql, used)
-    audit(self, conn, { sql = sql })
+    audit(self, conn, { sql = sql, in_batch = true })
     return pass(conn, Connection.statement_of_batch, sql, used)
   end
 end

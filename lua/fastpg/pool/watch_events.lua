@@ -33,33 +33,44 @@ end
 
 -- ---- audit ----------------------------------------------------------------------------------
 
--- COPY t FROM writes; of COPY ( ) TO its inner statement is among the verbs, too.
-local function kind_of(one, verb)
-  if verb == "COPY" then
-    for _, word in ipairs(one.words) do
-      if word == "FROM" then return "dml" end
-    end
-    return nil
-  end
+-- COPY … TO STDOUT changes nothing (the statement that it may have inside is among the verbs, too); FROM, and TO a file or a
+-- program of the server, does.
+local function kind_of(sql, one, verb, standard)
+  if verb == "COPY" then return core.copy_direction(sql:sub(one.first, one.last), standard) ~= "out" and "dml" or nil end
   return DML[verb] and "dml" or DDL[verb] and "ddl" or nil
+end
+
+local function add_changes(list, sql, standard)
+  for _, one in ipairs(core.statements(sql, standard)) do
+    for _, verb in ipairs(one.verbs) do
+      local kind = kind_of(sql, one, verb, standard)
+      if kind then list[#list + 1] = { kind = kind, verb = verb } end
+    end
+  end
+  return list
+end
+
+-- What a text changes.  In a batch one that stands before it may change how backslashes read: then both readings count.
+local function changes_of(conn, op)
+  local standard = conn.standard_strings
+  local list = add_changes({}, op.sql, standard)
+  if op.in_batch and #list == 0 and op.sql:find("\\", 1, true) then add_changes(list, op.sql, not standard) end
+  return list
 end
 
 --- Tells of what an operation is about to change; raises what a hook raises.
 function watch_events.audit(self, conn, op)
   local list = self.audit
   if not list or hook_calls.is_inside(self.loop) then return end
-  for _, one in ipairs(core.statements(op.sql, conn.standard_strings)) do
-    for _, verb in ipairs(one.verbs) do
-      local kind = kind_of(one, verb)
-      for _, hook in ipairs(kind and list or {}) do
-        local ok, err = hook_calls.call(self.loop, hook, {
-          kind = kind, verb = verb, sql = op.sql, where = op.where or core.where(), pid = conn.hook_pid,
-          values = hook.values and op.values and copy_of(op.values, op.n) or nil,
-        })
-        if not ok then
-          conn.refused = err
-          error(err, 0)
-        end
+  for _, change in ipairs(changes_of(conn, op)) do
+    for _, hook in ipairs(list) do
+      local ok, err = hook_calls.call(self.loop, hook, {
+        kind = change.kind, verb = change.verb, sql = op.sql, where = op.where or core.where(), pid = conn.hook_pid,
+        values = hook.values and op.values and copy_of(op.values, op.n) or nil,
+      })
+      if not ok then
+        conn.refused = err
+        error(err, 0)
       end
     end
   end
