@@ -71,6 +71,7 @@ function methods.close(self, timeout)
     root.closed = true
     listen.stop(root)
     root.pool:close(timeout)
+    if root.servers then root.servers:close(timeout) end
   end
 end
 
@@ -78,7 +79,10 @@ end
 --- opened, closed, acquired, waited, together, timeouts.
 ---@return table<string, integer>
 function methods.stats(self)
-  return self:connected().root.pool:stats()
+  local root = self:connected().root
+  local stats = root.pool:stats()
+  if root.servers then stats.servers, stats.failovers = root.servers:stats(), root.servers.failovers end
+  return stats
 end
 
 -- ---- running SQL ----------------------------------------------------------------------------
@@ -149,6 +153,13 @@ end
 
 --- db:transaction([opts,] fn), as fastpg.pool.transaction has it; fn is given a database.
 function methods.transaction(self, opts, fn) return transaction.run(self, opts, fn, true) end
+
+--- db:read([opts,] fn): a READ ONLY transaction, on a replica where there are some (fastpg.pool.reading).
+---@param opts { at_least: string?, staleness: number?, isolation: string? }?  at_least: what db:lsn() gave; staleness:
+--- seconds to wait for a replica that has replayed it, before the primary is asked
+function methods.read(self, opts, fn) return transaction.read(self, opts, fn, true) end
+
+methods.lsn = Route.lsn
 
 --- db:begin([opts]), likewise.
 function methods.begin(self, opts) return transaction.begin(self, opts):user() end
@@ -293,7 +304,8 @@ for name, method in pairs(methods) do
 end
 surface.methods(facade, {
   connect = 2, close = 1, stats = 0, execute = ANY, results = ANY, executemany = 2, each = ANY, pipeline = 1, prepare = 1,
-  transaction = 2, begin = 1, commit = 0, rollback = 0, acquire = 1, advisory_lock = 2, timeout = 2, scope = 2,
+  transaction = 2, read = 2, lsn = 0, begin = 1, commit = 0, rollback = 0, acquire = 1, advisory_lock = 2, timeout = 2,
+  scope = 2,
   set_type_codec = 2, ping = 0, parameter = 1,
   table = 2, tables = 1, views = 1, table_names = 1, view_names = 1, has = 2, columns_info = 2, pk_cols = 2, refresh = 0,
   link_classes = 1, set_classes = 1, get_tables = 1, table2glb = 2, create = 2, create_from_schema = 3, create_mod = 2,

@@ -21,6 +21,7 @@ local parking = require "fastpg.host.parking"
 local step = require "fastpg.host.wait.step"
 local stepper = require "fastpg.host.stepper"
 local surface = require "fastpg.base.surface"
+local trail = require "fastpg.host.trail"
 local wait = require "fastpg.host.wait"
 
 local task = {}
@@ -119,6 +120,7 @@ function task.spawn(fn, ...)
   local t = setmetatable({
     host = host, done = false, seen = false, canceled = false, cancels = 0, waiters = {},
   }, Task)
+  trail.begin(t)
   local args = pack(...)
   host.spawn(function() body(t, fn, args) end)
   return t
@@ -151,6 +153,7 @@ function methods.wait(t)
   if t.co and t.co == coroutine.running() then errors.raise("deadlock", "task:wait: a task can't wait for itself") end
   t.seen = true
   if not t.done then until_over({ t }, "task:wait", function() return t.done end) end
+  trail.join(t)
   if t.results then return unpack(t.results, 1, t.results.n) end
   error(t.error, 0)
 end
@@ -164,7 +167,7 @@ function methods.cancel(t)
 end
 
 surface.names(surface.methods(methods, { wait = 0, cancel = 0 }, Task, "a task", "task"), "a task")
-local fields = { error = true, co = true, group = true, gathered = true, results = true, traceback = true }
+local fields = { error = true, co = true, group = true, gathered = true, results = true, traceback = true, trail = true }
 Task.__index = function(_, name)
   if fields[name] then return nil end
   return methods[name]
@@ -210,7 +213,10 @@ end
 -- The first result of each.
 local function first_results(tasks)
   local results = {}
-  for i, t in ipairs(tasks) do results[i] = t.results[1] end
+  for i, t in ipairs(tasks) do
+    trail.join(t)
+    results[i] = t.results[1]
+  end
   return unpack(results, 1, #tasks)
 end
 

@@ -443,6 +443,14 @@ function Connection:is_clean()
   return self.c:idle() and not self.canceling
 end
 
+--- Its server is not what it was any more: whoever waits for an answer is told that the connection is lost, and so is who
+--- has it and comes next.
+---@param why string
+function Connection:lose(why)
+  self.lost = why
+  self:close()
+end
+
 -- Its socket is not closed under a coroutine that waits for it: a host would never tell that one, and
 -- nginx must not be left with it.
 function Connection:close()

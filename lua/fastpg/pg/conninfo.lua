@@ -22,6 +22,10 @@ local connection_options = options.declare("fastpg.connect", {
   schema = options.text,
   strict = options.boolean,
   duplicates = options.one_of("error", "last"),
+  replicas = options.table, -- (fastpg.pg.server_list)
+  reads = options.one_of("primary", "replica"),
+  max_lag = options.duration,
+  failover_timeout = options.duration,
   environment = options.boolean, -- false: libpq's environment variables and service files don't count
 })
 local pool_options = options.declare("fastpg.create_pool", {

@@ -36,7 +36,7 @@ Connection.take_cancel, Connection.put_cancel_back, Connection.check_canceled =
 ---@param deadline number?
 function Connection:limit(deadline)
   self.deadline, self.overdue, self.eventful = deadline, nil, true
-  local blocks = not deadline and self.wait == block_wait
+  local blocks = not deadline and self.wait == block_wait and not self.servers
   if blocks ~= self.blocks then
     self.blocks = blocks
     self.c:set_blocking(blocks)
@@ -51,6 +51,7 @@ end
 
 --- The time that a statement has from here on, and the host that it waits with.
 function Connection:arm()
+  if self.lost then errors.raise("connection", "the connection was given up: " .. self.lost) end
   local host = self.pick()
   self.wait, self.spend, self.wake = host.wait, host.spend, host.wake
   if self.canceling then self:end_cancel() end
@@ -131,9 +132,17 @@ function Connection:await(want)
     left = deadline - core.clock()
     if left <= 0 then return time_out(self) end
   end
+  local servers, slice = self.servers, nil
+  if servers and (not left or left > servers.SILENCE) then left, slice = servers.SILENCE, true end
   self.waiter = coroutine.running()
   local ready = self.wait(self.fd, want, left)
   self.waiter = nil
+  if slice and not ready and not self.lost and self.c:usable() then servers:silent(self) end
+  if self.lost then
+    local err = self:doubt_commit(errors.new("connection", "the connection was given up: " .. self.lost, { where = core.where() }))
+    self:close()
+    error(err, 0)
+  end
   if self.doomed then
     self:close()
     error(self:doubt_commit(errors.new("closed", "the connection was closed while its statement ran", { where = core.where() })), 0)

@@ -129,7 +129,8 @@ end
 
 local function connect(self)
   local config, host = self.db.config, self.host
-  local conn = Connection.open(config, host.wait, core.clock() + COMMAND_TIMEOUT)
+  local opener, deadline = self.db.pool.opener, core.clock() + COMMAND_TIMEOUT
+  local conn = opener and opener(host.wait, deadline, {}) or Connection.open(config, host.wait, deadline)
   conn.pick, conn.deadline_of = function() return self.host end, nothing
   self.conn = conn
   listen_again(self, conn)

@@ -94,6 +94,11 @@ local function leave_place(self, place, ok)
   tell_closers(self)
 end
 
+-- (`opener` of a pool is called likewise: one of several servers has to be found; fastpg.pool.servers.)
+local function open_one(wait_for, deadline, place, self)
+  return Connection.open(self.config, wait_for, deadline, place)
+end
+
 local function open(self, deadline)
   local host, place = wait.pick(self.config.loop), {}
   self.size = self.size + 1
@@ -102,7 +107,7 @@ local function open(self, deadline)
   local conn = defer.undo(function(closed)
     if closed and place.c then place.c:close() end
     leave_place(self, place, false)
-  end, Connection.open, self.config, interruptible(self, host, place), deadline, place)
+  end, self.opener or open_one, interruptible(self, host, place), deadline, place, self)
   leave_place(self, place, true)
   if self.over then
     self.size = self.size - 1
@@ -152,11 +157,13 @@ local function close_aged(self)
 end
 
 local function healthy(self, conn, deadline)
-  local now = core.clock()
+  local now, server = core.clock(), conn.server
   if too_old(self, conn, now) then return false end
+  if server and not conn.servers:trusts(conn) then return false end
+  local is_doubtful = server and server.suspected > conn.used -- another connection to it was lost since then
   local ready = conn.c:ready(IDLE_PING)
-  if ready ~= nil then return ready end
-  local limit = now + PING_TIMEOUT
+  if ready ~= nil and not (ready and is_doubtful) then return ready end
+  local limit = now + (is_doubtful and conn.servers.SILENCE or PING_TIMEOUT)
   conn:limit(deadline and deadline < limit and deadline or limit)
   local ok = pcall(conn.simple, conn, "")
   conn.deadline = nil
@@ -293,6 +300,7 @@ end
 ---@return boolean  whether a transaction was open that fastpg did not begin
 function Pool:checkin(conn)
   conn:tell_later()
+  if conn.servers then conn.servers:returned(conn) end
   if conn.discarded then return false end
   local clean, left_open = conn:is_clean() and not conn.in_transaction, false
   if not clean and not conn.in_transaction then
@@ -344,12 +352,17 @@ end
 ---@param change table?  nil: what nobody told us of, which no name of ours was made for
 ---@param conn table?  where it was done
 function Pool:note_ddl(change, conn)
+  self:forget_change(change)
+  self.on_change(change, conn)
+end
+
+--- Forgets what a change concerns, wherever it was done.
+function Pool:forget_change(change)
   if change and (change.all or change.plans) then
     self:forget_statements()
   elseif change and change.names then
     forget_mentions(self, change.names)
   end
-  self.on_change(change, conn)
 end
 
 --- New connections begin with another search_path (or role): the others end when nobody has them.

@@ -21,6 +21,8 @@ local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
 local hooks = require "fastpg.pool.hooks"
 local Pool = require "fastpg.pool.pool"
+local reading = require "fastpg.pool.reading"
+local Servers = require "fastpg.pool.servers"
 local stream = require "fastpg.pg.stream"
 local transaction_control = require "fastpg.pg.transaction_control"
 local trip = require "fastpg.pool.trip"
@@ -53,7 +55,7 @@ function Route.new()
   local self = setmetatable({
     ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
     pool = false, server_info = false, strict = true, over = false, bound_kind = false,
-    getters = false, listener = false, streams = 0, standard_strings = true, types = false, writes = false,
+    getters = false, listener = false, servers = false, streams = 0, standard_strings = true, types = false, writes = false,
   }, Route)
   self.root = self
   self.facade = from_above.make_facade(self)
@@ -79,18 +81,22 @@ local function deadline_of(root)
   return ends
 end
 
--- What a new connection gets before anybody uses it.
-local function set_up(root, conn, init)
-  root.server_info = conn.c:info()
+-- What a new connection gets before anybody uses it, to whatever server.
+local function begin_set_up(root, conn, init)
   conn.types = root.types
-  conn.on_unlisten = function()
-    if root.listener then root.listener:unheard() end
-  end
   conn.deadline_of = function() return deadline_of(root) end
   conn.pick = function() return wait.pick(root.config.loop) end
   conn.on_names = function() root.catalog:part() end
   if root.hooks then hooks.install(root, conn) end
   if init then root:bind(conn, "connection"):lend(init, true) end
+end
+
+local function set_up(root, conn, init)
+  root.server_info = conn.c:info()
+  conn.on_unlisten = function()
+    if root.listener then root.listener:unheard() end
+  end
+  begin_set_up(root, conn, init)
   if not conn:start_path() then -- ALTER DATABASE or ALTER ROLE … SET search_path since then
     conn.pool.homes.key = conn.key
     root.catalog:part()
@@ -100,6 +106,21 @@ local function set_up(root, conn, init)
   root.standard_strings, conn.strings_at_start = conn.standard_strings, conn.standard_strings
   if root.listener then root.listener:fresh(conn) end
   if root.hooks then hooks.opened(root, conn) end
+end
+
+-- To a replica, where names have to mean what they mean on the primary.
+local function set_up_replica(root, conn, init)
+  begin_set_up(root, conn, init)
+  if not conn:start_path() then
+    errors.raise("object_not_in_prerequisite_state", "the replica has another search_path or role than the primary")
+  end
+  conn.strings_at_start = conn.standard_strings
+  if root.hooks then hooks.opened(root, conn) end
+end
+
+--- The pool of connections to a replica.
+function Route:replica_pool(server)
+  return self.servers:pool_of(server, function(conn) set_up_replica(self, conn, self.config.init) end, self.schema_changed)
 end
 
 --- Connected from here on: by connect (a pool of one, opened now) or create_pool (opened when needed).
@@ -112,7 +133,9 @@ function Route:open(config)
   local catalog = from_above.new_catalog(self, config.schema)
   self.types = type_lookup.new(self)
   self.catalog = catalog
+  local servers = Servers.new(config, config.max_size and "create_pool" or "connect")
   local function schema_changed(change, conn)
+    if servers then servers:each_pool(function(pool) pool:forget_change(change) end) end
     if not change or change.all then
       catalog:stale()
       self.types:reset()
@@ -121,10 +144,13 @@ function Route:open(config)
     end
   end
   self.pool = Pool.new(config, function(conn) set_up(self, conn, config.init) end, schema_changed)
+  self.servers, self.schema_changed = servers or false, schema_changed
+  if servers then servers:serve(self.pool) end
   local ok, err = pcall(self.pool.fill, self.pool)
   if ok then return end
   self.pool:close()
-  self.config, self.pool, self.catalog = false, false, false
+  if servers then servers:close() end
+  self.config, self.pool, self.catalog, self.servers = false, false, false, false
   error(err, 0)
 end
 
@@ -349,6 +375,13 @@ function Route:on_connection(fn, ...)
   return defer.close(conn, lent, self.root, conn, fn, ...)
 end
 
+--- Runs fn(conn, ...), which only reads, on a replica where one is to be had (fastpg.pool.reading).
+---@param needs { at_least: number?, staleness: number? }?
+function Route:on_replica(needs, fn, ...)
+  self:live_pool()
+  return reading.run(self, needs, lent, deadline_of(self.root), fn, ...)
+end
+
 --- Runs a look-up of what a name means, fn(conn, ...): on the connection that its statement will run on; where that is
 --- in a transaction whose only snapshot it would take, on an idle one to which the name means the same.
 ---@param name string?
@@ -556,5 +589,7 @@ function Route:own(what)
   self.owns = what
   defer.collected(self, function() self:abandon() end)
 end
+
+reading.extend(Route)
 
 return Route

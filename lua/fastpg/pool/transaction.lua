@@ -18,6 +18,7 @@ local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local once = require "fastpg.pool.once"
 local options = require "fastpg.base.options"
+local reading = require "fastpg.pool.reading"
 local retry = require "fastpg.pool.retry"
 local savepoint = require "fastpg.pg.savepoint"
 local transaction_settings = require "fastpg.pg.transaction_settings"
@@ -72,6 +73,7 @@ end
 
 -- An aborted transaction answers COMMIT with ROLLBACK: what was done is lost, which is no success.
 local function commit_now(conn)
+  if conn.lost then errors.raise("connection", "the connection was given up, and the transaction with it: " .. conn.lost) end
   if conn.c:transaction_status() == "idle" then
     errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own")
   end
@@ -121,6 +123,7 @@ local function start(conn, command, path, sets)
   local ok, err = pcall(sets and conn.begin_with_path or conn.command, conn, command, path)
   if ok then
     conn.in_transaction, conn.nested = true, 1
+    conn.reads_only = conn.servers ~= nil and command:find("READ ONLY", 1, true) ~= nil
     conn.one_snapshot = command:find "^BEGIN ISOLATION LEVEL [RS]E[PR]" ~= nil -- REPEATABLE READ, SERIALIZABLE
     claimed_rows.forget(conn)
     return
@@ -202,6 +205,12 @@ local function outermost(conn, db, command, path, sets, fn, is_users)
   return run_inside(db, conn, fn, is_users, commit, roll_back)
 end
 
+-- (SERIALIZABLE is not for standbys.)
+local function attempt(db, apart, ...)
+  if apart then return db:on_replica(nil, outermost, db, ...) end
+  return db:on_connection(outermost, db, ...)
+end
+
 --- db:transaction([opts,] fn): commits when fn(tx) returns, rolls back when it raises; inside
 --- another one it is a savepoint.
 ---@param opts { isolation: string?, readonly: boolean?, deferrable: boolean?, retries: integer?, settings: table?, id: any }?
@@ -226,11 +235,12 @@ function transaction.run(db, opts, fn, is_users)
       return db:on_connection(outermost, db, command, path, sets, body, is_users)
     end, retries)
   end
-  if retries == 0 then return db:on_connection(outermost, db, command, path, sets, fn, is_users) end
+  local apart = opts.readonly and db.root.servers and not conn and level_of(opts.isolation) ~= "serializable"
+  if retries == 0 then return attempt(db, apart, command, path, sets, fn, is_users) end
   local tries = retry.new(db.root.config, retries)
   local results
   repeat
-    results = pack(pcall(db.on_connection, db, outermost, db, command, path, sets, fn, is_users))
+    results = pack(pcall(attempt, db, apart, command, path, sets, fn, is_users))
     if results[1] then return unpack(results, 2, results.n) end
   until not tries:after(results[2])
   error(results[2], 0)
@@ -240,6 +250,24 @@ end
 local function in_savepoint(conn, db, fn)
   if not conn.in_transaction then conn.nested = 1 end
   return nested(db, conn, fn)
+end
+
+--- db:read([opts,] fn): reads in a READ ONLY transaction, where there are replicas on one of them; inside a transaction fn
+--- runs in that.
+---@param opts { at_least: string?, staleness: number?, isolation: string? }?
+---@param is_users boolean?  fn is given a database, not a route
+function transaction.read(db, opts, fn, is_users)
+  if fn == nil and type(opts) == "function" then opts, fn = nil, opts end
+  local needs = reading.options(opts)
+  if type(fn) ~= "function" then errors.argument("read: a function expected, got %s", type(fn)) end
+  local conn = db:bound_connection()
+  if conn and conn.in_transaction then
+    if opts and opts.isolation then errors.argument "read: isolation can only be set by the outermost transaction" end
+    return nested(db, conn, fn, is_users)
+  end
+  local command = begin_command({ isolation = needs.isolation, readonly = true }, "read")
+  if not db.root.servers or conn then return attempt(db, false, command, nil, false, fn, is_users) end
+  return db:on_replica(needs, outermost, db, command, nil, false, fn, is_users)
 end
 
 -- ---- db:begin -------------------------------------------------------------------------------

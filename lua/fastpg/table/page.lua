@@ -275,7 +275,7 @@ local function read_page(st, sel, n, token)
   if sel.debug then print(sql) end
   local target = { to = select_sql.target_of(st, sel, w.uses), hidden = {} }
   for i, column in ipairs(page.list) do target.hidden[i] = column.hidden end
-  local ok, found = pcall(table_state.run_list, st, sql, fetch_page, target, args, count, w.uses)
+  local ok, found = pcall(table_state.read_list, st, sql, fetch_page, target, args, count, w.uses, sel.on_replica)
   if not ok then
     if token ~= nil and errors.is_error(found) and tostring(found.sqlstate):sub(1, 2) == "22" then bad "none of ours" end
     error(found, 0)

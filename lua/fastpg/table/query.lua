@@ -103,6 +103,9 @@ function methods.with(self, given)
   return with(self, "with", related_options.read("with", given))
 end
 
+--- Read from a replica, where there are some (fastpg.pool.reading).
+function methods.on_replica(self) return with(self, "on_replica", true) end
+
 local LOCK_OPTIONS = options.declare("q:for_update", { skip_locked = options.boolean, nowait = options.boolean })
 
 --- Locks the rows of the first table until the transaction ends.
@@ -283,7 +286,7 @@ function methods.exists(self)
   local all = sel.distinct or sel.group_by ~= nil or sel.source
   local over = { select = not all and "1" or nil, unordered = true }
   local sql, args, n, uses = query_run.around(st, sel, "SELECT EXISTS (", ")", over)
-  return table_state.run_list(st, sql, fetch.item, nil, args, n, uses)
+  return table_state.read_list(st, sql, fetch.item, nil, args, n, uses, sel.on_replica)
 end
 
 --- One value of all rows: an aggregate, q:item("sum(total)").
@@ -391,7 +394,7 @@ local own = methods
 methods = {}
 query.extend(own, {
   where = surface.ANY, having = surface.ANY, select = surface.ANY, order_by = surface.ANY, group_by = surface.ANY, limit = 1,
-  offset = 1, distinct = 0, with = 1, for_update = 1, join = 2, left_join = 2, where_exists = surface.ANY,
+  offset = 1, distinct = 0, with = 1, on_replica = 0, for_update = 1, join = 2, left_join = 2, where_exists = surface.ANY,
   where_missing = surface.ANY, cte = 2, union = 1, union_all = 1, first = 0, one = 0, all = 0, count = 0, each = 1, exists = 0,
   item = 1, pluck = surface.ANY, map = 2, explain = 0,
 }, "first", "one", "all", "count", "exists", "item", "pluck", "map", "explain")

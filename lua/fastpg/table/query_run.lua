@@ -70,7 +70,8 @@ function query_run.run(st, sel, how, target, over)
   check_lock(st, sel)
   local sql, args, n, uses = selection.sql(st, sel, over)
   if type(target) == "function" then target = target(target_of(st, sel, uses)) end
-  return table_state.run_list(st, sql, how, target, args, n, uses), uses
+  if sel.lock then return table_state.run_list(st, sql, how, target, args, n, uses), uses end
+  return table_state.read_list(st, sql, how, target, args, n, uses, sel.on_replica), uses
 end
 
 local function rows_alone(target) return target end
@@ -147,7 +148,7 @@ function query_run.count(st, sel)
   else
     sql, args, n, uses = selection.sql(st, sel, { select = "count(*)", unordered = true })
   end
-  return table_state.run_list(st, sql, fetch.item, nil, args, n, uses)
+  return table_state.read_list(st, sql, fetch.item, nil, args, n, uses, sel.on_replica)
 end
 
 local function open_stream(st, sel)
@@ -163,6 +164,7 @@ function query_run.each(st, sel, fn)
   if sel.with then
     errors.argument("each: related rows are read for all rows at once: fastpg.load(rows, …) reads them for some")
   end
+  if sel.on_replica then errors.argument("each: a stream is read from the primary; in db:read it is read from a replica") end
   if fn ~= nil and type(fn) ~= "function" then errors.argument("each: a function expected, got %s", type(fn)) end
   return st.db:iterate(fn, function() return table_state.steady(st, open_stream, st, sel) end)
 end

@@ -74,7 +74,7 @@ end
 
 local function read_by_key(st, key)
   local rel = table_state.resolve(st)
-  if primary_key.is_plain(key) and not st.filters and #rel.pks == 1 then
+  if primary_key.is_plain(key) and not st.filters and #rel.pks == 1 and not st.db.root.servers then
     return table_state.run(st, key_sql(st, rel), fetch.first, st.link, key)
   end
   local values = primary_key.values(st, rel, key)
@@ -83,7 +83,7 @@ local function read_by_key(st, key)
     local _
     _, n = table_state.filter_conditions(st, rel, values, n)
   end
-  return table_state.run_list(st, key_sql(st, rel), fetch.first, st.link, values, n)
+  return table_state.read_list(st, key_sql(st, rel), fetch.first, st.link, values, n)
 end
 
 local function get(st, key)
@@ -237,7 +237,8 @@ function methods.where(self, ...)
   return query.new(st):where(...)
 end
 local BY_QUERY = {
-  "select", "order_by", "limit", "offset", "distinct", "group_by", "having", "with", "for_update", "join", "left_join",
+  "select", "order_by", "limit", "offset", "distinct", "group_by", "having", "with", "on_replica", "for_update", "join",
+  "left_join",
   "where_exists", "where_missing", "cte", "union", "union_all", "exists", "item", "pluck", "map", "explain", "page",
 }
 for _, name in ipairs(BY_QUERY) do

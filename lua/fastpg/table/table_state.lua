@@ -399,6 +399,18 @@ function table_state.run_list(st, sql, how, target, list, n, uses)
   return st.db:on_connection(run_list_meant, st, sql, how, target, list, n)
 end
 
+--- The same of a statement that only reads, which a replica may answer.
+---@param marked boolean?  the query says that one is to (q:on_replica)
+function table_state.read_list(st, sql, how, target, list, n, uses, marked)
+  local db = st.db
+  if not db.root.servers or recorder.count > 0 or not db:reads_apart(marked) then
+    return table_state.run_list(st, sql, how, target, list, n, uses)
+  end
+  uses = uses or list[USES]
+  if uses and uses[1] then return db:on_replica(nil, run_meant_all, st, uses, sql, how, target, list, n) end
+  return db:on_replica(nil, run_list_meant, st, sql, how, target, list, n)
+end
+
 local function run_batch(conn, items, receive)
   for _, item in ipairs(items) do
     for _, use in ipairs(item.uses) do table_state.check_meaning(conn, use.st) end
@@ -410,11 +422,13 @@ local function run_batch(conn, items, receive)
   end, receive)
 end
 
---- Runs several statements in one round trip: each { sql =, args =, n =, uses = }.
+--- Runs several statements that only read in one round trip: each { sql =, args =, n =, uses = }.
 ---@param receive fun(conn: table, prepared: userdata, item: table)  called with each result, in order
 function table_state.run_batch(st, items, receive)
   if recorder.count > 0 then recorder.refuse() end
-  return st.db:on_connection(run_batch, items, receive)
+  local db = st.db
+  if db.root.servers and db:reads_apart() then return db:on_replica(nil, run_batch, items, receive) end
+  return db:on_connection(run_batch, items, receive)
 end
 
 --- The same of a command.

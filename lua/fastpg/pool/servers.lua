@@ -1,0 +1,421 @@
+-- SPDX-License-Identifier: MIT
+--
+-- servers: which of the servers that were named is the primary, how far the others are, and which connections still count.
+--
+--   look (a question to one server, by a connection of its own)  ──▶ role, timeline, position in the WAL
+--      │ a primary on a higher timeline           │ the primary is a standby now      │ no answer
+--      ▼                                          ▼                                   ▼
+--   it is the primary from here on: connections   it has none: the next write         away: asked again after a pause,
+--   to the one before are closed                  looks for another                   longer each time
+--
+-- Nobody looks by a timer: whoever opens a connection, reads from a replica, or waits long for an answer looks, one at a
+-- time for each server.  A server that was a primary on a lower timeline is never written to again: what it would confirm is
+-- lost for the others.
+--
+-- PostgreSQL manual: "High Availability, Load Balancing, and Replication"; timelines in "Continuous Archiving".
+
+local error, ipairs, pairs, pcall, setmetatable, tostring = error, ipairs, pairs, pcall, setmetatable, tostring
+
+local core = require "fastpg.core"
+local Connection = require "fastpg.pg.connection"
+local defer = require "fastpg.base.defer"
+local errors = require "fastpg.base.errors"
+local Pool = require "fastpg.pool.pool"
+local probe = require "fastpg.pg.probe"
+local server_list = require "fastpg.pg.server_list"
+local trail = require "fastpg.host.trail"
+
+local Servers = {}
+Servers.__index = Servers
+
+local FAILOVER_TIMEOUT = 30 -- seconds, where none is given
+local LOOK_SECONDS = 1 -- a server that does not say what it is within this time is away
+local AGE = 1 -- seconds for which an answer is fresh enough to choose a replica by
+local PAUSE, LONGEST_PAUSE = 0.25, 5 -- seconds until one that is away is asked again
+local SEEK_PAUSE = 0.1 -- seconds between two looks for a primary
+local MOST_SAMPLES = 600
+
+--- Seconds without a byte from a server until it is looked after.
+Servers.SILENCE = 1
+
+--- The servers of a config; nil where it names no several (fastpg.pg.server_list).
+---@param config table
+---@param what string  for messages
+function Servers.new(config, what)
+  local list = server_list.read(config, what)
+  if not list then return nil end
+  for _, server in ipairs(list) do
+    server.role, server.timeline, server.position, server.asked = false, 0, 0, -math.huge
+    server.away_until, server.pause, server.answers, server.trip = 0, PAUSE, 0, 0
+    server.silent_since, server.problem, server.pool, server.suspected = false, false, false, -math.huge
+  end
+  return setmetatable({
+    config = config, list = list, primary = false, timeline = 0, failovers = 0, writes = 0,
+    samples = {}, -- { time =, position =, writes = } of the primary: how far it was, when, and which writes that covers
+    timeout = config.failover_timeout or FAILOVER_TIMEOUT, closed = false, pool = false, on_change = false,
+  }, Servers)
+end
+
+--- Connections of this pool are to the primary from here on.
+function Servers:serve(pool)
+  self.pool, pool.is_plain, pool.servers = pool, false, self
+  pool.opener = function(wait_for, deadline, place) return self:open(wait_for, deadline, place) end
+end
+
+-- ---- roles ----------------------------------------------------------------------------------
+
+local function set_role(self, server, role)
+  local before = server.role
+  if before == role then return end
+  server.role = role
+  if self.on_change then self.on_change(server, role, before) end
+end
+
+-- Connections to a server that is not what they were made for.
+local function close_connections(pool, is_lost, why)
+  for i = #pool.idle, 1, -1 do
+    local conn = pool.idle[i]
+    if is_lost(conn) then
+      table.remove(pool.idle, i)
+      pool:discard(conn)
+    end
+  end
+  local lent = {}
+  for conn in pairs(pool.lent) do lent[#lent + 1] = conn end
+  for _, conn in ipairs(lent) do
+    if is_lost(conn) then conn:lose(why) end
+  end
+end
+
+local function demote(self, server, role)
+  set_role(self, server, role)
+  if self.primary ~= server then return end
+  self.primary = false
+  if not self.pool then return end
+  close_connections(self.pool, function(conn) return conn.server == server end,
+    ("%s is not the primary any more"):format(server.name))
+end
+
+local function promote(self, server, timeline)
+  local before = self.primary
+  if before and before ~= server then demote(self, before, "former") end
+  if server.was_primary ~= timeline and self.timeline > 0 then self.failovers = self.failovers + 1 end
+  self.primary, self.timeline, server.was_primary = server, timeline, timeline
+  set_role(self, server, "primary")
+end
+
+local function sample(self, position, writes)
+  local samples = self.samples
+  local last = samples[#samples]
+  local now = core.clock()
+  if last and last.writes == writes and now - last.time < 0.1 then return end
+  samples[#samples + 1] = { time = now, position = position, writes = writes }
+  if #samples > MOST_SAMPLES then table.remove(samples, 1) end
+end
+
+--- Notes what a server says of itself.
+---@param writes integer?  how many writes were over before it was asked
+function Servers:note(server, role, timeline, position, writes)
+  server.asked, server.position, server.problem, server.silent_since = core.clock(), position, false, false
+  server.away_until, server.pause = 0, PAUSE
+  if role ~= "primary" then return demote(self, server, "standby") end
+  server.timeline = timeline
+  if timeline < self.timeline then return demote(self, server, "former") end
+  if self.primary ~= server then
+    -- two of one timeline: copies of one another, of which the first to be found is the one
+    if self.primary and timeline == self.timeline then return set_role(self, server, "former") end
+  end
+  if self.primary ~= server or timeline > self.timeline then promote(self, server, timeline) end
+  set_role(self, server, "primary")
+  if writes then sample(self, position, writes) end
+end
+
+--- Notes that a server does not answer.
+function Servers:note_away(server, err)
+  local now = core.clock()
+  server.problem = tostring(errors.is_error(err) and err.message or err)
+  server.away_until, server.pause = now + server.pause, math.min(2 * server.pause, LONGEST_PAUSE)
+  server.silent_since = server.silent_since or now
+  if self.primary ~= server then set_role(self, server, "away") end
+end
+
+-- ---- looking --------------------------------------------------------------------------------
+
+--- Asks a server what it is; false where it does not say.  Another coroutine may be asking it: then its answer is waited for.
+---@param wait_for fun(fd: integer?, mode: string?, timeout: number?): string?
+---@param fresh boolean?  it is to be asked after this call
+function Servers:look(server, wait_for, fresh)
+  local wanted = server.answers + (server.looking and fresh and 2 or 1)
+  local ends = core.clock() + 2 * LOOK_SECONDS
+  while server.answers < wanted do
+    if not server.looking then
+      local began, writes = core.clock(), self.writes
+      server.looking = true
+      local ok, role, timeline, position
+      defer.undo(function()
+        server.looking = false
+        server.answers = server.answers + 1
+      end, function()
+        ok, role, timeline, position = pcall(probe.look, server, wait_for, began + LOOK_SECONDS)
+      end)
+      server.looking = false
+      server.answers = server.answers + 1
+      if ok then
+        server.trip = server.trip == 0 and core.clock() - began or 0.8 * server.trip + 0.2 * (core.clock() - began)
+        self:note(server, role, timeline, position, writes)
+      else
+        self:note_away(server, role)
+      end
+    else
+      if core.clock() >= ends then return false end
+      wait_for(nil, nil, 0.001)
+    end
+  end
+  return not server.problem
+end
+
+-- Asks all that have not been asked for `age` seconds, but for those whose pause is not over.
+local function look_around(self, wait_for, age)
+  for _, server in ipairs(self.list) do
+    local now = core.clock()
+    if now - server.asked >= age and now >= server.away_until then self:look(server, wait_for) end
+  end
+end
+
+-- ---- the primary ----------------------------------------------------------------------------
+
+-- In the order in which they are worth asking: the primary, and what is away last.
+local function problems(self)
+  local list = {}
+  for i, server in ipairs(self.list) do
+    list[i] = ("%s: %s"):format(server.name, server.problem or server.role == "standby" and "a standby"
+      or server.role == "former" and "was the primary, and another one is now" or "not asked")
+  end
+  return table.concat(list, "; ")
+end
+
+-- A connection to the server that is taken for the primary; nil where it is none.
+local function connect(self, server, wait_for, deadline, place)
+  local limit = core.clock() + server.config.connect_timeout
+  local ok, conn = pcall(Connection.open, server.config, wait_for, deadline and math.min(deadline, limit) or limit, place)
+  if ok then
+    local role, timeline, position
+    ok, role, timeline, position = pcall(probe.ask, conn.c, wait_for, core.clock() + LOOK_SECONDS)
+    if ok then
+      self:note(server, role, timeline, position)
+      if self.primary == server then
+        conn.server, conn.servers = server, self
+        return conn
+      end
+    end
+    conn:close()
+    if ok then return nil end
+    conn = role
+  end
+  if errors.is(conn, "canceled") or errors.is(conn, "closed") then error(conn, 0) end
+  if errors.is_error(conn) and not errors.is(conn, "connection") and not errors.is(conn, "timeout") then error(conn, 0) end
+  if errors.is(conn, "28") or errors.is(conn, "3D000") then error(conn, 0) end -- a wrong password is so everywhere
+  self:note_away(server, conn)
+  return nil
+end
+
+--- A new connection to the primary, as Pool wants it: where there is none it is waited for, `failover_timeout` at most, but
+--- not when there never was one.
+function Servers:open(wait_for, deadline, place)
+  local began, known = core.clock(), self.timeline > 0
+  local ends = began + (known and math.min(self.timeout, self.config.acquire_timeout or self.timeout) or 0)
+  if deadline and deadline < ends then ends = deadline end
+  while true do
+    local server = self.primary
+    if server and not server.silent_since then
+      local conn = connect(self, server, wait_for, deadline, place)
+      if conn then return conn end
+    end
+    look_around(self, wait_for, SEEK_PAUSE)
+    local left = ends - core.clock()
+    if not self.primary or self.primary.silent_since then
+      if left <= 0 then break end
+      wait_for(nil, nil, math.min(SEEK_PAUSE, left))
+    elseif left <= 0 and known then
+      break
+    end
+    if self.closed then errors.raise("closed", "the database was closed") end
+  end
+  if deadline and core.clock() >= deadline then
+    errors.raise("timeout", "no primary was found in the time there was: " .. problems(self))
+  end
+  errors.raise("connection", ("none of the servers is the primary%s: %s"):format(
+    known and (" after %.3g seconds"):format(core.clock() - began) or "", problems(self)))
+end
+
+--- Whether an idle connection may be used: its server is still the primary, or a replica that answers.
+function Servers:trusts(conn)
+  local server = conn.server
+  if server.silent_since or conn.c:parameter "in_hot_standby" == "on" and conn.pool == self.pool then return false end
+  return conn.pool ~= self.pool or server == self.primary
+end
+
+--- A connection that was given back: one whose server turned out to take no writes is dropped, and so is what else there is.
+function Servers:returned(conn)
+  local server, pool = conn.server, conn.pool
+  if pool ~= self.pool then return end
+  if not conn.reads_only then
+    self.writes = self.writes + 1
+    trail.note(self, self.writes)
+  end
+  conn.reads_only = false
+  if not conn.c:usable() then
+    server.suspected, server.asked = core.clock(), -math.huge
+  elseif conn.c:parameter "in_hot_standby" == "on" then
+    demote(self, server, "standby")
+  end
+end
+
+--- Nothing has come for a while: whether the server is still there, and still the one, is found out beside.  Raises, by
+--- closing the connection (Connection:lose), where it is not.
+---@param conn table
+function Servers:silent(conn)
+  local server = conn.server
+  local wait_for = conn.wait
+  if self:look(server, wait_for) then return end
+  look_around(self, wait_for, AGE)
+  local since = server.silent_since
+  if conn.c:usable() and since and core.clock() - since >= self.timeout then
+    close_connections(conn.pool, function(other) return other.server == server end,
+      ("%s has not answered for %.3g seconds"):format(server.name, core.clock() - since))
+    if conn.c:usable() then conn:lose(server.name .. " does not answer") end
+  end
+end
+
+-- ---- replicas -------------------------------------------------------------------------------
+
+--- Seconds that a standby is behind: since when the primary has been beyond where it is, by the samples there are.
+function Servers:lag(server)
+  for _, one in ipairs(self.samples) do
+    if one.position > server.position then return math.max(server.asked - one.time, 0) end
+  end
+  return 0
+end
+
+-- Where the primary was when at least so many writes were over; nil: that is not known yet.
+local function position_of(self, writes)
+  local found
+  for i = #self.samples, 1, -1 do
+    local one = self.samples[i]
+    if one.writes < writes then break end
+    found = one.position
+  end
+  return found
+end
+
+--- The position that a reader of these writes has to see; nil where the primary does not say.
+---@param writes integer  the number of its last write
+function Servers:position_after(writes, wait_for)
+  local position = position_of(self, writes)
+  if position then return position end
+  local primary = self.primary
+  if not primary or not self:look(primary, wait_for, true) or self.primary ~= primary then return nil end
+  return position_of(self, writes)
+end
+
+local function is_usable(self, server, tried)
+  if server.role ~= "standby" or server.silent_since or tried[server] then return false end
+  local most = self.config.max_lag
+  return not most or self:lag(server) <= most
+end
+
+-- Of two, the one that has less to do; of equals the one that answers sooner.
+local function better(a, b)
+  local x, y = a.pool and a.pool.size - #a.pool.idle or 0, b.pool and b.pool.size - #b.pool.idle or 0
+  if x ~= y then return x < y and a or b end
+  return a.trip <= b.trip and a or b
+end
+
+local function choose(self, list)
+  local n = #list
+  if n <= 1 then return list[1] end
+  self.turn = ((self.turn or core.clock() * 1e6) * 16807) % 2147483647
+  local i = math.floor(self.turn % n) + 1
+  local j = math.floor(self.turn / n % (n - 1)) + 1
+  if j >= i then j = j + 1 end
+  return better(list[i], list[j])
+end
+
+local function candidates(self, position, tried)
+  local all, ready = {}, {}
+  for _, server in ipairs(self.list) do
+    if is_usable(self, server, tried) then
+      all[#all + 1] = server
+      if not position or server.position >= position then ready[#ready + 1] = server end
+    end
+  end
+  return all, ready
+end
+
+--- A replica to read from that has got so far, waited for if need be; nil: the primary is to be asked.
+---@param position number?  what it has to have replayed
+---@param staleness number  seconds to wait for that
+---@param tried table<table, true>  those that failed this reader
+function Servers:replica(position, staleness, tried, wait_for)
+  look_around(self, wait_for, AGE)
+  local all, ready = candidates(self, position, tried)
+  local ends, pause = core.clock() + staleness, 0.001
+  while #ready == 0 and #all > 0 do
+    for _, server in ipairs(all) do self:look(server, wait_for) end
+    all, ready = candidates(self, position, tried)
+    if #ready > 0 or core.clock() >= ends then break end
+    wait_for(nil, nil, math.max(0, math.min(pause, ends - core.clock())))
+    pause = math.min(2 * pause, 0.02)
+  end
+  return choose(self, ready)
+end
+
+--- The pool of a replica.
+---@param on_open fun(conn: table)
+---@param on_ddl fun(change: table?, conn: table?)
+function Servers:pool_of(server, on_open, on_ddl)
+  local pool = server.pool
+  if pool then return pool end
+  local config = setmetatable({ min_size = 0, max_size = (self.config.replicas or {}).max_size or self.config.max_size },
+    { __index = server.config })
+  pool = Pool.new(config, on_open, on_ddl)
+  pool.homes, pool.is_plain, pool.servers = self.pool.homes, false, self
+  pool.opener = function(wait_for, deadline, place)
+    local limit = core.clock() + server.config.connect_timeout
+    local conn = Connection.open(server.config, wait_for, deadline and math.min(deadline, limit) or limit, place)
+    conn.server, conn.servers = server, self
+    return conn
+  end
+  server.pool = pool
+  return pool
+end
+
+--- What is to be known of each: { name, role, timeline, lag (seconds), connections, in_use }.
+function Servers:stats()
+  local list = {}
+  for i, server in ipairs(self.list) do
+    local pool = server == self.primary and self.pool or server.pool
+    list[i] = {
+      name = server.name, role = server.role or "unknown", answers = not server.silent_since and server.asked > 0,
+      lag = server.role == "standby" and self:lag(server) or nil, timeline = server.timeline > 0 and server.timeline or nil,
+      position = server.asked > 0 and probe.text(server.position) or nil,
+      size = pool and pool.size or 0, in_use = pool and pool.size - #pool.idle or 0,
+    }
+  end
+  return list
+end
+
+--- Calls fn with each pool of replicas.
+function Servers:each_pool(fn)
+  for _, server in ipairs(self.list) do
+    if server.pool then fn(server.pool) end
+  end
+end
+
+function Servers:close(timeout)
+  self.closed = true
+  for _, server in ipairs(self.list) do probe.close(server) end
+  self:each_pool(function(pool) pool:close(timeout) end)
+end
+
+return Servers

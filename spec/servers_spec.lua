@@ -1,0 +1,410 @@
+-- SPDX-License-Identifier: MIT
+--
+-- A database of several servers: reads go to replicas and see what the reader wrote, and the primary is found again when it
+-- is another one.  On real standbys (fastpg.cluster), which are paused, stopped, promoted, and cut off.
+
+local core = require "fastpg.core"
+local fastpg = require "fastpg"
+
+local unpack = unpack or table.unpack -- luacheck: ignore 113 143
+
+local SLACK = 20 -- seconds, for a busy machine
+
+local function failure(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok, "it did not fail")
+  return err
+end
+
+-- Calls fn until it gives something true.
+local function within(seconds, fn)
+  local ends = core.clock() + seconds
+  repeat
+    local found = fn()
+    if found then return found end
+    fastpg.sleep(0.02)
+  until core.clock() > ends
+  error("it did not come to that in " .. seconds .. " seconds", 2)
+end
+
+local IN_RECOVERY = "pg_is_in_recovery()"
+
+describe("replicas", function()
+  local pg, db, watch
+
+  setup(function()
+    pg = fastpg.cluster{ standbys = 2, settings = { max_standby_streaming_delay = 0 } }
+    watch = pg:connect()
+    watch:execute "create table v (name text primary key, n int)"
+    watch:execute "insert into v select i::text, i from generate_series(1, 100) i"
+    db = pg:create_pool({ replicas = true, reads = "replica" }, { max_size = 4 })
+  end)
+  teardown(function()
+    db:close()
+    watch:close()
+    pg:close()
+  end)
+
+  local function server(name)
+    for _, one in ipairs(db:stats().servers) do
+      if one.name:find(name, 1, true) then return one end
+    end
+  end
+  local function name_of(i) return i == 0 and pg.conninfo.host or pg.standbys[i].conninfo.host end
+  local function on_standby() return db.t.v:limit(1):item(IN_RECOVERY) end
+
+  it("answer plain reads of Tables and queries, and nothing else", function()
+    assert.is_true(on_standby())
+    assert.is_true(db.t.v:on_replica():limit(1):item(IN_RECOVERY))
+    assert.equal(100, db.t.v:count())
+    assert.equal(7, db.t.v[{ "7" }].n)
+    assert.equal(100, #db.t.v{})
+    assert.is_true(db.t.v:where{ n = 5 }:exists())
+    assert.equal(3, #db.t.v:order_by("n"):page(3))
+    assert.is_true(db:read(function(tx) return tx:item("select " .. IN_RECOVERY) end))
+    assert.is_true(db:transaction({ readonly = true }, function(tx) return tx:item("select " .. IN_RECOVERY) end))
+    assert.is_false(db:item("select " .. IN_RECOVERY))
+    assert.is_false(db:transaction(function(tx) return tx.t.v:limit(1):item(IN_RECOVERY) end))
+    assert.is_false(db:transaction(function(tx)
+      return tx:read(function(inner) return inner.t.v:on_replica():limit(1):item(IN_RECOVERY) end)
+    end))
+    assert.is_false(db:transaction({ readonly = true, isolation = "serializable" }, function(tx)
+      return tx:item("select " .. IN_RECOVERY)
+    end))
+    local plain = pg:create_pool{ replicas = true }
+    assert.is_false(plain.t.v:limit(1):item(IN_RECOVERY))
+    assert.is_true(plain.t.v:on_replica():limit(1):item(IN_RECOVERY))
+    plain:close()
+  end)
+
+  it("are no matter where none is named", function()
+    assert.is_false(watch.t.v:on_replica():limit(1):item(IN_RECOVERY))
+    assert.equal("on", watch:read(function(tx) return tx:item "show transaction_read_only" end))
+    assert.matches("^%x+/%x+$", watch:lsn())
+  end)
+
+  it("refuse to write, and what they refuse runs on the primary", function()
+    local err = failure(db.read, db, function(tx) tx.t.v:insert{ name = "x", n = 1 } end)
+    assert.equal("25006", err.sqlstate)
+    watch:execute "create or replace function touch() returns int language sql as 'update v set n = n where n = 1 returning n'"
+    within(SLACK, function() return pcall(db.item, db, "select touch()") end)
+    assert.equal(1, db.t.v:limit(1):item "touch()")
+  end)
+
+  it("show a reader what it wrote, also while one of them stands still", function()
+    for _, paused in ipairs{ 1, 2 } do
+      pg:pause_replay(paused)
+      for i = 1, 150 do
+        db.t.v:update{ name = "1", n = 1000 + i }
+        assert.equal(1000 + i, db.t.v[{ "1" }].n)
+        assert.equal(1, db.t.v:where{ n = 1000 + i }:count())
+      end
+      pg:resume_replay(paused)
+    end
+  end)
+
+  it("leave it to the primary where all of them stand still", function()
+    pg:pause_replay(1)
+    pg:pause_replay(2)
+    for i = 1, 5 do
+      db.t.v:update{ name = "2", n = 2000 + i }
+      assert.equal(2000 + i, db.t.v[{ "2" }].n)
+      assert.is_false(on_standby())
+    end
+    local before = core.clock()
+    assert.is_false(db:read({ staleness = 0.4 }, function(tx) return tx:item("select " .. IN_RECOVERY) end))
+    assert.is_true(core.clock() - before >= 0.4)
+    pg:resume_replay(1)
+    pg:resume_replay(2)
+    within(SLACK, on_standby)
+  end)
+
+  it("show a task what its spawner and those it waited for wrote", function()
+    pg:pause_replay(2)
+    fastpg.run(function()
+      for i = 1, 60 do
+        db.t.v:update{ name = "3", n = i }
+        local seen = fastpg.gather(
+          function() return db.t.v[{ "3" }].n end,
+          function()
+            db.t.v:update{ name = "4", n = i }
+            fastpg.spawn(function() db.t.v:update{ name = "5", n = i } end):wait()
+          end)
+        assert.equal(i, seen)
+        assert.equal(i, db.t.v[{ "4" }].n)
+        assert.equal(i, db.t.v[{ "5" }].n)
+      end
+    end)
+    pg:resume_replay(2)
+  end)
+
+  it("show another program what was there at a position that it is given", function()
+    pg:pause_replay(1)
+    local other = pg:create_pool{ replicas = true }
+    for i = 1, 60 do
+      db.t.v:update{ name = "6", n = i }
+      assert.equal(i, other:read({ at_least = db:lsn() }, function(tx) return tx.t.v[{ "6" }].n end))
+    end
+    other:close()
+    pg:resume_replay(1)
+    for _, bad in ipairs{ "", "x", "1/", "1/123456789", "-1/2" } do
+      assert.equal("invalid_argument", failure(db.read, db, { at_least = bad }, print).name)
+    end
+  end)
+
+  it("are left out while they are too far behind, by the WAL and not by the clock", function()
+    local near = pg:create_pool({ replicas = true, reads = "replica", max_lag = 0.3 }, { max_size = 4 })
+    local function ports()
+      local seen = {}
+      for _ = 1, 20 do seen[near.t.v:limit(1):item "current_setting('unix_socket_directories')"] = true end
+      return seen
+    end
+    local function count()
+      local n = 0
+      for _ in pairs(ports()) do n = n + 1 end
+      return n
+    end
+    near.t.v:count()
+    fastpg.sleep(1.2) -- an idle primary is no lag
+    assert.is_true(near.t.v:limit(1):item(IN_RECOVERY))
+    pg:pause_replay(1)
+    pg:pause_replay(2)
+    watch:execute "update v set n = n where name = '9'"
+    within(SLACK, function()
+      fastpg.sleep(0.1)
+      return not near.t.v:limit(1):item(IN_RECOVERY)
+    end)
+    for _, one in ipairs(near:stats().servers) do
+      if one.role == "standby" then assert.is_true(one.lag > 0.3, one.name) end
+    end
+    pg:resume_replay(1)
+    within(SLACK, function()
+      fastpg.sleep(0.1)
+      return near.t.v:limit(1):item(IN_RECOVERY)
+    end)
+    assert.equal(1, count())
+    pg:resume_replay(2)
+    near:close()
+  end)
+
+  it("are left out while they are away, and come back by themselves", function()
+    for _ = 1, 10 do on_standby() end
+    pg.standbys[1]:crash()
+    for _ = 1, 20 do assert.is_true(on_standby()) end
+    assert.is_false(server(name_of(1)).answers)
+    pg.standbys[2]:stop()
+    for _ = 1, 20 do assert.is_false(on_standby()) end
+    assert.equal(100, db.t.v:count())
+    pg.standbys[1]:start()
+    pg.standbys[2]:start()
+    within(SLACK, on_standby)
+    within(SLACK, function() on_standby() return server(name_of(1)).answers and server(name_of(2)).answers end)
+  end)
+
+  it("are asked once more elsewhere where what they replay takes the rows away", function()
+    watch:execute "create table if not exists short (n int); truncate short; insert into short values (1), (2)"
+    within(SLACK, function() return pcall(db.count, db.t.short) and db.t.short:count() == 2 end)
+    local runs, where = 0, {}
+    fastpg.run(function()
+      local reader = fastpg.spawn(function()
+        return db:read(function(tx)
+          runs = runs + 1
+          where[runs] = tx:item "select current_setting('unix_socket_directories')"
+          local n = tx:item "select count(*) from short"
+          if runs == 1 then tx:q "select pg_sleep(3)" end
+          return n
+        end)
+      end)
+      fastpg.sleep(0.3)
+      watch:execute "truncate short" -- a lock that the standby replays at once
+      assert.equal(0, tonumber(reader:wait()))
+    end)
+    assert.is_true(runs >= 2)
+    assert.are_not.equal(where[1], where[2])
+  end)
+
+  it("that swallow what they are sent hold up nobody for long", function()
+    for _ = 1, 10 do on_standby() end
+    pg:partition(1)
+    local before = core.clock()
+    for _ = 1, 50 do assert.equal(100, db.t.v:count()) end
+    assert.is_true(core.clock() - before < SLACK)
+    pg:heal(1)
+    within(SLACK, function() on_standby() return server(name_of(1)).answers end)
+  end)
+
+  it("are named in options that are looked at", function()
+    for _, bad in ipairs{ {}, { 1 }, { "host=a", max_size = 0 }, { "host=a", size = 2 }, { "dbname=x" }, { true } } do
+      assert.equal("invalid_argument", failure(fastpg.connect, { host = "127.0.0.1", replicas = bad }).name)
+    end
+    assert.equal("invalid_argument", failure(fastpg.connect, { reads = "standby" }).name)
+    assert.equal("invalid_argument", failure(fastpg.connect, { max_lag = -1 }).name)
+  end)
+end)
+
+describe("a primary", function()
+  local pg, db
+
+  setup(function()
+    pg = fastpg.cluster{ standbys = 2, synchronous = true }
+    db = pg:create_pool({ replicas = true, failover_timeout = 30 }, { max_size = 10 })
+    db:execute "create table w (id text primary key)"
+  end)
+  teardown(function()
+    db:close()
+    pg:close()
+  end)
+
+  -- 20 tasks write until `fault` is over, and what is confirmed is there: gives what they were told.
+  local function under_load(fault)
+    local confirmed, told, unknown, stop, last, gap = {}, {}, {}, false, core.clock(), 0
+    local round = tostring({})
+    local tasks = {}
+    for w = 1, 20 do
+      tasks[w] = function()
+        local i = 0
+        while not stop do
+          i = i + 1
+          local id = ("%s %d-%d"):format(round, w, i)
+          local ok, err = pcall(db.execute, db, "insert into w values ($1)", id)
+          if ok then
+            confirmed[#confirmed + 1] = id
+            gap, last = math.max(gap, core.clock() - last), core.clock()
+          else
+            told[#told + 1] = err
+            if type(err) == "table" and err.commit_unknown then unknown[id] = true end
+          end
+        end
+      end
+    end
+    tasks[21] = function()
+      fastpg.sleep(0.3)
+      local ok, err = pcall(fault)
+      if ok then
+        local n = #confirmed
+        ok, err = pcall(within, 60, function() return #confirmed > n + 100 end)
+      end
+      stop = true
+      if not ok then error(err, 0) end
+    end
+    fastpg.run(unpack(tasks))
+    local there = {}
+    for _, row in ipairs(db:q("select id from w where id like $1", round .. "%")) do there[row.id] = true end
+    for _, id in ipairs(confirmed) do assert.is_true(there[id], "confirmed, and not there: " .. id) end
+    local sum = 0
+    for id in pairs(there) do sum = sum + 1 end -- luacheck: ignore 213
+    local left = sum - #confirmed
+    for id in pairs(unknown) do
+      if there[id] then left = left - 1 end
+    end
+    assert.equal(0, left, "rows that were told to have failed")
+    for _, err in ipairs(told) do
+      assert.is_true(fastpg.is(err, "connection"), tostring(err))
+    end
+    return told, gap
+  end
+
+  it("that is promoted away while 20 tasks write is found again", function()
+    for _ = 1, 3 do
+      local _, gap = under_load(function() pg:promote() end)
+      assert.is_true(gap < 30)
+      within(SLACK, function() return pcall(pg.start, pg) end)
+    end
+    assert.is_true(db:stats().failovers >= 3)
+  end)
+
+  it("that crashes is found again, and nothing that was confirmed is lost", function()
+    under_load(function()
+      pg:crash()
+      fastpg.sleep(0.3)
+      pg:promote()
+    end)
+    pg:start()
+  end)
+
+  it("that the network loses without a word is left for the next one", function()
+    local told, gap = under_load(function()
+      pg:partition(0)
+      fastpg.sleep(0.5)
+      pg:promote()
+    end)
+    assert.is_true(gap < 30)
+    for _, err in ipairs(told) do assert.is_true(err.commit_unknown) end
+    for i = 0, 2 do pcall(pg.heal, pg, i) end
+    pg:start()
+    assert.is_false(db:item("select " .. IN_RECOVERY))
+  end)
+
+  it("that only starts anew is waited for", function()
+    under_load(function() pg:restart() end)
+  end)
+
+  it("is found in a plain script, too", function()
+    db:execute "insert into w values ('plain')"
+    pg:crash()
+    pg:promote()
+    local ok, err = pcall(db.execute, db, "insert into w values ('plain 2')")
+    if not ok then
+      assert.is_true(fastpg.is(err, "connection"), tostring(err))
+      db:execute "insert into w values ('plain 3')"
+    end
+    assert.is_false(db:item("select " .. IN_RECOVERY))
+    pg:start()
+  end)
+
+  it("that does not come back is an error, in time, that says what each server is", function()
+    local one = pg:create_pool({ replicas = true, failover_timeout = 1 }, { max_size = 2 })
+    one:ping()
+    pg:stop()
+    pcall(one.ping, one)
+    local before = core.clock()
+    local err = failure(one.ping, one)
+    local took = core.clock() - before
+    assert.is_true(fastpg.is(err, "connection"), tostring(err))
+    assert.is_true(took >= 0.9 and took < 1 + SLACK, took)
+    assert.matches("a standby", err.message)
+    assert.equal("timeout", failure(one.timeout, one, 0.3, function() one:ping() end).name)
+    pg:start()
+    assert.is_true(one:ping())
+    one:close()
+    local never = failure(fastpg.connect, { host = "/nowhere", failover_timeout = 30 })
+    assert.is_true(fastpg.is(never, "connection"), tostring(never))
+  end)
+
+  it("counts what happens once exactly once, whoever it is", function()
+    db:execute "create table if not exists counted (id text)"
+    local stop, done = false, {}
+    local tasks = {}
+    for w = 1, 10 do
+      tasks[w] = function()
+        local i = 0
+        while not stop do
+          i = i + 1
+          local id = ("%d-%d"):format(w, i)
+          assert.equal(id, db:transaction({ id = id, retries = 50 }, function(tx)
+            tx:execute("insert into counted values ($1)", id)
+            return id
+          end))
+          done[#done + 1] = id
+        end
+      end
+    end
+    tasks[11] = function()
+      for i = 1, 2 do
+        fastpg.sleep(0.3)
+        if i == 1 then pg:crash() end
+        pg:promote()
+        fastpg.sleep(0.5)
+        pg:start()
+      end
+      stop = true
+    end
+    fastpg.run(unpack(tasks))
+    local seen = {}
+    for _, row in ipairs(db:q "select id, count(*)::int as n from counted group by id") do seen[row.id] = row.n end
+    for _, id in ipairs(done) do assert.equal(1, seen[id], id) end
+    local n = 0
+    for _ in pairs(seen) do n = n + 1 end
+    assert.equal(#done, n)
+  end)
+end)
