@@ -33,7 +33,9 @@ local LOOK_SECONDS = 1 -- a server that does not say what it is within this time
 local AGE = 1 -- seconds for which an answer is fresh enough to choose a replica by
 local PAUSE, LONGEST_PAUSE = 0.25, 5 -- seconds until one that is away is asked again
 local SEEK_PAUSE = 0.1 -- seconds between two looks for a primary
-local MOST_SAMPLES = 600
+local SAMPLE_EVERY, MOST_SAMPLES = 0.25, 2000 -- of where the primary was when: minutes of it, for the lag
+local MOST_MARKS = 100 -- of where it was after which writes, for those who read them
+local ALIKE = 1.5 -- round trips that differ by less say nothing
 
 --- Seconds without a byte from a server until it is looked after.
 Servers.SILENCE = 1
@@ -51,7 +53,8 @@ function Servers.new(config, what)
   end
   return setmetatable({
     config = config, list = list, primary = false, timeline = 0, failovers = 0, writes = 0,
-    samples = {}, -- { time =, position =, writes = } of the primary: how far it was, when, and which writes that covers
+    samples = {}, -- { time =, position = } of the primary: how far it was, and when
+    marks = {}, -- { writes =, position = }: how far it was, and which writes that covers
     timeout = config.failover_timeout or FAILOVER_TIMEOUT, closed = false, pool = false, on_change = false,
   }, Servers)
 end
@@ -105,12 +108,16 @@ local function promote(self, server, timeline)
 end
 
 local function sample(self, position, writes)
-  local samples = self.samples
+  local samples, marks, now = self.samples, self.marks, core.clock()
   local last = samples[#samples]
-  local now = core.clock()
-  if last and last.writes == writes and now - last.time < 0.1 then return end
-  samples[#samples + 1] = { time = now, position = position, writes = writes }
-  if #samples > MOST_SAMPLES then table.remove(samples, 1) end
+  if not last or now - last.time >= SAMPLE_EVERY then
+    samples[#samples + 1] = { time = now, position = position }
+    if #samples > MOST_SAMPLES then table.remove(samples, 1) end
+  end
+  last = marks[#marks]
+  if last and last.writes >= writes then return end
+  marks[#marks + 1] = { writes = writes, position = position }
+  if #marks > MOST_MARKS then table.remove(marks, 1) end
 end
 
 --- Notes what a server says of itself.
@@ -300,8 +307,8 @@ end
 -- Where the primary was when at least so many writes were over; nil: that is not known yet.
 local function position_of(self, writes)
   local found
-  for i = #self.samples, 1, -1 do
-    local one = self.samples[i]
+  for i = #self.marks, 1, -1 do
+    local one = self.marks[i]
     if one.writes < writes then break end
     found = one.position
   end
@@ -328,7 +335,7 @@ end
 local function better(a, b)
   local x, y = a.pool and a.pool.size - #a.pool.idle or 0, b.pool and b.pool.size - #b.pool.idle or 0
   if x ~= y then return x < y and a or b end
-  return a.trip <= b.trip and a or b
+  return a.trip <= ALIKE * b.trip and a or b
 end
 
 local function choose(self, list)
