@@ -73,7 +73,7 @@ describe("replicas", function()
     end))
     local plain = pg:create_pool{ replicas = true }
     assert.is_false(plain.t.v:limit(1):item(IN_RECOVERY))
-    assert.is_true(plain.t.v:on_replica():limit(1):item(IN_RECOVERY))
+    within(SLACK, function() return plain.t.v:on_replica():limit(1):item(IN_RECOVERY) end)
     plain:close()
   end)
 
@@ -203,7 +203,7 @@ describe("replicas", function()
 
   it("are asked once more elsewhere where what they replay takes the rows away", function()
     watch:execute "create table if not exists short (n int); truncate short; insert into short values (1), (2)"
-    within(SLACK, function() return pcall(db.count, db.t.short) and db.t.short:count() == 2 end)
+    within(SLACK, function() local ok, n = pcall(db.t.short.count, db.t.short) return ok and n == 2 end)
     local runs, where = 0, {}
     fastpg.run(function()
       local reader = fastpg.spawn(function()

@@ -72,6 +72,21 @@ local function of_replica(config, given, what)
   return all
 end
 
+local KNOWN = { max_size = true }
+
+local function check(replicas, what)
+  for key, value in pairs(replicas) do
+    if type(key) ~= "number" and not KNOWN[key] then
+      errors.argument("%s: replicas: a list of connection strings or tables, and max_size; unknown: %s", what,
+        type(key) == "string" and key or type(key))
+    end
+    if key == "max_size" and not (type(value) == "number" and value >= 1 and value % 1 == 0) then
+      errors.argument("%s: replicas: max_size is a whole number of at least 1, got %s", what, type(value))
+    end
+  end
+  if rawget(replicas, 1) == nil then errors.argument("%s: replicas: a list of connection strings or tables is empty", what) end
+end
+
 --- The servers of a config: a list of { name = "host:port", config = what reaches it alone }; nil where it says nothing of
 --- several (`replicas`, `failover_timeout`): then the hosts are libpq's matter.
 ---@param config table  as conninfo.read gives it
@@ -80,6 +95,7 @@ end
 function server_list.read(config, what)
   local replicas = config.replicas
   if not replicas and not config.failover_timeout then return nil end
+  if replicas then check(replicas, what) end
   local list = {}
   add(list, config, config.all_params(), what)
   for _, given in ipairs(replicas or {}) do
@@ -93,22 +109,6 @@ function server_list.read(config, what)
     if type(name) == "string" then list[name] = nil end
   end
   return list
-end
-
-local KNOWN = { max_size = true }
-
---- Looks at the option `replicas` itself.
-function server_list.check(replicas, what)
-  for key, value in pairs(replicas) do
-    if type(key) ~= "number" and not KNOWN[key] then
-      errors.argument("%s: replicas: a list of connection strings or tables, and max_size; unknown: %s", what,
-        type(key) == "string" and key or type(key))
-    end
-    if key == "max_size" and not (type(value) == "number" and value >= 1 and value % 1 == 0) then
-      errors.argument("%s: replicas: max_size is a whole number of at least 1, got %s", what, type(value))
-    end
-  end
-  if rawget(replicas, 1) == nil then errors.argument("%s: replicas: a list of connection strings or tables is empty", what) end
 end
 
 return server_list

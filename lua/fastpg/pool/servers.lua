@@ -285,6 +285,7 @@ function Servers:silent(conn)
   local server = conn.server
   local wait_for = conn.wait
   if self:look(server, wait_for) then return end
+  if conn.pool ~= self.pool and conn.c:usable() then return conn:lose(server.name .. " does not answer") end -- others do
   look_around(self, wait_for, AGE)
   local since = server.silent_since
   if conn.c:usable() and since and core.clock() - since >= self.timeout then
