@@ -165,6 +165,9 @@ function query:where_missing(other, condition, ...) end
 ---@param options { skip_locked: boolean?, nowait: boolean? }?
 ---@return fastpg.query
 function query:for_update(options) end
+---Reads from a replica, where there are some.
+---@return fastpg.query
+function query:on_replica() end
 ---@param name string
 ---@param other fastpg.query|fastpg.fragment
 ---@return fastpg.query
@@ -282,6 +285,9 @@ function Table:where_missing(other, condition, ...) end
 ---@param options { skip_locked: boolean?, nowait: boolean? }?
 ---@return fastpg.query
 function Table:for_update(options) end
+---Reads from a replica, where there are some.
+---@return fastpg.query
+function Table:on_replica() end
 ---@param name string
 ---@param other fastpg.query|fastpg.fragment
 ---@return fastpg.query
@@ -411,6 +417,10 @@ function Table:class(options) end
 ---@field strict boolean?
 ---@field duplicates "error"|"last"|nil
 ---@field loop string|table|nil
+---@field replicas { [integer]: string|table, max_size: integer? }?  servers that may be read from
+---@field reads "primary"|"replica"|nil  where plain reads go
+---@field max_lag number?  seconds that a replica may be behind
+---@field failover_timeout number?  seconds to wait for a primary
 ---@field environment boolean?  false: libpq's environment variables don't count
 
 ---@class fastpg.pool_options: fastpg.connect_options
@@ -550,6 +560,14 @@ function Database:copy_to(sql, sink) end
 ---@param fn? fun(tx: fastpg.database): ...
 ---@return ...
 function Database:transaction(options, fn) end
+---A READ ONLY transaction, on a replica where there are some.
+---@param options { at_least: string?, staleness: number?, isolation: "read committed"|"repeatable read"|nil }|fun(tx: fastpg.database): ...
+---@param fn? fun(tx: fastpg.database): ...
+---@return ...
+function Database:read(options, fn) end
+---How far the primary's WAL is now, for `at_least` of `read`.
+---@return string
+function Database:lsn() end
 ---@param options fastpg.transaction_options?
 ---@return fastpg.database tx
 function Database:begin(options) end

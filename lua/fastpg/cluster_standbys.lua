@@ -5,7 +5,7 @@
 -- A place is 0 for the primary, and i for pg.standbys[i].  Servers keep their numbers and addresses; with a promotion the
 -- new primary and the old one change places.
 
-local ipairs, type = ipairs, type
+local error, ipairs, pcall, type = error, ipairs, pcall, type
 
 local errors = require "fastpg.base.errors"
 local orders = require "fastpg.cluster_orders"
@@ -150,7 +150,13 @@ end
 
 function cluster_standbys.resume_replay(state, place)
   local server = cluster_standbys.at(state, "resume_replay", place, 1)
-  servers.ask(state, server, function(db) db:execute "select pg_wal_replay_resume()" end)
+  servers.ask(state, server, function(db)
+    servers.wait_for(function() -- what is replayed at once may cancel the question
+      local ok, err = pcall(db.execute, db, "select pg_wal_replay_resume()")
+      if not ok and not errors.is(err, "40001") then error(err, 0) end
+      return ok
+    end)
+  end)
 end
 
 -- ---- the network ----------------------------------------------------------------------------

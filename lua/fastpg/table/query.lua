@@ -299,6 +299,7 @@ function methods.item(self, value)
   local of = self
   if query_run.is_composed(sel) and not (sel.source and sel.source.query) then of = query.from(self, sel.source and "united"
     or table_state.resolve(st).name) end
+  if self.sel.on_replica then of = with(of, "on_replica", true) end
   return query_run.run(st, with(of, "select", value).sel, fetch.item, nil, { unordered = true })
 end
 
