@@ -21,11 +21,13 @@ teardown(function() if own then own:close() end end)
 -- How each is called with options.
 local calls = {
   ["db:transaction"] = function(o) db:transaction(o, function() end) end,
+  ["db:read"] = function(o) db:read(o, function() end) end,
   ["db:begin"] = function(o) db:begin(o):rollback() end,
   ["db:on: audit"] = function(o) db:on("audit", print, o)() end,
   ["db:on: connect"] = function(o) db:on("connect", print, o)() end,
   ["db:on: notice"] = function(o) db:on("notice", print, o)() end,
   ["db:on: query"] = function(o) db:on("query", print, o)() end,
+  ["db:on: server"] = function(o) db:on("server", print, o)() end,
   ["db:on: slow"] = function(o) db:on("slow", print, o)() end,
   ["db:on: write"] = function(o) db:on("write", print, o)() end,
   ["db:set_type_codec"] = function(o) db:set_type_codec("int4", o) end,

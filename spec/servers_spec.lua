@@ -307,13 +307,21 @@ describe("a primary", function()
     return told, gap
   end
 
-  it("that is promoted away while 20 tasks write is found again", function()
+  it("that is promoted away while 20 tasks write is found again, and who asked for it is told", function()
+    local changes = {}
+    local off = db:on("server", function(e) changes[#changes + 1] = e end)
+    finally(off)
     for _ = 1, 3 do
       local _, gap = under_load(function() pg:promote() end)
       assert.is_true(gap < 30)
       within(SLACK, function() return pcall(pg.start, pg) end)
     end
     assert.is_true(db:stats().failovers >= 3)
+    local seen = {}
+    for _, e in ipairs(changes) do seen[e.role] = e end
+    assert.equal(pg.conninfo.host, seen.primary.server:match "^(.*):%d+$")
+    assert.truthy(seen.standby)
+    assert.truthy(db:metrics():find('fastpg_server_up{server="[^"]+",role="primary"} 1'))
   end)
 
   it("that crashes is found again, and nothing that was confirmed is lost", function()

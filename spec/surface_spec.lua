@@ -30,7 +30,7 @@ local surface = {
   },
   db = {
     q = ANY, fetch = ANY, first = ANY, fetchrow = ANY, qone = ANY, item = ANY, fetchval = ANY, arrays = ANY, execute = ANY, results = ANY, each = ANY,
-    executemany = 2, prepare = 1, pipeline = 1, transaction = 2, begin = 1, commit = 0, rollback = 0, acquire = 1,
+    executemany = 2, prepare = 1, pipeline = 1, transaction = 2, read = 2, lsn = 0, begin = 1, commit = 0, rollback = 0, acquire = 1,
     advisory_lock = 2, scope = 2, timeout = 2, connect = 2, close = 1, stats = 0, on = 3, metrics = 0, set_type_codec = 2, ping = 0, parameter = 1, table = 2,
     tables = 1, views = 1, table_names = 1, view_names = 1, has = 2, columns_info = 2, pk_cols = 2, refresh = 0,
     link_classes = 1, set_classes = 1, get_tables = 1, table2glb = 2, create = 2, create_from_schema = 3, create_mod = 2,
@@ -40,7 +40,7 @@ local surface = {
     get = 2, has = 1, all = ANY, selectone = ANY, count = ANY, first = ANY, each = ANY, where = ANY, select = ANY, order_by = ANY, limit = 1,
     offset = 1, groupby = ANY, xtra = 2, scope = 2, drop = 1, insert = 3, insert_from = 2, update = 4, upsert = 3, delete = 2,
     exists = 0, explain = 0,
-    having = ANY, group_by = ANY, distinct = 0, with = 1, for_update = 1, join = 2, left_join = 2, where_exists = ANY,
+    having = ANY, group_by = ANY, distinct = 0, with = 1, on_replica = 0, for_update = 1, join = 2, left_join = 2, where_exists = ANY,
     where_missing = ANY, cte = 2, union = 1, union_all = 1, item = 1, pluck = ANY, map = 2, page = 2,
     delete_where = ANY, inserts = 3, updates = 3, upserts = 3, claim = ANY, claim_one = 2, copy = 2, class = 1,
   },
@@ -48,7 +48,7 @@ local surface = {
   q = {
     where = ANY, select = ANY, order_by = ANY, limit = 1, offset = 1, first = 0, one = 0, all = 0, count = 0, each = 1, exists = 0,
     update = 2, delete = 1, explain = 0,
-    having = ANY, group_by = ANY, distinct = 0, with = 1, for_update = 1, join = 2, left_join = 2, where_exists = ANY,
+    having = ANY, group_by = ANY, distinct = 0, with = 1, on_replica = 0, for_update = 1, join = 2, left_join = 2, where_exists = ANY,
     where_missing = ANY, cte = 2, union = 1, union_all = 1, item = 1, pluck = ANY, map = 2, page = 2,
   },
   rows = { html = 0, columns = 0, types = 0 },

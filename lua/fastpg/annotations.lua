@@ -493,8 +493,11 @@ function Database:metrics() end
 ---@field message string?  of a notice, whose other fields are those of an error
 ---@field severity string?
 ---@field sqlstate string?
+---@field server string?  whose role changed; with `role` and `before`
+---@field role "primary"|"standby"|"former"|"away"|nil
+---@field before string?
 ---Sets a hook; gives the function that takes it away.
----@param kind "audit"|"connect"|"notice"|"query"|"slow"|"write"
+---@param kind "audit"|"connect"|"notice"|"query"|"server"|"slow"|"write"
 ---@param fn fun(e: fastpg.HookEvent)
 ---@param opts { over: number?, explain: boolean?, values: boolean? }?
 ---@return fun() off

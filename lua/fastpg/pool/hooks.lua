@@ -19,16 +19,18 @@ local watch = require "fastpg.pool.watch"
 
 local hooks = {}
 
-local KINDS = { "audit", "connect", "notice", "query", "slow", "write" }
+local KINDS = { "audit", "connect", "notice", "query", "server", "slow", "write" }
 
 -- ---- connections ----------------------------------------------------------------------------
 
 local function all_connections(root)
   local list = {}
-  if root.pool then
-    for _, conn in ipairs(root.pool.idle) do list[#list + 1] = conn end
-    for conn in pairs(root.pool.lent) do list[#list + 1] = conn end
+  local function add(pool)
+    for _, conn in ipairs(pool.idle) do list[#list + 1] = conn end
+    for conn in pairs(pool.lent) do list[#list + 1] = conn end
   end
+  if root.pool then add(root.pool) end
+  if root.servers then root.servers:each_pool(add) end
   return list
 end
 
@@ -90,6 +92,15 @@ function hooks.opened(root, conn)
   end)
 end
 
+--- One of several servers is something else than before (fastpg.pool.servers): { server =, role =, before = }.
+function hooks.server_changed(root, change)
+  local self = root.hooks
+  if not self or not self.server then return end
+  hook_calls.tell(root.config.loop, self.server, function()
+    return { server = change.server, role = change.role, before = change.before }
+  end)
+end
+
 -- ---- db:on ----------------------------------------------------------------------------------
 
 local OPTIONS = {
@@ -97,6 +108,7 @@ local OPTIONS = {
   connect = options.declare("db:on: connect", {}),
   notice = options.declare("db:on: notice", {}),
   query = options.declare("db:on: query", { values = options.boolean }),
+  server = options.declare("db:on: server", {}),
   write = options.declare("db:on: write", {}),
   slow = options.declare("db:on: slow", { over = options.number(0), explain = options.boolean, values = options.boolean }),
 }

@@ -140,6 +140,22 @@ end
 
 --- How the pool stands and what was run, in Prometheus' text format.
 ---@return string
+local function put_servers(lines, servers)
+  local list = servers:stats()
+  put_head(lines, "failovers_total", "counter", "times that another server became the primary")
+  put(lines, "failovers_total", servers.failovers)
+  put_head(lines, "server_up", "gauge", "1: the server answers")
+  for _, one in ipairs(list) do
+    put(lines, "server_up", one.answers and 1 or 0, { { "server", one.name }, { "role", one.role } })
+  end
+  put_head(lines, "server_lag_seconds", "gauge", "how far a standby is behind")
+  for _, one in ipairs(list) do
+    if one.lag then put(lines, "server_lag_seconds", one.lag, { { "server", one.name } }) end
+  end
+  put_head(lines, "server_connections", "gauge", "open connections to a server")
+  for _, one in ipairs(list) do put(lines, "server_connections", one.size, { { "server", one.name } }) end
+end
+
 local function text(self)
   local root, lines = self:connected().root, {}
   local stats, meter = root.pool:stats(), hooks.meter(root, new_meter)
@@ -153,6 +169,7 @@ local function text(self)
   end
   put_errors(lines, meter)
   put_seconds(lines, meter)
+  if root.servers then put_servers(lines, root.servers) end
   return table.concat(lines, "\n") .. "\n"
 end
 

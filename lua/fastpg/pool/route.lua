@@ -145,7 +145,10 @@ function Route:open(config)
   end
   self.pool = Pool.new(config, function(conn) set_up(self, conn, config.init) end, schema_changed)
   self.servers, self.schema_changed = servers or false, schema_changed
-  if servers then servers:serve(self.pool) end
+  if servers then
+    servers:serve(self.pool)
+    servers.on_change = function(change) hooks.server_changed(self, change) end
+  end
   local ok, err = pcall(self.pool.fill, self.pool)
   if ok then return end
   self.pool:close()

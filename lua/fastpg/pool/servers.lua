@@ -55,7 +55,7 @@ function Servers.new(config, what)
     config = config, list = list, primary = false, timeline = 0, failovers = 0, writes = 0,
     samples = {}, -- { time =, position = } of the primary: how far it was, and when
     marks = {}, -- { writes =, position = }: how far it was, and which writes that covers
-    timeout = config.failover_timeout or FAILOVER_TIMEOUT, closed = false, pool = false, on_change = false,
+    timeout = config.failover_timeout or FAILOVER_TIMEOUT, closed = false, pool = false, on_change = false, changes = {},
   }, Servers)
 end
 
@@ -71,7 +71,15 @@ local function set_role(self, server, role)
   local before = server.role
   if before == role then return end
   server.role = role
-  if self.on_change then self.on_change(server, role, before) end
+  if self.on_change then self.changes[#self.changes + 1] = { server = server.name, role = role, before = before or nil } end
+end
+
+-- Tells of what changed, when all of it has.
+local function tell(self)
+  local changes = self.changes
+  if #changes == 0 then return end
+  self.changes = {}
+  for _, change in ipairs(changes) do self.on_change(change) end
 end
 
 -- Connections to a server that is not what they were made for.
@@ -120,9 +128,7 @@ local function sample(self, position, writes)
   if #marks > MOST_MARKS then table.remove(marks, 1) end
 end
 
---- Notes what a server says of itself.
----@param writes integer?  how many writes were over before it was asked
-function Servers:note(server, role, timeline, position, writes)
+local function note(self, server, role, timeline, position, writes)
   server.asked, server.position, server.problem, server.silent_since = core.clock(), position, false, false
   server.away_until, server.pause = 0, PAUSE
   if role ~= "primary" then return demote(self, server, "standby") end
@@ -137,6 +143,13 @@ function Servers:note(server, role, timeline, position, writes)
   if writes then sample(self, position, writes) end
 end
 
+--- Notes what a server says of itself.
+---@param writes integer?  how many writes were over before it was asked
+function Servers:note(server, role, timeline, position, writes)
+  note(self, server, role, timeline, position, writes)
+  tell(self)
+end
+
 --- Notes that a server does not answer.
 function Servers:note_away(server, err)
   local now = core.clock()
@@ -144,6 +157,7 @@ function Servers:note_away(server, err)
   server.away_until, server.pause = now + server.pause, math.min(2 * server.pause, LONGEST_PAUSE)
   server.silent_since = server.silent_since or now
   if self.primary ~= server then set_role(self, server, "away") end
+  tell(self)
 end
 
 -- ---- looking --------------------------------------------------------------------------------
@@ -275,6 +289,7 @@ function Servers:returned(conn)
     server.suspected, server.asked = core.clock(), -math.huge
   elseif conn.c:parameter "in_hot_standby" == "on" then
     demote(self, server, "standby")
+    tell(self)
   end
 end
 
