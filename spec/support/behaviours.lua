@@ -1762,6 +1762,92 @@ add("descriptors do not become more", function(t)
   t:wait_for(function() return count() <= before end, "as few descriptors as before")
 end)
 
+-- ---- hooks ----------------------------------------------------------------------------------
+
+add("a hook on queries may query and wait, and others go on", { blocking = true }, function(t)
+  local db, seen, answers = t:pool(16), {}, 0
+  local off = db:on("query", function(e)
+    seen[#seen + 1] = e.sql
+    t.fastpg.sleep(0.001)
+    if db:item "select 7" == 7 then answers = answers + 1 end
+  end)
+  local function run() t:eq(1, db:item "select 1") end
+  if t.host == "block" then run() else t:together(8, run) end
+  off()
+  run()
+  t:eq(t.host == "block" and 1 or 8, #seen)
+  t:eq(#seen, answers)
+  for _, sql in ipairs(seen) do t:eq("select 1", sql) end
+end)
+
+add("a hook's error goes to on_error, and the hook that takes itself away is gone", { blocking = true }, function(t)
+  local fastpg, told, n = t.fastpg, {}, 0
+  local before = fastpg.on_error
+  fastpg.on_error = function(err) told[#told + 1] = err end
+  local db = t:pool(2)
+  local off
+  off = db:on("query", function()
+    n = n + 1
+    off()
+    db:q "select 1/0"
+  end)
+  local ok, err = pcall(function()
+    t:eq(5, db:item "select 5")
+    t:eq(6, db:item "select 6")
+  end)
+  fastpg.on_error = before
+  t:ok(ok, err)
+  t:eq({ 1, 1 }, { n, #told })
+  t:ok(fastpg.is(told[1], "division_by_zero"))
+end)
+
+add("a task that is canceled in a hook is told so, and its transaction is undone", function(t)
+  local db = t:pool(3)
+  db:execute "drop table if exists in_hook; create table in_hook (id int primary key)"
+  for _, kind in ipairs{ "query", "write", "audit" } do
+    local inside = false
+    local off = db:on(kind, function(e)
+      if kind ~= "write" and not e.sql:lower():find "insert" then return end
+      inside = true
+      db:q "select pg_sleep(20)"
+    end)
+    local task = t.fastpg.spawn(function()
+      db:transaction(function(tx) tx.t.in_hook:insert{ id = 1 } end)
+    end)
+    t:wait_for(function() return inside end, "the hook of " .. kind)
+    t:wait_until_busy(1)
+    canceled(t, task)
+    off()
+    t:eq(0, db:item "select count(*) from in_hook")
+    t:eq(0, db:stats().in_use)
+  end
+  db:execute "drop table in_hook"
+end)
+
+add("a hook on writes commits with the write, and fails it", { blocking = true }, function(t)
+  local db = t:pool(3)
+  db:execute "drop table if exists of_hook; create table of_hook (id int primary key, told boolean)"
+  local off = db:on("write", function(e)
+    t.fastpg.sleep(0.001)
+    for _, key in ipairs(e.keys) do
+      if key == 3 then error("not three", 0) end
+    end
+    e.tx.t.of_hook:insert{ id = 100 + e.keys[1], told = true }
+  end)
+  local function run(i)
+    local ok, err = pcall(db.t.of_hook.insert, db.t.of_hook, { id = i })
+    t:eq(i ~= 3, ok, tostring(err))
+  end
+  if t.host == "block" then
+    for i = 1, 5 do run(i) end
+  else
+    t:together(5, run)
+  end
+  off()
+  t:eq({ 1, 2, 4, 5, 101, 102, 104, 105 }, db.t.of_hook:order_by("id"):pluck("id"))
+  db:execute "drop table of_hook"
+end)
+
 add("memory does not grow with queries", { blocking = true }, function(t)
   local db = t:pool(4)
   local function queries(n)
