@@ -388,6 +388,35 @@ describe("a synchronous cluster", function()
     pg:connect():execute "delete from t"
   end)
 
+  it("confirms no commit for which no standby was waited until the end", function()
+    local db = pg:connect{ command_timeout = 0.2 }
+    pg:partition(1)
+    pg:partition(2)
+    local function is_doubtful(fn, name)
+      local err = failure(fn)
+      assert.equal(name, err.name)
+      assert.is_true(err.commit_unknown)
+    end
+    is_doubtful(function() db:execute "insert into t values (11)" end, "timeout")
+    is_doubtful(function() db:q("insert into t values (?) returning n", 12) end, "timeout")
+    is_doubtful(function() db:transaction(function() db:execute "insert into t values (13)" end) end, "timeout")
+    is_doubtful(function()
+      db:pipeline(function(p) p:q "insert into t values (14)" end)
+    end, "timeout")
+    is_doubtful(function() db:executemany("insert into t values (?)", { { 15 }, { 16 } }) end, "timeout")
+    is_doubtful(function() db:copy_from("copy t from stdin", "17\n") end, "timeout")
+    is_doubtful(function() for _ in db:each "insert into t values (18) returning n" do end end, "timeout")
+    local waits = pg:connect()
+    local task = fastpg.spawn(function() waits:execute "insert into t values (19)" end)
+    for _ = 1, 20 do fastpg.step(0.01) end
+    task:cancel()
+    is_doubtful(function() fastpg.run(function() task:wait() end) end, "canceled")
+    assert.equal(9, db:item "select count(*) from t") -- and on this server it is
+    pg:heal(1)
+    pg:heal(2)
+    eventually(function() return pcall(db.execute, db, "delete from t") end)
+  end)
+
   it("loses nothing when its primary crashes under writes", function()
     local confirmed = fastpg.run(function()
       local confirmed, finish = writers(pg, 5)

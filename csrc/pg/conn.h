@@ -89,6 +89,7 @@ typedef struct fpg_conn {
   int listening;     /* somebody will ask for notifications */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
   fpg_recent recent; /* which prepared statements were used last */
+  int alone;         /* a commit was not waited for until a standby had it (notice.c) */
   int hears;         /* notices are kept: somebody will ask for them (notice.c) */
   char *notices;     /* each its fields, a code and a string to its NUL, and a NUL at the end */
   size_t notices_len, notices_cap;

@@ -52,6 +52,7 @@ static void show_environment(hidden h) {
 static void take_notice(void *arg, const PGresult *res) {
   fpg_conn *c = arg;
   if (c->hears) fpg_keep_notice(c, res);
+  fpg_note_commit(c, res);
   if (c->connected && !PQresultErrorField(res, PG_DIAG_SQLSTATE)) c->doubtful = 1;
   const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
   if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) c->dying = 1;

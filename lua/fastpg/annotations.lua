@@ -18,7 +18,7 @@
 ---@field table_name string?
 ---@field column_name string?  also of the value of a record that does not fit
 ---@field constraint_name string?
----@field commit_unknown boolean?  true: the connection was lost, and what was sent may be committed
+---@field commit_unknown boolean?  true: the connection was lost, and what was sent may be committed; or its commit was not waited for
 ---@field row integer?  of COPY, of inserts and its like, of executemany: counted from 1
 ---@field statement integer?  of db:pipeline, counted from 1; of db:results: which of the text's statements failed, counted from 1
 ---@field severity string?  what the server said: "ERROR", "FATAL"
