@@ -411,7 +411,16 @@ describe("a synchronous cluster", function()
     for _ = 1, 20 do fastpg.step(0.01) end
     task:cancel()
     is_doubtful(function() fastpg.run(function() task:wait() end) end, "canceled")
-    assert.equal(9, db:item "select count(*) from t") -- and on this server it is
+    local pid = waits:item "select pg_backend_pid()"
+    local err
+    task = fastpg.spawn(function() err = failure(waits.q, waits, "insert into t values (?) returning n", 20) end)
+    fastpg.run(function() -- by somebody else
+      local sql = "select pg_cancel_backend(pid) from pg_stat_activity where pid = ? and wait_event = 'SyncRep'"
+      eventually(function() return db:item(sql, pid) end)
+      task:wait()
+    end)
+    is_doubtful(function() error(err, 0) end, "query_canceled")
+    assert.equal(10, db:item "select count(*) from t") -- and on this server it is
     pg:heal(1)
     pg:heal(2)
     eventually(function() return pcall(db.execute, db, "delete from t") end)

@@ -46,7 +46,8 @@ enum {
   FPG_EVENT_COMMIT = 16,  /* a transaction ended, but by ROLLBACK */
   FPG_EVENT_UNLISTEN = 32, /* what the session listens to may be less */
   FPG_EVENT_REPORT = 64,  /* a setting is another that the server reports */
-  FPG_EVENT_RIGHTS = 128  /* GRANT, REVOKE */
+  FPG_EVENT_RIGHTS = 128, /* GRANT, REVOKE */
+  FPG_EVENT_ALONE = 256   /* a commit that was not waited for until a standby had it (notice.c) */
 };
 
 /* COPY: asked for by send_copy, then under way in one of two directions (copy.c). */
@@ -89,7 +90,6 @@ typedef struct fpg_conn {
   int listening;     /* somebody will ask for notifications */
   char *copy_row;    /* libpq's copy of one row of COPY TO STDOUT, while it is taken over */
   fpg_recent recent; /* which prepared statements were used last */
-  int alone;         /* a commit was not waited for until a standby had it (notice.c) */
   int hears;         /* notices are kept: somebody will ask for them (notice.c) */
   char *notices;     /* each its fields, a code and a string to its NUL, and a NUL at the end */
   size_t notices_len, notices_cap;

@@ -50,15 +50,7 @@ void fpg_keep_notice(fpg_conn *c, const PGresult *res) {
 /* What waits for a standby at its commit and is canceled there succeeds, with a warning, whose text is in any language. */
 void fpg_note_commit(fpg_conn *c, const PGresult *res) {
   const char *from = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
-  if (from && strcmp(from, "SyncRepWaitForLSN") == 0) c->alone = 1;
-}
-
-/* conn:committed_alone() -> whether that was said since it was asked for last */
-static int conn_committed_alone(lua_State *L) {
-  fpg_conn *c = fpg_any_conn(L, 1);
-  lua_pushboolean(L, c->alone);
-  c->alone = 0;
-  return 1;
+  if (from && strcmp(from, "SyncRepWaitForLSN") == 0) c->events |= FPG_EVENT_ALONE;
 }
 
 /* conn:hear(on): keeps notices from here on, or no more */
@@ -92,7 +84,6 @@ static int conn_notices(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-    {"hear", conn_hear}, {"notices", conn_notices}, {"committed_alone", conn_committed_alone}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"hear", conn_hear}, {"notices", conn_notices}, {NULL, NULL}};
 
 void fpg_open_notice(lua_State *L) { fpg_add_conn_methods(L, methods); }

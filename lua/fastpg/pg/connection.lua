@@ -37,7 +37,7 @@ unreported.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/pg/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
-local EVENT_COMMIT, EVENT_UNLISTEN, EVENT_REPORT, EVENT_RIGHTS = 16, 32, 64, 128
+local EVENT_COMMIT, EVENT_UNLISTEN, EVENT_REPORT, EVENT_RIGHTS, EVENT_ALONE = 16, 32, 64, 128, 256
 
 -- ---- opening --------------------------------------------------------------------------------
 
@@ -120,6 +120,13 @@ function Connection:settle()
 end
 
 -- What a statement did to the session: the error that this is, or nil.
+-- What is canceled while its commit waits for a synchronous standby is committed, but on its own server only: the server
+-- calls that a success with a warning, and it may be lost with that server.
+local function committed_alone()
+  return errors.new("query_canceled", "the commit was not waited for until a standby had it: it is lost if its server is",
+    { sqlstate = "57014", commit_unknown = true })
+end
+
 local function note_events(self, events, sql, failed)
   local wrong = nil
   local rolled_back = events % 8 >= EVENT_ROLLBACK
@@ -138,11 +145,12 @@ local function note_events(self, events, sql, failed)
     self:note_unreported(sql, failed)
   end
   if events % 128 >= EVENT_REPORT then wrong = self:note_reports() end
-  if events >= EVENT_RIGHTS then self:note_rights(sql) end
+  if events % 256 >= EVENT_RIGHTS then self:note_rights(sql) end
   if self.in_transaction and (idle or events % 32 >= EVENT_COMMIT) then wrong = self:ended_inside() end
   local within_do = events % 16 >= EVENT_SET and sql and sql:lower():find("unlisten", 1, true)
   if (within_do or events % 64 >= EVENT_UNLISTEN) and self.on_unlisten then self.on_unlisten() end
   if idle then self:end_transaction(rolled_back, rolled_back and events % 32 >= EVENT_COMMIT) end
+  if events >= EVENT_ALONE then wrong = wrong or committed_alone() end
   return wrong
 end
 

@@ -95,7 +95,6 @@ function Connection:cancel()
   local now = core.clock()
   self.allowed = self.deadline
   self.overdue, self.patience, self.pause = now, now + self.GRACE, PAUSE
-  self.c:committed_alone() -- what was said before is over
   ask_to_stop(self)
 end
 
@@ -179,28 +178,19 @@ function Connection:tell_later()
   self.put_cancel_back(self.whom)
 end
 
--- What was canceled while its commit waited for a synchronous standby is committed, but on its own server only: the server
--- calls that a success with a warning, and it may be lost with that server.
-local function doubtful_success(self)
-  local err = self.interrupted or errors.new("timeout", "its time was over while its commit waited for a synchronous standby: "
-    .. "it is committed on this server, and lost if that is", { sqlstate = "57014" })
-  err.commit_unknown = true
-  self.interrupted, self.overdue = nil, nil
-  return err
-end
-
 -- A result that was on its way before the cancel reached the server is a success.  Of several (a batch,
 -- rows one by one) one that is still to come may be what was canceled.
 function Connection:late_outcome(err)
   local interrupted = self.interrupted
   if not err then
-    if self.c:committed_alone() then return doubtful_success(self) end
     if not self.c:busy() then self:tell_later() end
     return nil
   end
   if err.sqlstate == "57014" then
     self.interrupted, self.overdue = nil, nil
-    return interrupted or self.timeout_error()
+    local late = interrupted or self.timeout_error()
+    if err.commit_unknown then late.message, late.commit_unknown = late.message .. ": " .. err.message, true end
+    return late
   end
   self:tell_later()
   self.overdue = nil
