@@ -185,6 +185,51 @@ function page.kill_many()
   ngx.say(answer, " ", stats.in_use, " ", stats.waiting, " ", require("fastpg.core").clock() - started < 25)
 end
 
+-- Several whose statements go together, the `killed` of them in turn, while they wait for the server.
+local one = fastpg.create_pool(options{ application_name = "held" }, { max_size = 1 })
+local ABOARD = "select n from aboard where n = $1"
+local function killed_aboard(killed)
+  local blocker, threads, answers, let_go, tx = fastpg.connect(options()), {}, {}, false, nil
+  blocker:execute "create table if not exists aboard (n int)"
+  blocker:execute "truncate aboard; insert into aboard values (1), (2), (3), (4)"
+  local holder = ngx.thread.spawn(function()
+    one:acquire(function(c)
+      c:item(ABOARD, 1)
+      while not let_go do ngx.sleep(0.005) end
+    end)
+  end)
+  for i = 1, 4 do
+    threads[i] = ngx.thread.spawn(function()
+      local n = one:item(ABOARD, i)
+      answers[i] = n
+    end)
+  end
+  while one:stats().statements == 0 or one:stats().waiting < 4 do ngx.sleep(0.005) end
+  for _, shape in pairs(require("fastpg.pool.route").of(one).pool.trips.shapes.kept) do shape.mean = 0.0001 end
+  tx = blocker:begin()
+  tx:execute "lock table aboard in access exclusive mode"
+  local before = one:stats().together
+  let_go = true
+  while tx:item "select count(*) from pg_locks where relation = 'aboard'::regclass and not granted" == 0 do ngx.sleep(0.005) end
+  for _, i in ipairs(killed) do
+    ngx.thread.kill(threads[i])
+    ngx.sleep(0.01)
+  end
+  tx:rollback()
+  blocker:close()
+  ngx.thread.wait(holder)
+  for i = 1, 4 do ngx.thread.wait(threads[i]) end
+  local list = {}
+  for i = 1, 4 do list[i] = tostring(answers[i]) end
+  return table.concat(list, " ") .. " " .. one:stats().together - before .. " " .. one:item(ABOARD, 2) .. " " .. one:stats().in_use
+end
+function page.kill_aboard()
+  ngx.say(killed_aboard{}) -- with no one killed
+  ngx.say(killed_aboard{ 2 })
+  ngx.say(killed_aboard{ 1 })
+  ngx.say(killed_aboard{ 1, 2, 3 })
+  ngx.say(killed_aboard{ 3, 4, 2, 1 })
+end
 function page.hold_task()
   ngx.say(fastpg.spawn(function() return small:item("select length(pg_sleep(20)::text)") end):wait())
 end
@@ -386,6 +431,10 @@ for _, way in ipairs(built and { "events", "polling" } or { "polling" }) do
         eventually(function() return page "in_use" end, "0\n")
         eventually(function() return backends "query like '%pg_sleep%' and state = 'active'" end, 0)
         assert.equal("collected\n", page "gc")
+      end)
+
+      it("goes on with the others where some of those are killed whose statements go together", function()
+        assert.equal("1 2 3 4 3 2 0\n1 nil 3 4 3 2 0\nnil 2 3 4 3 2 0\nnil nil nil 4 3 2 0\nnil nil nil nil 0 2 0\n", page "kill_aboard")
       end)
 
       it("sees them whenever they were killed", function()
