@@ -169,7 +169,7 @@ function Queue:wait(host, deadline, seat, is_first)
   pool.counts.waited = pool.counts.waited + 1
   local entry = parking.entry(host, "the pool")
   entry.group, entry.is_first, entry.seat = host.group and host.group(), is_first, seat
-  if seat then seat.entry = entry end
+  if seat then seat.entry, seat.host = entry, host end
   local function others() return not (entry.turn or seat and seat.trip) and pool:holders_who_wait() or nil end
   defer.undo(function() leave(self, entry, false) end, parking.waiting_for, others, true,
     exhausted(pool) .. ": waiting for one", wait_for_turn, self, host, entry, limit)

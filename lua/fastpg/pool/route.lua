@@ -270,7 +270,7 @@ end
 function Route:checkout(seat, is_first)
   local root = self.root
   local pool = self:live_pool()
-  local deadline = deadline_of(root)
+  local deadline = not seat and deadline_of(root) or nil -- what has a seat has no time limit
   local ok, conn = pcall(pool.checkout, pool, deadline, seat, is_first)
   if ok then
     if conn then conn:limit(deadline) end
@@ -348,13 +348,13 @@ local function by_seat(self, pool, seat, fn, ...)
     one = pool.trips:depart(conn, seat)
     if not one then return defer.close(conn, lent, root, conn, trip.alone, seat.shape, fn, ...) end
   elseif not seat.outcome then
-    one:take_over(seat, wait.pick(root.config.loop))
+    one:take_over(seat)
   end
   if not seat.outcome then
     one:drive(seat)
     if root.listener then root.listener:pump() end
   end
-  if seat.outcome ~= "alone" then return pool.trips:read(seat, wait.pick(root.config.loop)) end
+  if seat.outcome ~= "alone" then return pool.trips:read(seat) end
   conn = self:checkout(nil, true)
   return defer.close(conn, lent, root, conn, trip.alone, seat.shape, fn, ...)
 end

@@ -418,8 +418,8 @@ function Trip:drive(seat)
 end
 
 --- The seat's coroutine, which waited, was told to drive.
-function Trip:take_over(seat, host)
-  local conn = self.conn
+function Trip:take_over(seat)
+  local conn, host = self.conn, seat.host
   conn.pool:take_over(conn, host)
   self:seat_driver(seat)
   self.host, self.group = host, host.group and host.group()
@@ -443,13 +443,13 @@ local function copy_of(err)
 end
 
 --- What its function makes of the seat's result; raises where there is none.
-function Trips:read(seat, host)
+function Trips:read(seat)
   if seat.outcome == "lost" then error(errors.annotate(copy_of(seat.error), seat.text), 0) end
   local readers = self.readers
   local n = #readers
   local reader = readers[n] or { c = core.reader(), duplicates = self.pool.config.duplicates }
   readers[n] = nil
-  reader.spend = host.spend
+  reader.spend = seat.host and seat.host.spend
   local c = reader.c
   c:read(seat.result, seat.version, seat.zone)
   seat.result = nil
