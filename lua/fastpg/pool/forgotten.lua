@@ -83,7 +83,10 @@ function forgotten.reap(pool)
   for conn in pairs(pool.lent) do
     if conn.request and conn.host.is_lost(conn.fd, conn.request) then
       conn.waiter = nil -- nobody waits for it any more
+      forgotten.let_go(conn)
       if not (conn.trip and conn.trip:lose_driver()) then pool:discard(conn) end
+    elseif conn.trip and not conn.request then -- whoever was told to drive it may be gone, too
+      conn.trip:look()
     end
   end
   pool.queue:serve()

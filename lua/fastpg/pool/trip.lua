@@ -390,15 +390,20 @@ end
 -- A driver whose coroutine is closed in the middle (Lua 5.4).
 local Guard = { __close = function(guard)
   local self = guard.trip
-  if guard.is_over or self.driver ~= guard.seat then return end
+  if guard.is_over or self.driver and self.driver ~= guard.seat then return end
   self.conn.waiter = nil
-  if not hand_over(self) then self.conn.pool:abandon(self.conn) end
+  if guard.seat.outcome then -- while the connection was given back
+    wake_others(self)
+  elseif self.driver and hand_over(self) then
+    return
+  end
+  self.conn.pool:abandon(self.conn)
 end }
 
 local function run(guard)
   local ok, err = pcall(drive, guard.trip)
-  guard.is_over = true
   finish(guard.trip, ok, err)
+  guard.is_over = true
 end
 
 -- No Sync was sent, and none will be: nothing of it happens.
