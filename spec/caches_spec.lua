@@ -22,6 +22,7 @@ local CACHES = {
     "lists of names of a meaning, by schema: 100",
   },
   ["trip.lua"] = { "how long texts take that wait for a connection: 1000" },
+  ["value_types.lua"] = { "texts whose arguments say types, of a connection: 200" },
   ["command.lua"] = { "texts run without arguments: 500" },
   ["selection.lua"] = { "converted fragments: 500" },
   ["table_state.lua"] = { "states of a handle, by meaning: 64", "what rows become under further filters: 64" },
@@ -46,6 +47,7 @@ local BOUNDS = {
   ["lua/fastpg/pg/flat_rows.lua"] = { "MOST_COLUMNS = 100", "MOST_BUILDERS = 200" },
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64", "MOST_TARGETS = 64" },
+  ["lua/fastpg/pg/value_types.lua"] = { "MOST_TEXTS = 200" },
   ["lua/fastpg/pg/command.lua"] = { "MOST_COMMANDS = 500" },
   ["lua/fastpg/table/selection.lua"] = { "MOST_FRAGMENTS = 500", "MOST_TEXTS = 500" },
   ["csrc/table/sql_texts.c"] = { "MOST_TEXTS 500" },
@@ -118,6 +120,12 @@ describe("caches:", function()
       for bound in read(path):gmatch "%f[%w]MOST_[A-Z]+[ =]+[%d.]+" do found[#found + 1] = bound end
       assert.same(BOUNDS[path] or {}, found, path)
     end
+  end)
+
+  it("300 texts whose arguments say which types they have", function()
+    for i = 1, 300 do db:item("select pg_typeof(?)::text || " .. i, true) end
+    check_bounded(conn.by_values, 200)
+    assert.is_true(conn.count <= 100)
   end)
 
   it("5,000 texts: conversions, prepared statements, those forgotten on the server", function()

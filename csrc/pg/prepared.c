@@ -130,6 +130,24 @@ static fpg_decode_fn *decoder(const fpg_type *type, int format) {
   return fpg_type_reads_binary(type) ? type->decode_binary : decode_nothing;
 }
 
+enum { TEXT = 25 };
+
+/* A boolean: everything else that has no text of its own is an error of its own, too. */
+int fpg_stmt_misfit(lua_State *L, const fpg_stmt *st, int list, int first, int n) {
+  for (int i = 0; i < n && i < st->nparams; i++) {
+    if (st->oids[i] != TEXT) continue;
+    if (!list) {
+      if (lua_isboolean(L, first + i)) return i + 1;
+      continue;
+    }
+    lua_rawgeti(L, list, i + 1);
+    int is = lua_isboolean(L, -1);
+    lua_pop(L, 1);
+    if (is) return i + 1;
+  }
+  return 0;
+}
+
 /* Finds the types; true when one was not known: it is read and written as the server's text. */
 static int bind_types(fpg_stmt *st) {
   int unknown = 0;
@@ -142,6 +160,7 @@ static int bind_types(fpg_stmt *st) {
     }
     if (i < st->nparams) {
       st->params[i] = type;
+      st->has_text |= st->oids[i] == TEXT;
     } else {
       st->cols[i - st->nparams].type = type;
       if (!st->given && !fpg_type_has_binary(type)) st->format = FPG_TEXT;
@@ -288,6 +307,19 @@ static int stmt_param_type(lua_State *L) {
   return 1;
 }
 
+/* stmt:misfit(list, n) -> the position of the first of these arguments that the server takes for text and that text can't
+ * take; nil where there is none */
+static int stmt_misfit(lua_State *L) {
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  int64_t n;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_argcheck(L, fpg_to_int64(L, 3, &n), 3, "a count expected");
+  int at = st->has_text ? fpg_stmt_misfit(L, st, 2, 0, (int)n) : 0;
+  if (!at) return 0;
+  lua_pushinteger(L, at);
+  return 1;
+}
+
 /* stmt:binary_values(i) -> of which values parameter i has a binary form (fpg_type_binary_values) */
 static int stmt_binary_values(lua_State *L) {
   fpg_stmt *st = fpg_check_stmt(L, 1);
@@ -308,6 +340,7 @@ static const luaL_Reg stmt_methods[] = {
     {"info", stmt_info},
     {"param_type", stmt_param_type},
     {"binary_values", stmt_binary_values},
+    {"misfit", stmt_misfit},
     {NULL, NULL},
 };
 

@@ -26,6 +26,7 @@ typedef struct fpg_stmt {
   int format;       /* FPG_BINARY, or FPG_TEXT when a column has no binary reader */
   int given;        /* made from a result that is there: its format is what it is */
   int duplicates;   /* two columns have the same name */
+  int has_text;     /* the server takes a parameter for text: maybe because it could not tell */
   int plain;        /* nothing is to be looked at before it is sent and when it is answered (fastpg.pg.prepared) */
   int place, ran;   /* among those that are kept (recent.h), 0: it is not; it was run since then */
   fpg_column *cols;      /* behind params, in the same block; */
@@ -46,6 +47,10 @@ int fpg_stmt_describes(const fpg_stmt *st, const PGresult *res);
 
 /* Pushes a statement of which only the number of parameters is known: each is written as text. */
 fpg_stmt *fpg_stmt_undescribed(lua_State *L, int nparams);
+
+/* The first of n arguments, counted from 1, that the server takes for text and that text can't take, as they stand at first …
+ * or in the list at that index; 0 where there is none. */
+int fpg_stmt_misfit(lua_State *L, const fpg_stmt *st, int list, int first, int n);
 
 fpg_stmt *fpg_check_stmt(lua_State *L, int idx);
 

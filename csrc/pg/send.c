@@ -123,8 +123,26 @@ static int conn_send_closes(lua_State *L) {
   return 0;
 }
 
-/* conn:send_prepare(name, sql [, names]): Parse and Describe in one round trip, before them the end
- * of the statements of these names.  A name of "" leaves the pipeline open behind a Flush, so
+enum { MOST_OIDS = 65535 };
+
+/* Parse; the list at idx, where there is one, has the oids of parameters, 0 for those that the server finds. */
+static void send_parse(lua_State *L, fpg_conn *c, const char *name, const char *sql, int idx) {
+  size_t n = lua_istable(L, idx) ? lua_rawlen(L, idx) : 0;
+  luaL_argcheck(L, n <= MOST_OIDS, idx, "too many types");
+  Oid *oids = n ? fpg_newuserdata(L, n * sizeof *oids) : NULL;
+  for (size_t i = 0; i < n; i++) {
+    int64_t oid = 0;
+    lua_rawgeti(L, idx, (int)i + 1);
+    fpg_to_int64(L, -1, &oid);
+    oids[i] = (Oid)oid;
+    lua_pop(L, 1);
+  }
+  check_sent(L, c, PQsendPrepare(c->pg, name, sql, (int)n, oids));
+  c->slots++;
+}
+
+/* conn:send_prepare(name, sql [, names [, oids]]): Parse and Describe in one round trip, before them the end
+ * of the statements of these names.  The oids are those of parameters (send_parse).  A name of "" leaves the pipeline open behind a Flush, so
  * that the statement runs in the same transaction of a pooler (send_query closes it). */
 static int conn_send_prepare(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -133,8 +151,7 @@ static int conn_send_prepare(lua_State *L) {
   c->each = 0;
   enter_pipeline(L, c);
   if (lua_istable(L, 4)) send_closes(L, c, 4);
-  check_sent(L, c, PQsendPrepare(c->pg, name, sql, 0, NULL));
-  c->slots++;
+  send_parse(L, c, name, sql, 5);
   check_sent(L, c, PQsendDescribePrepared(c->pg, name));
   c->slots++;
   if (*name) {
@@ -257,11 +274,12 @@ static int conn_send_query(lua_State *L) {
 }
 
 /* conn:ask(stmt, ...): sends it with these arguments and takes the first steps: nothing, or what there is still to do, as
- * `answer` says; false where the statement is none of the plain ones, and then nothing was sent */
+ * `answer` says; false where the statement is none of the plain ones, or one of other types is to be found for these
+ * arguments (stmt:misfits), and then nothing was sent */
 static int conn_ask(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
-  if (!st->plain) {
+  if (!st->plain || (st->has_text && fpg_stmt_misfit(L, st, 0, 3, lua_gettop(L) - 2))) {
     lua_pushboolean(L, 0);
     return 1;
   }
@@ -275,12 +293,12 @@ static int conn_ask(lua_State *L) {
 static int conn_ask_list(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
-  if (!st->plain) {
+  luaL_checktype(L, 3, LUA_TTABLE);
+  int n = check_count_arg(L, 4);
+  if (!st->plain || (st->has_text && fpg_stmt_misfit(L, st, 3, 0, n))) {
     lua_pushboolean(L, 0);
     return 1;
   }
-  luaL_checktype(L, 3, LUA_TTABLE);
-  int n = check_count_arg(L, 4);
   begin_new(L, c);
   c->each = 0;
   fpg_send_args(L, c, st, 3, 0, n);
@@ -332,11 +350,10 @@ static int conn_send_command(lua_State *L) {
   return 0;
 }
 
-/* conn:send_parse(sql): makes the unnamed statement of it, as one more of the pipeline */
+/* conn:send_parse(sql [, oids]): makes the unnamed statement of it, as one more of the pipeline */
 static int conn_send_parse(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  check_sent(L, c, PQsendPrepare(c->pg, "", luaL_checkstring(L, 2), 0, NULL));
-  c->slots++;
+  send_parse(L, c, "", luaL_checkstring(L, 2), 3);
   return 0;
 }
 

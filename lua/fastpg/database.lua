@@ -140,7 +140,8 @@ Prepared.__call = function(self, ...) return self.route:query(fetch.rows, self.s
 Prepared.__tostring = function(self) return self.sql end
 
 local function check_statement(conn, sql)
-  conn:describe(user_sql.parse(sql, conn.standard_strings).text)
+  local st, err = conn:describe(user_sql.parse(sql, conn.standard_strings).text, nil, nil, true)
+  if not st and conn.c:transaction_status() ~= "idle" then error(err, 0) end -- else its arguments say which types they have
 end
 
 --- A callable query; the server checks the SQL now.

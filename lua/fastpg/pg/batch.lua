@@ -162,7 +162,7 @@ local function send_statement(state, st, list, n, item, tag)
   if sql and state.parsed ~= st then -- described only: it is parsed again where it is used
     state.parsed = st
     note(state, COMMAND)
-    state.conn.c:send_parse(sql)
+    state.conn.c:send_parse(sql, state.oids[st])
     noted_is_sent(state)
   end
   state.sending = tag
@@ -284,14 +284,21 @@ end
 -- that sets something, since literals mean what they mean in their place.
 local function preparer(state)
   local conn, by_text, used, is_changed = state.conn, {}, 0, false
-  return function(sql)
-    local st = by_text[sql]
+  return function(sql, list, n)
+    local st, key = by_text[sql], sql
+    if list and (conn:goes_by_values(sql) or st and st:misfit(list, n)) then
+      key = conn.values_key(sql, list, n)
+      st = by_text[key]
+    end
     if st then return st end
-    st = conn:statement_of_batch(sql, is_changed and math.huge or used)
+    local is_texts
+    st, is_texts = conn:statement_of_batch(sql, is_changed and math.huge or used, list, n)
+    if is_texts == false and key == sql then key = conn.values_key(sql, list, n) end
+    by_text[key] = st
+    if state.texts[st] then return st end
     if transaction_control.is_control(conn, sql) then state.controls = true end -- the savepoint may be gone after it
     state.texts[st] = sql
-    if st:info() == "" then state.unnamed[st] = sql else used = used + 1 end
-    by_text[sql] = st
+    if st:info() == "" then state.unnamed[st], state.oids[st] = sql, conn:oids_of(st) else used = used + 1 end
     if conn:sets_something(sql) then by_text, is_changed = {}, true end
     return st
   end
@@ -339,7 +346,7 @@ end
 
 local function run(conn, prepare, produce, receive, in_transaction, checked)
   local state = {
-    conn = conn, receive = receive, sent = 0, read = 0, looked = 0, pending = {}, tags = {}, unnamed = {},
+    conn = conn, receive = receive, sent = 0, read = 0, looked = 0, pending = {}, tags = {}, unnamed = {}, oids = {},
     texts = {}, idle = conn.c:transaction_status() == "idle",
   }
   local prepared = prepare(preparer(state))

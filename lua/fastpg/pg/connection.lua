@@ -22,6 +22,7 @@ local search_path = require "fastpg.pg.search_path"
 local session = require "fastpg.pg.session"
 local transaction_control = require "fastpg.pg.transaction_control"
 local unreported = require "fastpg.pg.unreported"
+local value_types = require "fastpg.pg.value_types"
 
 local pack, unpack = compat.pack, compat.unpack
 
@@ -34,6 +35,7 @@ row_description.extend(Connection)
 session.extend(Connection)
 search_path.extend(Connection)
 unreported.extend(Connection)
+value_types.extend(Connection)
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/pg/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8
@@ -276,7 +278,7 @@ local function run_textual(self, sql, st, fetch, target, list, n)
     self:settle()
   end
   local results
-  local ok, err = pcall(batch.run, self, function(prepare) return prepare(sql) end,
+  local ok, err = pcall(batch.run, self, function(prepare) return prepare(sql, list, n) end,
     function(add, made) add(made, list, n) end,
     function(conn, reader) results = pack(conn:fetch(reader, fetch, target)) end, true)
   if not ok then error(errors.annotate(err, sql), 0) end
@@ -304,7 +306,7 @@ function Connection:run(sql, fetch, target, ...)
   if more then more = follow(self, st, more) end
   if more == nil then return fetch(self, st, target) end
   if more then return self:finish(st, self.run, sql, fetch, target, ...) end
-  st = self:statement(sql)
+  if select("#", ...) > 0 then st = self:statement_for(sql, { ... }, select("#", ...)) else st = self:statement(sql) end
   if self.doubled then self:check_duplicates(st, fetch) end
   if self.textual and self.textual[st] then
     return run_textual(self, sql, st, fetch, target, { ... }, select("#", ...))
@@ -358,7 +360,7 @@ function Connection:run_list(sql, fetch, target, list, n)
   if more == nil then return fetch(self, st, target) end
   if more then return self:finish(st, self.run_list, sql, fetch, target, list, n) end
   if n > Connection.most_described then return run_undescribed(self, sql, fetch, target, list, n) end
-  st = self:statement(sql)
+  st = self:statement_for(sql, list, n)
   if self.doubled then self:check_duplicates(st, fetch) end
   if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
   self:send("send_list", st, list, n)
@@ -371,7 +373,7 @@ Connection.look_up = Connection.run_list
 
 --- Runs a statement that will not come again: unnamed, outside the cache.
 function Connection:run_once(sql, fetch, target, list, n)
-  local st = self:unnamed_statement(sql)
+  local st = self:statement_for(sql, list, n, self.unnamed_statement)
   if self.doubled then self:check_duplicates(st, fetch) end
   if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
   self:send("send_list", st, list, n)

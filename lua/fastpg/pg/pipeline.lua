@@ -34,8 +34,35 @@ local function arguments_of(parsed, args, position)
   return lists.plain(args, n), n
 end
 
-local function run_many(conn, sql, list)
-  local parsed = user_sql.parse(sql, conn.standard_strings)
+-- Each item by the statement for its own arguments.
+local function run_each(conn, parsed, list)
+  local count, items = 0, {}
+  batch.run(conn, function(prepare)
+    count = 0
+    for i, args in ipairs(list) do
+      local given, n = arguments_of(parsed, args, i)
+      items[i] = { st = prepare(parsed.text, given, n), list = given, n = n }
+      if i % BREATHE == 0 then conn:breathe() end
+    end
+  end, function(add)
+    for i, item in ipairs(items) do add(item.st, item.list, item.n, i) end
+  end, function(c) count = count + fetch.count(c) end)
+  return count
+end
+
+-- Whether the statement is one whose types its arguments say: Parse was refused, or a boolean met text.
+local function may_go_by_values(conn, parsed, list, err)
+  if not errors.is_error(err) or not conn.c:usable() then return false end
+  if conn.is_untyped(err) then return conn.c:transaction_status() == "idle" end
+  if not err.row or err.sqlstate or conn.c:transaction_status() == "inerror" then return false end
+  local given, n = arguments_of(parsed, list[err.row], err.row)
+  for i = 1, n do
+    if type(given[i]) == "boolean" then return true end
+  end
+  return false
+end
+
+local function run_alike(conn, parsed, list)
   local count
   batch.run(conn, function(prepare)
       count = 0
@@ -51,6 +78,15 @@ local function run_many(conn, sql, list)
     end,
     function(c) count = count + fetch.count(c) end)
   return count
+end
+
+local function run_many(conn, sql, list)
+  local parsed = user_sql.parse(sql, conn.standard_strings)
+  if conn:goes_by_values(parsed.text) then return run_each(conn, parsed, list) end
+  local ok, result = pcall(run_alike, conn, parsed, list)
+  if ok then return result end
+  if not may_go_by_values(conn, parsed, list, result) then error(result, 0) end
+  return run_each(conn, parsed, list)
 end
 
 --- Runs the statement once for each item of the list, pipelined, all or nothing: the number of rows.
@@ -104,7 +140,7 @@ local function prepare_all(conn, p, prepare)
     p.at = i
     item.statement = i
     if item.text then
-      item.st = prepare(item.text)
+      item.st = prepare(item.text, item.list, item.n)
       if conn.doubled then conn:check_duplicates(item.st, item.how) end
     end
     if i % BREATHE == 0 then conn:breathe() end

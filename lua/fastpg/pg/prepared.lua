@@ -62,18 +62,19 @@ end
 
 -- Types that a statement has and nobody knows yet, or that may be others by now.  The unnamed statement does not
 -- outlive the look-up: it is prepared again.
-local function look_up_types(self, st, name, sql, unknown)
+local function look_up_types(self, st, name, sql, unknown, oids)
   if name == "" then self:settle() end
   self:verify(st, unknown)
-  if name == "" then return prepare(self, name, sql) end
+  if name == "" then return prepare(self, name, sql, oids) end
   return note_text(self, st)
 end
 
--- Parse and Describe, before them the end of what is dead.
-function prepare(self, name, sql)
+-- Parse and Describe, before them the end of what is dead.  `oids`: of parameters, 0 for what the server finds; `soft`: where it
+-- can't tell a type, nil and the error come back.
+function prepare(self, name, sql, oids, soft)
   local c, dead = self.c, self.dead
   local drop = name ~= "" and #dead > 0 and c:can_close()
-  c:send_prepare(name, sql, drop and dead or nil)
+  c:send_prepare(name, sql, drop and dead or nil, oids)
   if drop then self.dead = {} end
   self:drive()
   local err = self:outcome()
@@ -87,7 +88,7 @@ function prepare(self, name, sql)
     if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then
       return note_text(self, st)
     end
-    return look_up_types(self, st, name, sql, unknown)
+    return look_up_types(self, st, name, sql, unknown, oids)
   end
   self:settle()
   if late then
@@ -97,15 +98,16 @@ function prepare(self, name, sql)
   if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
     -- what was to be deallocated is gone already, and the rest with it
     self:forget_all(false)
-    return prepare(self, name, sql)
+    return prepare(self, name, sql, oids, soft)
   end
+  if soft and self.is_untyped(err) then return nil, errors.annotate(err, sql) end
   error(errors.annotate(err, sql), 0)
 end
 
 -- What was looked at for the statement before may be others by now.
-local function prepare_now(self, name, sql)
+local function prepare_now(self, name, sql, oids, soft)
   self.looked_at = nil
-  return prepare(self, name, sql)
+  return prepare(self, name, sql, oids, soft)
 end
 
 -- What gives the rows of a cursor or of a statement that the user prepared: each time it is described anew.  And
@@ -153,6 +155,7 @@ function methods.forget_all(self, deallocate)
     if deallocate then self.dead[#self.dead + 1] = (place.st:info()) end
   end
   if not deallocate then self.dead = {} end
+  self.by_values = nil
   self.statements, self.places, self.count = {}, {}, 0
   self.caches = { [self.session] = self.statements }
 end
@@ -206,10 +209,11 @@ end
 
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/pg/conn.h), so that
 -- behind a pooler both happen on the same server connection.
-function methods.unnamed_statement(self, sql)
+function methods.unnamed_statement(self, sql, _, oids, soft)
   if self.in_transaction then transaction_control.check(self, sql) end
-  self.unnamed = prepare_now(self, "", sql)
-  return self.unnamed
+  local err
+  self.unnamed, err = prepare_now(self, "", sql, oids, soft)
+  return self.unnamed, err
 end
 
 -- Of those that can't be closed before the transaction's end (MOST_DEAD for the time after it): texts that come then
@@ -235,8 +239,13 @@ end
 --- The prepared statement of this text, made on the server (one round trip) when it is new.
 --- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one; of COMMIT and its like
 --- too, at which fastpg.pg.transaction_control looks each time.
-function methods.statement(self, sql)
-  local st = self.statements[sql]
+---@param sql string
+---@param key string?  what it is kept under: by default its text (fastpg.pg.value_types)
+---@param oids integer[]?  types of parameters
+---@param soft boolean?  where the server can't tell a type, nil and the error come back
+function methods.statement(self, sql, key, oids, soft)
+  key = key or sql
+  local st = self.statements[key]
   if st then
     local composites = self.composites
     if composites and composites[st] then
@@ -248,26 +257,28 @@ function methods.statement(self, sql)
   self.counts.misses = self.counts.misses + 1
   if self.cache_size == 0 or self.c:transaction_status() == "inerror" or transaction_control.is_control(self, sql)
     or is_unsteady(self, sql) or is_full(self) then
-    return methods.unnamed_statement(self, sql)
+    return methods.unnamed_statement(self, sql, nil, oids, soft)
   end
   evict(self)
   self.serial = self.serial + 1
-  st = prepare_now(self, self.prefix .. self.serial, sql)
+  local err
+  st, err = prepare_now(self, self.prefix .. self.serial, sql, oids, soft)
+  if not st then return nil, err end
   self.counts.prepared = self.counts.prepared + 1
   if is_plain(self, st) then st:set_plain() end
-  keep(self, sql, st)
+  keep(self, key, st)
   return st
 end
 
 --- Lets the server check a text, which is not run now: its statement is made, or found.  An unnamed one serves
 --- for one use only: this was it, and nothing of it stays open.
-function methods.describe(self, sql)
-  local st = self:statement(sql)
-  if st == self.unnamed then
+function methods.describe(self, sql, key, oids, soft)
+  local st, err = methods.statement(self, sql, key, oids, soft)
+  if st and st == self.unnamed then
     self.unnamed = nil
     self:settle()
   end
-  return st
+  return st, err
 end
 
 -- What comes behind it would be read, and written, in another encoding, before anybody is told.
@@ -279,21 +290,29 @@ local function refuse_encoding(self, sql)
 end
 
 --- What a batch needs of a statement: a named one that is not evicted while `used` others are, or
---- only its description, where the cache has no room.
-function methods.statement_of_batch(self, sql, used)
+--- only its description, where the cache has no room; of these arguments, where they are given.
+---@param list table?
+---@param n integer?
+function methods.statement_of_batch(self, sql, used, list, n)
   if not self.statements[sql] then
     transaction_control.check_batch(self, sql)
     refuse_encoding(self, sql)
   end
-  if used < self.cache_size and not is_unsteady(self, sql) then
-    local st = self:describe(sql)
-    self.c:touch(st)
-    return st
+  local is_kept = used < self.cache_size and not is_unsteady(self, sql)
+  local function make(conn, text, key, oids, soft)
+    local st, err
+    if is_kept then
+      st, err = methods.describe(conn, text, key, oids, soft)
+      if st then conn.c:touch(st) end
+      return st, err
+    end
+    conn.counts.misses = conn.counts.misses + 1
+    st, err = prepare_now(conn, "", text, oids, soft)
+    if st then conn:settle() end
+    return st, err
   end
-  self.counts.misses = self.counts.misses + 1
-  local st = prepare_now(self, "", sql)
-  self:settle()
-  return st
+  if list and n > 0 then return self:statement_for(sql, list, n, make) end
+  return make(self, sql)
 end
 
 -- The statement is not what the server has any more: its plan's result changed (the server says so

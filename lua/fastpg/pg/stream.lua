@@ -182,7 +182,7 @@ end
 -- What the text of its rows depends on is asked for before, since nothing fits in between.  While they come the
 -- statement itself may set another style (SELECT set_config), whose report comes behind them.  ISO says its own
 -- order and offset: what is not ISO there is of a style that is not known.
-local function begin_text(conn, st, sql)
+local function begin_text(conn, st, sql, list, n)
   if st == conn.unnamed then
     conn.unnamed = nil
     conn:settle()
@@ -191,13 +191,13 @@ local function begin_text(conn, st, sql)
   local style = conn.c:parameter "DateStyle"
   local known = not style:find "^ISO" and not sql:lower():find("set_config", 1, true)
   conn.c:text_style(style, known and style or nil, not known)
-  return conn:statement(sql), digits, style
+  return conn:statement_for(sql, list, n), digits, style
 end
 
 local function start_single(conn, sql, list, n)
-  local st, digits, style = conn:statement(sql), nil, nil
+  local st, digits, style = conn:statement_for(sql, list, n), nil, nil
   if conn.doubled then conn:check_duplicates(st, fetch.rows) end
-  if conn.textual and conn.textual[st] then st, digits, style = begin_text(conn, st, sql) end
+  if conn.textual and conn.textual[st] then st, digits, style = begin_text(conn, st, sql, list, n) end
   conn:send("send_list", st, list, n)
   conn.c:stream()
   conn:drive()

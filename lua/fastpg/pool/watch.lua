@@ -125,17 +125,17 @@ local function add_statements(self, made)
     local op = { sql = command:match "^[^;]*", values = NO_VALUES, n = 0 }
     return watched(self, conn, op, Connection.begin_with_path, command, path)
   end
-  function made.statement(conn, sql)
+  function made.statement(conn, sql, ...)
     if not conn.inside[me()] then audit(self, conn, { sql = sql }) end
-    return Connection.statement(conn, sql)
+    return Connection.statement(conn, sql, ...)
   end
-  function made.describe(conn, sql) -- which runs nothing
-    if conn.inside[me()] then return Connection.describe(conn, sql) end
-    return pass(conn, Connection.describe, sql)
+  function made.describe(conn, ...) -- which runs nothing
+    if conn.inside[me()] then return Connection.describe(conn, ...) end
+    return pass(conn, Connection.describe, ...)
   end
-  function made.statement_of_batch(conn, sql, used)
+  function made.statement_of_batch(conn, sql, ...)
     audit(self, conn, { sql = sql, in_batch = true })
-    return pass(conn, Connection.statement_of_batch, sql, used)
+    return pass(conn, Connection.statement_of_batch, sql, ...)
   end
 end
 
