@@ -25,19 +25,19 @@ local background = {} -- coroutines that nobody waits for the end of
 local running, alive, in_background, rows_left, ends = nil, 0, 0, ROWS, 0
 
 local function enqueue(co)
+  queue[queued + 1] = co
   queued = queued + 1
-  queue[queued] = co
 end
 
 ---@param fn function
 ---@param is_background boolean?  it does not count among those that are left
 function host.spawn(fn, is_background)
   local co = coroutine.create(fn)
+  local slot = free[#free] or alive + 1
+  queue[queued + 1], at[slot] = co, co -- what may fail for want of memory comes before it counts
+  slots[co] = slot
   if is_background then background[co], in_background = true, in_background + 1 end
-  alive = alive + 1
-  slots[co] = table.remove(free) or alive
-  at[slots[co]] = co
-  enqueue(co)
+  queued, alive, free[#free] = queued + 1, alive + 1, nil
 end
 
 function host.can_wait() return slots[coroutine.running() or host] ~= nil and core.is_yieldable() end
@@ -72,6 +72,13 @@ end
 --- Whether a coroutine of the stepper is running.
 function stepper.is_running() return running ~= nil end
 
+local function forget(co)
+  local slot = slots[co]
+  free[#free + 1] = slot -- first: it may fail for want of memory
+  if background[co] then background[co], in_background = nil, in_background - 1 end
+  alive, slots[co], at[slot] = alive - 1, nil, nil
+end
+
 local function resume(co, result)
   local before = running
   running = co
@@ -79,9 +86,7 @@ local function resume(co, result)
   if coroutine.status(co) ~= "dead" then ok, err = coroutine.resume(co, result) end -- else closed by somebody
   running = before
   if coroutine.status(co) == "dead" then
-    if background[co] then background[co], in_background = nil, in_background - 1 end
-    alive, at[slots[co]] = alive - 1, nil
-    free[#free + 1], slots[co] = slots[co], nil
+    forget(co)
     if not ok then host.on_error(err, debug.traceback(co)) end
   elseif not waiting[co] then -- a yield of its own: on with it in the next step
     waiting[co] = true
@@ -134,12 +139,25 @@ local function turn(timeout, is_over)
   until found == 0 and queued == 0 or is_spent()
 end
 
+-- As turn, which may end half-way for want of memory: whose turn it was is not running then, and goes on later.
+local function whole_turn(timeout, is_over)
+  local before = running
+  local ok, err = pcall(turn, timeout, is_over)
+  if ok then return end
+  local co = running
+  running = before
+  if co ~= before and slots[co] and not waiting[co] then
+    if coroutine.status(co) == "dead" then forget(co) else enqueue(co) end
+  end
+  error(err, 0)
+end
+
 --- One turn: lets what is ready go on; waits at most `timeout` seconds (nil: for ever) for something.
 ---@return boolean  whether coroutines are left
 function stepper.step(timeout, rows)
   if running then errors.raise("invalid_argument", "fastpg.step and fastpg.run can't be called inside a task") end
   rows_left, ends = rows or ROWS, core.clock() + SLICE
-  turn(timeout)
+  whole_turn(timeout)
   return alive > in_background
 end
 
@@ -148,7 +166,7 @@ end
 function stepper.run_until(is_over)
   while not is_over() do
     rows_left, ends = ROWS, core.clock() + SLICE
-    turn(nil, is_over)
+    whole_turn(nil, is_over)
   end
 end
 

@@ -83,6 +83,7 @@ function Connection.open(config, wait, deadline, place)
     patience = limit, -- until when it may take to answer that; `deadline` is then when it is asked again
     canceling = nil, -- the job that asks it
     lease = 0, -- counts each giving back, so that those who held it know that it is not theirs any more
+    discarded = false, -- by its pool
     eventful = true, -- something happened since it was last found to be as others expect it (fastpg.pool.pool)
     in_transaction = false, -- one that fastpg opened
     one_snapshot = false, -- and all of whose statements see what the first one saw

@@ -127,17 +127,17 @@ local function open(self, deadline)
   error(err or errors.new("connection", "the new connection was lost while it was being set up"), 0)
 end
 
---- Closes a connection for good.
+--- Closes a connection for good.  (It counts no more before anything is done that may fail for want of memory.)
 function Pool:discard(conn)
-  conn:close()
-  if conn.discarded then return end
-  forgotten.let_go(conn)
+  if conn.discarded then return conn:close() end
   conn.discarded = true
-  conn:add_counts(self.cache_counts)
   conn.lease = conn.lease + 1
   self.lent[conn], self.holders[conn] = nil, nil
   self.size = self.size - 1
   self.counts.closed = self.counts.closed + 1
+  conn:close()
+  forgotten.let_go(conn)
+  conn:add_counts(self.cache_counts)
   self.queue:serve()
   tell_closers(self)
 end
@@ -279,9 +279,9 @@ function Pool:put(conn)
     return false
   end
   conn.lease = conn.lease + 1
-  self.lent[conn] = nil
   local idle = self.idle
   idle[#idle + 1] = conn
+  self.lent[conn] = nil
   return true
 end
 
@@ -295,10 +295,7 @@ local function bring_home(self, conn)
   return conn:reset_session(reset) and (not shared or conn:is_home() or conn:put_path_back())
 end
 
---- Takes a connection back.  Nothing is under way on it then and no transaction open, or it is
---- closed: nobody ever reads what belongs to somebody else.
----@return boolean  whether a transaction was open that fastpg did not begin
-function Pool:checkin(conn)
+local function check_in(self, conn)
   conn:tell_later()
   if conn.servers then conn.servers:returned(conn) end
   if conn.discarded then return false end
@@ -317,15 +314,25 @@ function Pool:checkin(conn)
   conn.lease = conn.lease + 1
   conn.used = core.clock()
   conn.c:rest()
-  self.lent[conn], self.holders[conn] = nil, nil
   if self.closed then
     self:discard(conn)
     return left_open
   end
   self.idle[#self.idle + 1] = conn
+  self.lent[conn], self.holders[conn] = nil, nil
   self.queue:serve()
   if too_old(self, self.idle[1], conn.used) then close_aged(self) end
   return left_open
+end
+
+--- Takes a connection back.  Nothing is under way on it then and no transaction open, or it is
+--- closed: nobody ever reads what belongs to somebody else.
+---@return boolean  whether a transaction was open that fastpg did not begin
+function Pool:checkin(conn)
+  local ok, left_open = pcall(check_in, self, conn)
+  if ok then return left_open end
+  if self.lent[conn] then self:discard(conn) end -- no memory, say: nobody would ever get it again
+  error(left_open, 0)
 end
 
 --- What a coroutine had that was closed in the middle (Lua 5.4's coroutine.close): nothing can be
