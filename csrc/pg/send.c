@@ -123,12 +123,12 @@ static int conn_send_closes(lua_State *L) {
   return 0;
 }
 
-enum { MOST_OIDS = 65535 };
+enum { OIDS_AT_MOST = 65535 };
 
 /* Parse; the list at idx, where there is one, has the oids of parameters, 0 for those that the server finds. */
 static void send_parse(lua_State *L, fpg_conn *c, const char *name, const char *sql, int idx) {
   size_t n = lua_istable(L, idx) ? lua_rawlen(L, idx) : 0;
-  luaL_argcheck(L, n <= MOST_OIDS, idx, "too many types");
+  luaL_argcheck(L, n <= OIDS_AT_MOST, idx, "too many types");
   Oid *oids = n ? fpg_newuserdata(L, n * sizeof *oids) : NULL;
   for (size_t i = 0; i < n; i++) {
     int64_t oid = 0;
