@@ -13,7 +13,7 @@
   part(value_numeric) part(value_time) part(value_range)                                                       \
   part(json_mark) part(json)                                                                                   \
   part(block) part(directory) part(supervisor) part(relay_start) part(poller) part(gate) part(nginx) part(nginx_events)          \
-  part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config) part(reads)     \
+  part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config) part(reads) part(calls) \
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                            \
   part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect) part(notice) \
   part(result) part(reader) part(flat) part(heavy) part(batch) part(trip) part(row_scan) part(copy_writer) part(copy) \

@@ -72,6 +72,7 @@ function methods.close(self, timeout)
     listen.stop(root)
     root.pool:close(timeout)
     if root.servers then root.servers:close(timeout) end
+    if root.direct then root.direct:close(timeout) end
   end
 end
 
@@ -245,8 +246,16 @@ local function info(conn) return conn.c:info() end
 --- 150004 for PostgreSQL 15.4.
 function properties.server_version(self) return self:on_connection(info).server_version end
 
+local function pid(conn)
+  if conn.sharing then
+    errors.raise("feature_not_supported", "pid: behind a pooler in transaction mode each transaction has another process of the "
+      .. "server: SELECT pg_backend_pid() in it tells which", { sqlstate = "0A000" })
+  end
+  return conn.pid
+end
+
 --- The process id of the server's side of the connection.
-function properties.pid(self) return self:on_connection(info).pid end
+function properties.pid(self) return self:on_connection(pid) end
 
 -- ---- tables ---------------------------------------------------------------------------------
 

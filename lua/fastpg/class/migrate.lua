@@ -335,7 +335,7 @@ function migrate.migrate(database, dir, opts)
     local planned = {}
     for i, step in ipairs((look(db, target, list, opts.to))) do planned[i] = told(step, true) end
     return planned
-  end)
+  end, false, "migrate")
 end
 
 return migrate

@@ -12,6 +12,7 @@ local bounded = require "fastpg.base.bounded"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local search_path = require "fastpg.pg.search_path"
+local session_use = require "fastpg.pg.session_use"
 local transaction_control = require "fastpg.pg.transaction_control"
 local user_sql = require "fastpg.sql.user_sql"
 
@@ -60,6 +61,7 @@ end
 ---@return string
 function command.run(conn, sql)
   local known = commands[conn.standard_strings].kept[sql] or look_at(conn, sql)
+  if conn.sharing then session_use.check(conn, known.text) end
   if known.is_quiet then return conn:command(known.text, known.text) end
   if conn.in_transaction then transaction_control.check(conn, known.text) end
   return conn:simple(known.text)

@@ -73,6 +73,9 @@ function Connection.open(config, wait, deadline, place)
     prefix = "fastpg_" .. core.random_text() .. "_", -- of their names: unlike any other connection's (see fastpg.pg.prepared)
     serial = 0, -- for the rest of their names
     cache_size = config.statement_cache_size,
+    pooler = config.pooler, -- what the user says that stands before the server
+    sharing = nil, -- "declared", "noticed": its session may be another's at the next transaction (fastpg.pg.session_use)
+    pid = nil, -- of the server's process, where that is one for all of its time
     duplicates = config.duplicates, -- "last": of two columns of one name the last has its value in a row
     doubled = nil, -- else: the statements that have such columns
     dead = {}, -- names of statements that are forgotten here and still on the server
@@ -339,7 +342,7 @@ end
 Connection.most_described = core.libpq_version() >= 150020 and core.libpq_version() < 160000 and 65535 or 7498
 
 -- Without a description: every argument goes as text, and the server finds the types.
-local function run_undescribed(self, sql, fetch, target, list, n)
+local function run_undescribed_now(self, sql, fetch, target, list, n)
   local c, digits = self.c, self:begin_digits()
   local style = c:parameter "DateStyle"
   c:send_undescribed(sql, list, n)
@@ -351,6 +354,16 @@ local function run_undescribed(self, sql, fetch, target, list, n)
   end
   c:text_style(style, c:parameter "DateStyle", false)
   return self:fetch(self:redescribe(), fetch, target)
+end
+
+-- What is asked and set before belongs to its transaction.
+local function run_undescribed(self, ...)
+  if self.pooler ~= "transaction" or self.c:transaction_status() ~= "idle" then return run_undescribed_now(self, ...) end
+  self:command "BEGIN"
+  local results = pack(pcall(run_undescribed_now, self, ...))
+  if self.c:usable() then self:command(results[1] and "COMMIT" or "ROLLBACK") end
+  if not results[1] then error(results[2], 0) end
+  return unpack(results, 2, results.n)
 end
 
 --- The same with the arguments in a list.
@@ -484,6 +497,7 @@ end
 ---@param how true|string  true: DISCARD ALL; or SQL of one's own
 ---@return boolean  false: it can't be done, close it
 function Connection:reset_session(how)
+  if self.pooler == "transaction" then return self:is_clean() end -- nothing of it is ours
   self:arm_recovery()
   local ok = pcall(function()
     self:simple(how == true and "DISCARD ALL" or how)

@@ -26,6 +26,8 @@ local connection_options = options.declare("fastpg.connect", {
   reads = options.one_of("primary", "replica"),
   max_lag = options.duration,
   failover_timeout = options.duration,
+  pooler = options.one_of("none", "session", "transaction"), -- what stands before the server (fastpg.pg.session_use)
+  direct = options.kinds("a connection string or a table of libpq's keywords", "string", "table"),
   environment = options.boolean, -- false: libpq's environment variables and service files don't count
 })
 local pool_options = options.declare("fastpg.create_pool", {
@@ -64,6 +66,43 @@ local function hide(config)
   end
   config.params = shown
   config.all_params = function() return all end
+end
+
+local DIRECT_FIRST = options.set("pooler", "direct", "loop", "init", "schema", "strict", "duplicates")
+
+-- The second way, past the pooler: a config of its own, which differs in where it leads.
+local function read_direct(config, what)
+  local given = config.direct
+  if given == nil then return end
+  if config.pooler ~= "transaction" then
+    errors.argument('%s: direct goes with pooler = "transaction": it is the way past that pooler', what)
+  end
+  if type(given) == "table" then
+    for name in pairs(given) do
+      if DIRECT_FIRST[name] then errors.argument("%s: direct: %s is the option of the whole database", what, name) end
+    end
+  end
+  local direct = conninfo.read(what .. ": direct", given, nil, false)
+  for _, name in ipairs{ "loop", "init", "strict", "duplicates", "schema", "environment", "command_timeout", "connect_timeout" } do
+    if direct[name] == nil then direct[name] = config[name] end
+  end
+  for _, name in ipairs{ "max_size", "acquire_timeout", "max_lifetime", "max_inactive_connection_lifetime" } do
+    direct[name] = config[name]
+  end
+  config.direct = direct
+end
+
+local function check_pooler(config, what)
+  if config.pooler ~= "transaction" then return end
+  if config.replicas or config.failover_timeout then
+    errors.argument('%s: pooler = "transaction" goes with one server: %s asks servers for their roles, and a pooler is none', what,
+      config.replicas and "replicas" or "failover_timeout")
+  end
+  if type(config.reset) == "string" then
+    errors.argument('%s: reset: behind a pooler in transaction mode no session comes back to be reset (PgBouncer: '
+      .. "server_reset_query_always)", what)
+  end
+  config.statement_cache_size = config.statement_cache_size or 0
 end
 
 local function take(config, what, allowed, name, value)
@@ -204,11 +243,13 @@ function conninfo.read(what, target, extra, pool)
   end
   check_params(what, config.params)
   wait.check(config.loop, what)
+  check_pooler(config, what)
   config.statement_cache_size = config.statement_cache_size or 100
   if config.command_timeout == 0 then config.command_timeout = nil end
   config.params.client_encoding = "UTF8"
   config.params.fallback_application_name = config.params.fallback_application_name or "fastpg"
   hide(config)
+  read_direct(config, what)
   return config
 end
 

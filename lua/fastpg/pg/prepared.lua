@@ -17,6 +17,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local rows = require "fastpg.value.rows"
+local session_use = require "fastpg.pg.session_use"
 local transaction_control = require "fastpg.pg.transaction_control"
 
 local prepared = {}
@@ -36,7 +37,7 @@ local function forget(self, session, sql, st)
   local place = self.c:drop_statement(st)
   if place then self.places[place] = nil end
   self.count = self.count - 1
-  self.dead[#self.dead + 1] = (st:info())
+  if self.pooler ~= "transaction" then self.dead[#self.dead + 1] = (st:info()) end -- (a pooler knows it by another name)
   if statements ~= self.statements and next(statements) == nil then self.caches[session] = nil end
 end
 
@@ -92,7 +93,7 @@ function prepare(self, name, sql, oids, soft)
   end
   self:settle()
   if late then
-    if name ~= "" then self.dead[#self.dead + 1] = name end
+    if name ~= "" and self.pooler ~= "transaction" then self.dead[#self.dead + 1] = name end
     error(errors.annotate(late, sql), 0)
   end
   if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
@@ -150,6 +151,7 @@ end
 
 --- Forgets every statement; `deallocate`: they still exist on the server.
 function methods.forget_all(self, deallocate)
+  deallocate = deallocate and self.pooler ~= "transaction"
   for _, place in pairs(self.places) do
     self.c:drop_statement(place.st)
     if deallocate then self.dead[#self.dead + 1] = (place.st:info()) end
@@ -211,6 +213,7 @@ end
 -- behind a pooler both happen on the same server connection.
 function methods.unnamed_statement(self, sql, _, oids, soft)
   if self.in_transaction then transaction_control.check(self, sql) end
+  if self.sharing then session_use.check(self, sql) end
   local err
   self.unnamed, err = prepare_now(self, "", sql, oids, soft)
   return self.unnamed, err
@@ -256,9 +259,10 @@ function methods.statement(self, sql, key, oids, soft)
   end
   self.counts.misses = self.counts.misses + 1
   if self.cache_size == 0 or self.c:transaction_status() == "inerror" or transaction_control.is_control(self, sql)
-    or is_unsteady(self, sql) or is_full(self) then
+    or is_unsteady(self, sql) or is_full(self) or self.sharing and session_use.of(sql, self.standard_strings) then
     return methods.unnamed_statement(self, sql, nil, oids, soft)
   end
+  if self.sharing then session_use.check(self, sql) end
   evict(self)
   self.serial = self.serial + 1
   local err
@@ -297,6 +301,7 @@ function methods.statement_of_batch(self, sql, used, list, n)
   if not self.statements[sql] then
     transaction_control.check_batch(self, sql)
     refuse_encoding(self, sql)
+    if self.sharing then session_use.check(self, sql) end
   end
   local is_kept = used < self.cache_size and not is_unsteady(self, sql)
   local function make(conn, text, key, oids, soft)
@@ -322,8 +327,10 @@ function methods.is_stale_plan(err)
     or err.sqlstate == "26000"
 end
 
-local POOLER_HINT = "The statement was prepared on another connection of the server: a pooler in transaction mode may do that. "
-  .. "Connect with statement_cache_size = 0, which needs no named statements."
+local LOOKS_HINT = "The statement was prepared on another connection of the server, or was deallocated there: "
+  .. session_use.LOOKS .. ". Or with statement_cache_size = 0 alone, which needs no named statements."
+local POOLER_HINT = "The pooler does not know the names of prepared statements: that takes PgBouncer 1.21 or later with "
+  .. "max_prepared_statements. Connect with statement_cache_size = 0."
 
 -- The functions of the server that find that a type inside of another value has no binary form.
 local WRITERS = { getTypeBinaryOutputInfo = true, array_send = true, get_range_io_data = true }
@@ -336,7 +343,7 @@ function methods.explain(self, err)
     err.hint = "The values of an anonymous record are asked for in binary, which the type has no form for: cast it to text."
   end
   if (code == "26000" or code == "42P05") and not err.hint and tostring(err.message):find(self.prefix, 1, true) then
-    err.hint = POOLER_HINT
+    err.hint = self.pooler == "transaction" and POOLER_HINT or LOOKS_HINT
   end
 end
 

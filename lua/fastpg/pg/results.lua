@@ -14,6 +14,7 @@ local command = require "fastpg.pg.command"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
+local session_use = require "fastpg.pg.session_use"
 local transaction_control = require "fastpg.pg.transaction_control"
 
 local results = {}
@@ -128,6 +129,7 @@ local function run(conn, target, sql)
   local list = core.statements(text, conn.standard_strings)
   if #list == 1 then return { fetch.run(conn, fetch.result, target, sql) } end
   if conn.in_transaction then transaction_control.check(conn, text) end
+  if conn.sharing then session_use.check(conn, text) end
   return run_parts(conn, target, text)
 end
 

@@ -315,7 +315,8 @@ end
 -- ---- the start of a session, and its end ------------------------------------------------------
 
 --- What is asked for when a session begins: in the round trip that sets it up.
-methods.SESSION_START = "SELECT pg_catalog.current_setting('role'), pg_catalog.current_setting('search_path')"
+methods.SESSION_START = "SELECT pg_catalog.current_setting('role'), pg_catalog.current_setting('search_path'), "
+  .. "pg_catalog.pg_backend_pid()"
 
 --- The session begins, or was reset, after which these are its role and search_path.
 function methods.begin_path(self, role, path)
@@ -343,10 +344,20 @@ function methods.is_home(self)
   return self.path_known and self.role_known and self.key == self.pool.homes.key and not self.own
 end
 
+-- Behind a pooler in transaction mode nothing lasts but for a transaction: the next one begins in a session that is as the
+-- others are.
+function methods.trust_home(self)
+  if not self:is_clean() then return false end
+  self.own, self.role, self.role_known = nil, self.role_home, true
+  set_path(self, self.path_home)
+  return true
+end
+
 --- Before others get the connection, to whom names mean what they mean in the pool.
 ---@return boolean  whether that is done
 function methods.put_path_back(self)
   if self.own and self.own_home then return false end -- init's own would go with the others
+  if self.pooler == "transaction" then return self:trust_home() end
   self:arm_recovery()
   local commands = {}
   if self.own then commands[1] = "DISCARD TEMP" end

@@ -34,18 +34,45 @@ local methods = {}
 
 -- ---- at the start ---------------------------------------------------------------------------
 
---- Brings a new session, or one that was reset, into the state that is documented.
-function methods.set_session(self)
-  local c = self.c
-  -- (where the server does not know what its bytes mean it would refuse those that are no UTF-8)
-  self.encoding = c:parameter "server_encoding" == "SQL_ASCII" and "SQL_ASCII" or "UTF8"
-  local commands = { "SET extra_float_digits = 1" }
+-- Behind a pooler in transaction mode nothing is set: that would be another client's.  The encoding is in the startup packet,
+-- which all poolers heed; results come in binary, and what comes as text is read by what is asked for beside it.
+local function commands_of(self)
+  local c, commands = self.c, {}
+  if self.pooler == "transaction" then
+    local encoding = c:parameter "client_encoding"
+    if encoding ~= self.encoding and encoding ~= "UTF8" then
+      errors.raise("connection", ("the pooler gives connections whose client_encoding is %s: it has to heed that of the "
+        .. "startup packet, UTF8"):format(encoding or "not told"))
+    end
+    self.encoding = encoding
+    return commands
+  end
+  commands[1] = "SET extra_float_digits = 1"
   for _, setting in ipairs(WANTED) do
     if not (c:parameter(setting[1]) or ""):find(setting[2]) then commands[#commands + 1] = setting[3] end
   end
   if c:parameter "client_encoding" ~= self.encoding then
     commands[#commands + 1] = "SET client_encoding = " .. self.encoding
   end
+  return commands
+end
+
+-- A pooler has no process of the server's, and invents one.
+local function note_process(self, pid)
+  self.pid = tonumber(pid)
+  if self.pooler == "transaction" then
+    self.sharing, self.pid = "declared", nil
+  elseif self.pooler ~= "session" and self.pid ~= self.c:info().pid then
+    self.sharing, self.pid = "noticed", nil
+  end
+end
+
+--- Brings a new session, or one that was reset, into the state that is documented.
+function methods.set_session(self)
+  local c = self.c
+  -- (where the server does not know what its bytes mean it would refuse those that are no UTF-8)
+  self.encoding = c:parameter "server_encoding" == "SQL_ASCII" and "SQL_ASCII" or "UTF8"
+  local commands = commands_of(self)
   commands[#commands + 1] = self.SESSION_START
   local sql = table.concat(commands, "; ")
   self.setting_own = true
@@ -53,6 +80,7 @@ function methods.set_session(self)
   self:complete(sql)
   self.setting_own = nil
   self:note_settings()
+  note_process(self, c:text(3))
   self:begin_path(c:text(1), c:text(2))
 end
 
@@ -167,6 +195,7 @@ function methods.has_digits(self) return (tonumber(show_digits(self)) or 0) >= 1
 --- Before a statement whose result comes as text with floats in it: all of their digits.
 ---@return string?  what end_digits is to be given
 function methods.begin_digits(self)
+  if self.pooler == "transaction" and self.c:transaction_status() == "idle" then return nil end -- it would not be this session's
   local digits = show_digits(self)
   if (tonumber(digits) or 0) >= 1 then return nil end
   self:simple_own((self.c:transaction_status() == "idle" and "SET" or "SET LOCAL") .. " extra_float_digits = 1")

@@ -22,6 +22,8 @@ local stream = {}
 
 local FETCH_ROWS = 256
 
+local open_whole
+
 -- ---- single-row mode ------------------------------------------------------------------------
 
 local Single = {}
@@ -194,8 +196,9 @@ local function begin_text(conn, st, sql, list, n)
   return conn:statement_for(sql, list, n), digits, style
 end
 
-local function start_single(conn, sql, list, n)
-  local st, digits, style = conn:statement_for(sql, list, n), nil, nil
+local function start_single(conn, sql, list, n, st)
+  st = st or conn:statement_for(sql, list, n)
+  local digits, style
   if conn.doubled then conn:check_duplicates(st, fetch.rows) end
   if conn.textual and conn.textual[st] then st, digits, style = begin_text(conn, st, sql, list, n) end
   conn:send("send_list", st, list, n)
@@ -205,8 +208,23 @@ local function start_single(conn, sql, list, n)
   return reader, err, st, digits, style
 end
 
+-- Behind a pooler in transaction mode what is asked for before is of another transaction.  A batch of one asks in its own.
+local function comes_as_text(conn, st)
+  if not (conn.textual and conn.textual[st]) then return false end
+  if st == conn.unnamed then
+    conn.unnamed = nil
+    conn:settle()
+  end
+  return true
+end
+
 local function open_single(conn, target, sql, list, n)
-  local st, err, sent, digits, style = start_single(conn, sql, list, n)
+  local known = nil
+  if conn.pooler == "transaction" then
+    known = conn:statement_for(sql, list, n)
+    if comes_as_text(conn, known) then return open_whole(conn, target, sql, list, n) end
+  end
+  local st, err, sent, digits, style = start_single(conn, sql, list, n, known)
   if err and conn:may_retry(err, sent) then
     local _
     st, err, _, digits, style = start_single(conn, sql, list, n)
@@ -264,11 +282,14 @@ local function takes_cursor(sql, standard_strings)
   return #list == 1 and #list[1].verbs == 1 and cursor_verbs[list[1].verb]
 end
 
+-- All rows at once.
+function open_whole(conn, target, sql, list, n)
+  local all = conn:run_list(sql, fetch.rows, target, list, n)
+  return setmetatable({ conn = conn, batch = all, position = 0, over = true }, Cursor)
+end
+
 local function open_cursor(conn, target, sql, list, n, owner)
-  if not takes_cursor(sql, conn.standard_strings) then
-    local all = conn:run_list(sql, fetch.rows, target, list, n)
-    return setmetatable({ conn = conn, batch = all, position = 0, over = true }, Cursor)
-  end
+  if not takes_cursor(sql, conn.standard_strings) then return open_whole(conn, target, sql, list, n) end
   cursor_serial = cursor_serial + 1
   local name = "fastpg_cursor_" .. cursor_serial
   conn:run_once(("DECLARE %s NO SCROLL CURSOR FOR %s"):format(name, sql), fetch.status, nil, list, n)

@@ -26,8 +26,7 @@ local KINDS = { "audit", "connect", "notice", "query", "server", "slow", "write"
 local function all_connections(root)
   local list = {}
   local function add(pool)
-    for _, conn in ipairs(pool.idle) do list[#list + 1] = conn end
-    for conn in pairs(pool.lent) do list[#list + 1] = conn end
+    pool:each_connection(function(conn) list[#list + 1] = conn end)
   end
   if root.pool then add(root.pool) end
   if root.servers then root.servers:each_pool(add) end
@@ -35,7 +34,7 @@ local function all_connections(root)
 end
 
 local function install(self, conn)
-  conn.hook_pid = conn.c:info().pid
+  conn.hook_pid = conn.pid
   conn.inside = conn.inside or setmetatable({}, { __mode = "k" })
   conn.c:hear(self.notice ~= nil)
   for name, method in pairs(self.methods) do conn[name] = method end
@@ -88,7 +87,7 @@ function hooks.opened(root, conn)
   if not root.hooks.connect then return end
   local info = conn.c:info()
   hook_calls.tell(root.hooks.loop, root.hooks.connect, function()
-    return { pid = info.pid, server_version = info.server_version }
+    return { pid = conn.pid, server_version = info.server_version }
   end)
 end
 

@@ -22,6 +22,7 @@ local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
 local errors = require "fastpg.base.errors"
 local parking = require "fastpg.host.parking"
+local session_use = require "fastpg.pg.session_use"
 local task = require "fastpg.host.task"
 local wait = require "fastpg.host.wait"
 
@@ -130,9 +131,14 @@ end
 local function connect(self)
   local config, host = self.db.config, self.host
   local opener, deadline = self.db.pool.opener, core.clock() + COMMAND_TIMEOUT
+  if config.pooler == "transaction" then
+    if not config.direct then session_use.needs_direct "listen" end
+    config, opener = config.direct, nil
+  end
   local conn = opener and opener(host.wait, deadline, {}) or Connection.open(config, host.wait, deadline)
   conn.pick, conn.deadline_of = function() return self.host end, nothing
   self.conn = conn
+  session_use.check_own(conn, "listen")
   listen_again(self, conn)
   conn.deadline = nil
 end
@@ -240,6 +246,7 @@ end
 local function run(self, sql)
   if not self.spawned then
     with_connection(self, function(conn)
+      session_use.check_own(conn, "listen")
       conn.c:listening(true)
       self.telling = true
       local ok, err = pcall(conn.simple, conn, sql)
@@ -262,7 +269,8 @@ local function start(db)
   local self = setmetatable({
     db = db, host = host, loop = host.loop and host.loop(), channels = {}, heard = {},
     subscriptions = setmetatable({}, { __mode = "k" }), inbox = {}, commands = {},
-    delivering = false, stopped = false, shared = not host.wake and db.pool.max_size == 1 and not db.config.reset,
+    delivering = false, stopped = false, shared = not host.wake and db.pool.max_size == 1 and not db.config.reset
+      and db.config.pooler ~= "transaction",
     spawned = false,
   }, Listener)
   db.listener = self -- at once: who comes while it connects finds it

@@ -46,6 +46,7 @@ function Pool.new(config, on_open, on_ddl)
     on_open = on_open,
     on_ddl = function(change, conn) self:note_ddl(change, conn) end,
     on_change = on_ddl,
+    other = nil, -- the second one of its database (fastpg.pool.route)
     homes = {}, -- what names mean: to the first connection (`first`), and the key of that for new ones (`key`)
     min_size = config.min_size or 0,
     max_size = config.max_size or 1,
@@ -343,15 +344,25 @@ end
 
 -- ---- all of them ----------------------------------------------------------------------------
 
+-- Calls fn with each connection of the pool, and of the other one of its database (`other`: the way past a pooler).
+local function each_connection(self, fn)
+  for _, conn in ipairs(self.idle) do fn(conn) end
+  for conn in pairs(self.lent) do fn(conn) end
+  local other = self.other
+  if not other then return end
+  for _, conn in ipairs(other.idle) do fn(conn) end
+  for conn in pairs(other.lent) do fn(conn) end
+end
+
+Pool.each_connection = each_connection
+
 --- Lets every connection prepare its statements anew: what types they have is read anew.
 function Pool:forget_statements()
-  for _, conn in ipairs(self.idle) do conn:forget_all(true) end
-  for conn in pairs(self.lent) do conn:forget_all(true) end
+  each_connection(self, function(conn) conn:forget_all(true) end)
 end
 
 local function forget_mentions(self, names)
-  for _, conn in ipairs(self.idle) do conn:forget_mentions(names) end
-  for conn in pairs(self.lent) do conn:forget_mentions(names) end
+  each_connection(self, function(conn) conn:forget_mentions(names) end)
 end
 
 --- The schema changed: the server plans anew what it knows to have changed, but texts in which a name may mean another

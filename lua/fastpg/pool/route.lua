@@ -23,6 +23,7 @@ local hooks = require "fastpg.pool.hooks"
 local Pool = require "fastpg.pool.pool"
 local reading = require "fastpg.pool.reading"
 local Servers = require "fastpg.pool.servers"
+local session_use = require "fastpg.pg.session_use"
 local stream = require "fastpg.pg.stream"
 local transaction_control = require "fastpg.pg.transaction_control"
 local trip = require "fastpg.pool.trip"
@@ -54,7 +55,7 @@ end
 function Route.new()
   local self = setmetatable({
     ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
-    pool = false, server_info = false, strict = true, over = false, bound_kind = false,
+    pool = false, direct = false, server_info = false, strict = true, over = false, bound_kind = false,
     getters = false, listener = false, servers = false, streams = 0, standard_strings = true, types = false, writes = false,
   }, Route)
   self.root = self
@@ -97,11 +98,17 @@ local function set_up(root, conn, init)
     if root.listener then root.listener:unheard() end
   end
   begin_set_up(root, conn, init)
-  if not conn:start_path() then -- ALTER DATABASE or ALTER ROLE … SET search_path since then
+  local as_others = conn:start_path()
+  if not as_others and conn.pool == root.direct then
+    errors.raise("invalid_argument", "direct: names mean something else there (the role or the search_path differ): it has to lead "
+      .. "to the same database as the same user")
+  end
+  if not as_others then -- ALTER DATABASE or ALTER ROLE … SET search_path since then
     conn.pool.homes.key = conn.key
     root.catalog:part()
     root.catalog:stale()
     conn.pool:retire()
+    if conn.pool.other then conn.pool.other:retire() end
   end
   root.standard_strings, conn.strings_at_start = conn.standard_strings, conn.standard_strings
   if root.listener then root.listener:fresh(conn) end
@@ -149,11 +156,15 @@ function Route:open(config)
     servers:serve(self.pool)
     servers.on_change = function(change) hooks.server_changed(self, change) end
   end
+  if config.direct then
+    self.direct = Pool.new(config.direct, function(conn) set_up(self, conn, config.init) end, schema_changed)
+    self.direct.homes, self.direct.other, self.pool.other = self.pool.homes, self.pool, self.direct
+  end
   local ok, err = pcall(self.pool.fill, self.pool)
   if ok then return end
   self.pool:close()
   if servers then servers:close() end
-  self.config, self.pool, self.catalog, self.servers = false, false, false, false
+  self.config, self.pool, self.direct, self.catalog, self.servers = false, false, false, false, false
   error(err, 0)
 end
 
@@ -267,9 +278,11 @@ end
 --- A connection from the pool, armed with the time its statement has; nil where it went with others (Pool:checkout).
 ---@param seat table?
 ---@param is_first boolean?
-function Route:checkout(seat, is_first)
+---@param from table?  another pool than that of the database
+function Route:checkout(seat, is_first, from)
   local root = self.root
   local pool = self:live_pool()
+  pool = from or pool
   local deadline = not seat and deadline_of(root) or nil -- what has a seat has no time limit
   local ok, conn = pcall(pool.checkout, pool, deadline, seat, is_first)
   if ok then
@@ -385,6 +398,23 @@ function Route:on_replica(needs, fn, ...)
   return reading.run(self, needs, lent, deadline_of(self.root), fn, ...)
 end
 
+--- Runs fn(conn, ...) on a connection whose session is one's own until fn ends: past a pooler where one stands before the
+--- server.
+---@param what "acquire"|"advisory_lock"
+function Route:on_session(what, fn, ...)
+  local root = self.root
+  local pooled = root.config and root.config.pooler == "transaction"
+  if not pooled or self:bound_connection() then
+    return self:on_connection(function(conn, ...)
+      if conn.sharing and not conn.in_transaction then session_use.check_own(conn, what) end
+      return fn(conn, ...)
+    end, ...)
+  end
+  if not root.direct then session_use.needs_direct(what) end
+  local conn = self:checkout(nil, nil, root.direct)
+  return defer.close(conn, lent, root, conn, fn, ...)
+end
+
 --- Runs a look-up of what a name means, fn(conn, ...): on the connection that its statement will run on; where that is
 --- in a transaction whose only snapshot it would take, on an idle one to which the name means the same.
 ---@param name string?
@@ -449,6 +479,7 @@ end
 local function simple(conn, sql)
   user_sql.refuse_copy(sql, conn.standard_strings)
   if conn.in_transaction then transaction_control.check(conn, sql) end
+  if conn.sharing then session_use.check(conn, sql) end
   return conn:simple(sql)
 end
 

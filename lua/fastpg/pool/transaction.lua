@@ -359,8 +359,9 @@ end
 
 --- Runs fn with one connection of its own, ambient, without a transaction.
 ---@param is_users boolean?  fn is given a database, not a route
-function transaction.acquire(db, fn, is_users)
-  return db:on_connection(function(conn) return db:bind(conn, "connection"):lend(fn, is_users) end)
+---@param what string?  what it is for: "acquire"
+function transaction.acquire(db, fn, is_users, what)
+  return db:on_session(what or "acquire", function(conn) return db:bind(conn, "connection"):lend(fn, is_users) end)
 end
 
 local LOCK = {
@@ -390,7 +391,7 @@ function transaction.advisory_lock(db, key, fn)
     end
     if not results[1] then error(results[2], 0) end
     return unpack(results, 2, results.n)
-  end)
+  end, false, "advisory_lock")
 end
 
 return transaction

@@ -54,7 +54,7 @@ local function tell(st, op, seen, list, conn)
     tx.quiet = true
     local ok, err = hook_calls.call(loop, hook, {
       table = rel.name, schema = rel.schema, op = op, rows = seen.rows, tx = tx:user(), where = core.where(),
-      pid = conn.c:info().pid,
+      pid = conn.pid,
       keys = seen.keys and (i < #list and copy_of(seen.keys) or seen.keys),
     })
     tx:finish_use()
