@@ -411,7 +411,9 @@ function Table:class(options) end
 ---@class fastpg.connect_options: { [string]: any }
 ---@field connect_timeout number?  seconds for each host and address
 ---@field command_timeout number?  seconds for each call
----@field statement_cache_size integer?  0 behind a pooler in transaction mode
+---@field statement_cache_size integer?  100; with pooler = "transaction" 0
+---@field pooler "none"|"session"|"transaction"|nil  what stands before the server
+---@field direct string|table|nil  the server itself, behind a pooler in transaction mode
 ---@field init fun(db: fastpg.database)?
 ---@field schema string?
 ---@field strict boolean?

@@ -21,6 +21,7 @@ local later = require "fastpg.base.later"
 local listen = require "fastpg.listen"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
+local session_use = require "fastpg.pg.session_use"
 local suggest = require "fastpg.base.suggest"
 local surface = require "fastpg.base.surface"
 local transaction = require "fastpg.pool.transaction"
@@ -247,10 +248,7 @@ local function info(conn) return conn.c:info() end
 function properties.server_version(self) return self:on_connection(info).server_version end
 
 local function pid(conn)
-  if conn.sharing then
-    errors.raise("feature_not_supported", "pid: behind a pooler in transaction mode each transaction has another process of the "
-      .. "server: SELECT pg_backend_pid() in it tells which", { sqlstate = "0A000" })
-  end
+  session_use.refuse(conn, "pid", "process")
   return conn.pid
 end
 

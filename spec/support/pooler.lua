@@ -22,11 +22,11 @@ printf '%s\n' "$ini" | sed "s|@dir@|$dir|g" >"$dir/ini"
 pgbouncer "$dir/ini" </dev/null >"$dir/out" 2>&1 &
 pid=$!
 for _ in $(seq 200); do
-  [ ! -S "$dir/.s.PGSQL.6432" ] || break
+  if grep -q "process up" "$dir/log" 2>/dev/null; then break; fi # (its socket is there before it listens)
   kill -0 $pid 2>/dev/null || break
   sleep 0.05
 done
-if [ -S "$dir/.s.PGSQL.6432" ]; then echo "+$dir"; else tail -n 5 "$dir/out" "$dir/log"; echo "-PgBouncer does not start"; fi
+if [ -S "$dir/.s.PGSQL.5432" ]; then echo "+$dir"; else tail -n 5 "$dir/out" "$dir/log"; echo "-PgBouncer does not start"; fi
 while read -r _; do :; done
 kill $pid 2>/dev/null
 wait $pid
@@ -39,7 +39,7 @@ local INI = [[
 * = host=%s port=%d user=%s
 [pgbouncer]
 listen_addr =
-listen_port = 6432
+listen_port = 5432
 unix_socket_dir = @dir@
 logfile = @dir@/log
 auth_type = any
@@ -77,7 +77,7 @@ end
 function pooler.conninfo(self, more)
   local all = {}
   for key, value in pairs(self.upstream) do all[key] = value end
-  all.host, all.port = self.dir, 6432
+  all.host, all.port = self.dir, 5432
   for key, value in pairs(more or {}) do all[key] = value end
   return all
 end

@@ -131,7 +131,7 @@ function transform_catalog.make_probe(tx, plan, column_sql)
   local probe = tx:query(fetch.item, FREE_NAME)
   local parts = {}
   for i, field in ipairs(plan.fields) do parts[i] = column_sql(field) end
-  tx:simple(("CREATE TEMPORARY TABLE %s (%s)"):format(probe:gsub("^pg_temp%.", ""), table.concat(parts, ", ")))
+  tx:simple(("CREATE TEMPORARY TABLE %s (%s) ON COMMIT DROP"):format(probe:gsub("^pg_temp%.", ""), table.concat(parts, ", ")))
   return probe
 end
 

@@ -20,7 +20,7 @@ local errors = require "fastpg.base.errors"
 
 local session_use = {}
 
-local DIRECT = 'or db:acquire with direct = …'
+local DIRECT = "or db:acquire with direct = …"
 
 local WAY_OUT = {
   setting = "write SET LOCAL in a transaction, db:transaction{ settings = { … } }, " .. DIRECT,
@@ -32,7 +32,8 @@ local WAY_OUT = {
   lock = "pg_advisory_xact_lock or db:advisory_lock in a transaction, or direct = …, which db:advisory_lock takes else",
   sequence = "in the transaction that drew the number, or INSERT … RETURNING",
   acquire = "db:transaction, or direct = …, the server's own address",
-  load = 'the server\'s session_preload_libraries, ' .. DIRECT,
+  load = "the server's session_preload_libraries, " .. DIRECT,
+  process = "each transaction has another process of the server, which SELECT pg_backend_pid() in it tells",
 }
 
 -- ---- what a statement does ------------------------------------------------------------------
@@ -51,11 +52,20 @@ local function has(words, wanted, first, last)
   return nil
 end
 
+local OF_SESSION = { TABLE = true, VIEW = true, SEQUENCE = true, RECURSIVE = true }
+local PART_OF_ANOTHER = { INDEX = true, POLICY = true, STATISTICS = true } -- which they end with
+local BEFORE_TEMP = { LOCAL = true, GLOBAL = true, REPLACE = true }
+
 -- CREATE [OR REPLACE] [LOCAL] TEMP …, CREATE … pg_temp.name
 local function is_temporary(words)
-  if has(words, "TEMP", 2, 5) or has(words, "TEMPORARY", 2, 5) then
-    local at = has(words, "TABLE", 2, 6) or has(words, "VIEW", 2, 6) or has(words, "SEQUENCE", 2, 6)
-    if at then return true end
+  local temp = has(words, "TEMP", 2, 5) or has(words, "TEMPORARY", 2, 5)
+  if temp then -- and no name of a table, a function …
+    for i = temp + 1, math.min(temp + 2, #words) do
+      if OF_SESSION[words[i]:upper()] then return temp == 2 or BEFORE_TEMP[words[temp - 1]:upper()] or false end
+    end
+  end
+  if PART_OF_ANOTHER[words[2] or ""] or has(words, "TRIGGER", 2, 5) or has(words, "RULE", 2, 5) or has(words, "INDEX", 2, 4) then
+    return false
   end
   for i = 3, math.min(#words, 8) do
     if words[i]:upper():find "^PG_TEMP%." then return true end
