@@ -38,6 +38,7 @@ local BOUNDS = {
   ["lua/fastpg/pool/trip.lua"] = {
     "MOST_SHAPES = 1000", "MOST_ABOARD = 32", "MOST_BYTES = 8192", "MOST_REQUESTS = 3", "MOST_READERS = 64",
   },
+  ["lua/fastpg/host/trail.lua"] = { "MOST_REQUESTS = 1000" },
   ["lua/fastpg/host/gates.lua"] = { "MOST_FREE = 20" },
   ["lua/fastpg/host/wait/gated.lua"] = { "MOST_PARKED = 100" },
   ["lua/fastpg/host/wait/luv.lua"] = { "MOST_RESTING = 64" },
@@ -48,6 +49,9 @@ local BOUNDS = {
   ["lua/fastpg/pg/flat_rows.lua"] = { "MOST_COLUMNS = 100", "MOST_BUILDERS = 200" },
   ["lua/fastpg/table/catalog.lua"] = { "MOST_SPACES = 256", "MOST_RELATIONS = 1000", "MOST_LISTS = 100" },
   ["lua/fastpg/table/table_state.lua"] = { "MOST_PLACES = 64", "MOST_TARGETS = 64" },
+  ["lua/fastpg/pool/metrics.lua"] = { "MOST_NAMES = 200" },
+  ["lua/fastpg/pool/servers.lua"] = { "MOST_SAMPLES = 0.25", "MOST_MARKS = 100" },
+  ["lua/fastpg/pool/watch_events.lua"] = { "MOST_LATE = 100" },
   ["lua/fastpg/pg/value_types.lua"] = { "MOST_TEXTS = 200" },
   ["lua/fastpg/pg/session_use.lua"] = { "MOST_TEXTS = 500" },
   ["lua/fastpg/pg/command.lua"] = { "MOST_COMMANDS = 500" },
