@@ -390,6 +390,33 @@ describe("a primary", function()
     assert.is_true(fastpg.is(never, "connection"), tostring(never))
   end)
 
+  it("says that something happened once when a standby has it, also to who asks again", function()
+    db:execute "create table if not exists once (n int)"
+    db:transaction({ id = "before" }, function() end)
+    pg:partition(1)
+    pg:partition(2)
+    local runs = 0
+    local function ask()
+      return db:timeout(1.5, function()
+        return db:transaction({ id = "alone" }, function(tx)
+          runs = runs + 1
+          tx:execute "insert into once values (1)"
+          return runs
+        end)
+      end)
+    end
+    for _ = 1, 2 do
+      local err = failure(ask)
+      assert.is_true(err.commit_unknown, tostring(err))
+    end
+    pg:heal(1)
+    pg:heal(2)
+    within(SLACK, function() return pcall(ask) end)
+    assert.equal(1, ask())
+    assert.equal(1, runs)
+    assert.equal(1, db:item "select count(*)::int from once")
+  end)
+
   it("counts what happens once exactly once, whoever it is", function()
     db:execute "create table if not exists counted (id text)"
     local stop, done = false, {}

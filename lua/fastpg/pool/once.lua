@@ -35,7 +35,8 @@ local MAKE = [[CREATE SCHEMA IF NOT EXISTS fastpg; CREATE TABLE IF NOT EXISTS fa
 local ALLOW = "GRANT USAGE ON SCHEMA fastpg TO …; GRANT SELECT, INSERT, UPDATE, DELETE ON fastpg.transactions TO …"
 
 local CLAIM = "INSERT INTO fastpg.transactions (scope, id) VALUES ($1, $2) ON CONFLICT (scope, id) DO NOTHING"
-local FIND = "SELECT results::pg_catalog.text FROM fastpg.transactions WHERE scope = $1 AND id = $2"
+-- The lock makes this a transaction that writes: its COMMIT, too, waits for a synchronous standby, which then has what was found.
+local FIND = "SELECT results::pg_catalog.text FROM fastpg.transactions WHERE scope = $1 AND id = $2 FOR UPDATE"
 local KEEP = "UPDATE fastpg.transactions SET results = $3::pg_catalog.text::pg_catalog.json WHERE scope = $1 AND id = $2"
 local PRUNE = ("DELETE FROM fastpg.transactions WHERE ctid = ANY (ARRAY(SELECT ctid FROM fastpg.transactions "
   .. "WHERE done_at < pg_catalog.now() - interval '%d days' LIMIT %d FOR UPDATE SKIP LOCKED))"):format(once.DAYS, PRUNE_MOST)
