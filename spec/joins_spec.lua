@@ -273,6 +273,22 @@ describe("queries over several tables:", function()
       assert.equal("top", t.match:get(1, { with = { h = "home" } }).h.name)
     end)
 
+    it("is in what cjson writes, but for NULLs and empty lists, which to_json writes", function()
+      local ok, cjson = pcall(require, "cjson")
+      if not ok then pending "lua-cjson is not installed for this Lua" return end
+      local rows = t.album{ where = { id = { 1, 2 } }, order_by = "id", select = { "id", "title", "artist" },
+        with = { maker = "artist", tracks = { "track.album", select = { "id", "album" }, order_by = "id", limit = 2 } } }
+      for _, text in ipairs{ cjson.encode(rows), fastpg.to_json(rows) } do
+        local read = cjson.decode(text)
+        assert.equal(2, #read)
+        for i, row in ipairs(rows) do
+          assert.equal(row.id, read[i].id)
+          assert.equal(row.maker and row.maker.name, read[i].maker and read[i].maker.name)
+          assert.same(ids(row.tracks), ids(read[i].tracks))
+        end
+      end
+    end)
+
     it("marks its fields", function()
       local row = t.album:get(1, { with = { artist_row = "artist", "track" } })
       assert.matches("artist_row=<1 row> track=<%d+ rows>", tostring(row))

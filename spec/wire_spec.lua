@@ -367,7 +367,7 @@ describe("prepare", function()
     in_step(on)
     fails("syntax_error", on.prepare, on, "select 1; select 2")
     in_step(on)
-    fails("indeterminate_datatype", on.prepare, on, "select $1 is null")
+    on:prepare "select $1 is null" -- (its type is that of the value, which comes later)
     in_step(on)
     local st = on:prepare "select 1 as one"
     in_step(on)

@@ -72,7 +72,7 @@ local function replicas_of(state, server, all)
       list[#list + 1] = { host = other.conninfo.host, port = other.conninfo.port, user = all.user, dbname = name }
     end
   end
-  return list
+  return #list > 0 and list or nil
 end
 
 local function merged(state, server, opts, what)
