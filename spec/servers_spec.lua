@@ -397,7 +397,7 @@ describe("a primary", function()
     pg:partition(2)
     local runs = 0
     local function ask()
-      return db:timeout(1.5, function()
+      return db:timeout(3, function()
         return db:transaction({ id = "alone" }, function(tx)
           runs = runs + 1
           tx:execute "insert into once values (1)"

@@ -6,6 +6,8 @@
 -- Only coroutines that `spawn` made wait here: one of the user's own inside them can't be told apart
 -- from a generator, whose yield would go to the wrong resumer.
 
+local error, pcall = error, pcall
+
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 

@@ -48,11 +48,11 @@ function Servers.new(config, what)
   if not list then return nil end
   for _, server in ipairs(list) do
     server.role, server.timeline, server.position, server.asked = false, 0, 0, -math.huge
-    server.away_until, server.pause, server.answers, server.trip = 0, PAUSE, 0, 0
+    server.away_until, server.seek_after, server.pause, server.answers, server.trip = 0, 0, PAUSE, 0, 0
     server.silent_since, server.problem, server.pool, server.suspected = false, false, false, -math.huge
   end
   return setmetatable({
-    config = config, list = list, primary = false, timeline = 0, failovers = 0, writes = 0,
+    config = config, list = list, primary = false, last_primary = false, timeline = 0, failovers = 0, writes = 0,
     samples = {}, -- { time =, position = } of the primary: how far it was, and when
     marks = {}, -- { writes =, position = }: how far it was, and which writes that covers
     timeout = config.failover_timeout or FAILOVER_TIMEOUT, closed = false, pool = false, on_change = false, changes = {},
@@ -111,7 +111,7 @@ local function promote(self, server, timeline)
   local before = self.primary
   if before and before ~= server then demote(self, before, "former") end
   if server.was_primary ~= timeline and self.timeline > 0 then self.failovers = self.failovers + 1 end
-  self.primary, self.timeline, server.was_primary = server, timeline, timeline
+  self.primary, self.last_primary, self.timeline, server.was_primary = server, server, timeline, timeline
   set_role(self, server, "primary")
 end
 
@@ -130,7 +130,7 @@ end
 
 local function note(self, server, role, timeline, position, writes)
   server.asked, server.position, server.problem, server.silent_since = core.clock(), position, false, false
-  server.away_until, server.pause = 0, PAUSE
+  server.away_until, server.seek_after, server.pause = 0, 0, PAUSE
   if role ~= "primary" then return demote(self, server, "standby") end
   server.timeline = timeline
   if timeline < self.timeline then return demote(self, server, "former") end
@@ -151,8 +151,10 @@ function Servers:note(server, role, timeline, position, writes)
 end
 
 --- Notes that a server does not answer.
-function Servers:note_away(server, err)
+---@param took number?  seconds that it took to find that out
+function Servers:note_away(server, err, took)
   local now = core.clock()
+  server.seek_after = now + math.max(SEEK_PAUSE, took or 0)
   server.problem = tostring(errors.is_error(err) and err.message or err)
   server.away_until, server.pause = now + server.pause, math.min(2 * server.pause, LONGEST_PAUSE)
   server.silent_since = server.silent_since or now
@@ -185,7 +187,7 @@ function Servers:look(server, wait_for, fresh)
         server.trip = server.trip == 0 and core.clock() - began or 0.8 * server.trip + 0.2 * (core.clock() - began)
         self:note(server, role, timeline, position, writes)
       else
-        self:note_away(server, role)
+        self:note_away(server, role, core.clock() - began)
       end
     else
       if core.clock() >= ends then return false end
@@ -203,13 +205,28 @@ local function look_around(self, wait_for, age)
   end
 end
 
+-- Asks one after the other until a primary answers, the last one there was first.  A server that did not answer is asked again
+-- when as much time is over as that took.
+local function seek(self, wait_for)
+  local last = self.primary or self.last_primary
+  for i = 0, #self.list do
+    local server
+    if i == 0 then server = last else server = self.list[i] end
+    if server and (i == 0 or server ~= last) and core.clock() >= server.seek_after then
+      self:look(server, wait_for)
+      if self.primary and not self.primary.silent_since then return end
+    end
+  end
+end
+
 -- ---- the primary ----------------------------------------------------------------------------
 
 -- In the order in which they are worth asking: the primary, and what is away last.
 local function problems(self)
   local list = {}
   for i, server in ipairs(self.list) do
-    list[i] = ("%s: %s"):format(server.name, server.problem or server.role == "standby" and "a standby"
+    list[i] = ("%s: %s"):format(server.name, server.problem or server.role == "primary" and "the primary, which takes too long"
+      or server.role == "standby" and "a standby"
       or server.role == "former" and "was the primary, and another one is now" or "not asked")
   end
   return table.concat(list, "; ")
@@ -252,7 +269,7 @@ function Servers:open(wait_for, deadline, place)
       local conn = connect(self, server, wait_for, deadline, place)
       if conn then return conn end
     end
-    look_around(self, wait_for, SEEK_PAUSE)
+    seek(self, wait_for)
     local left = ends - core.clock()
     if not self.primary or self.primary.silent_since then
       if left <= 0 then break end
