@@ -557,7 +557,12 @@ describe("after fork", function()
           assert(db.pid ~= pid and prepared:item() == 42)
           assert(pool.pid ~= pool_pid)
           assert(fastpg.is(select(2, pcall(tx.item, tx, "SELECT 1")), "connection"))
-          assert(fastpg.is(select(2, pcall(rows)), "connection"))
+          local taken, ok, err = 1 -- rows that the parent had taken in are a copy, and no more are read
+          repeat
+            ok, err = pcall(rows)
+            taken = taken + 1
+          until not ok or taken > 1000
+          assert(fastpg.is(err, "connection") and taken < 100)
         elseif how == "close" then
           db:close()
           pool:close()
