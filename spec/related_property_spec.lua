@@ -125,6 +125,123 @@ describe("properties of related rows and pages:", function()
     end
   end)
 
+  -- Two tables with keys of one or two columns and one that joins them, maybe beside a third; its rows are drawn.
+  local function make_junction(i)
+    local at = function(name) return "prop." .. q(name) end
+    local sides = {}
+    for k, name in ipairs{ "left", "ri.ght", "third" } do
+      local side = { name = name .. i, columns = { "id" } }
+      if random(2) == 1 then side.columns[2] = "order" end
+      local list, keys = {}, {}
+      for c, column in ipairs(side.columns) do list[c], keys[c] = q(column) .. " int", q(column) end
+      db:execute(("create table %s (%s, label text, primary key (%s))"):format(at(side.name), table.concat(list, ", "),
+        table.concat(keys, ", ")))
+      side.n = random(6) - 1
+      for r = 1, side.n do
+        db:execute(("insert into %s values (%s, '%s')"):format(at(side.name), side.columns[2] and r .. ", " .. r % 2 or r, name .. r))
+      end
+      sides[k] = side
+    end
+    local many = random(2) + 1 -- how many it joins
+    local columns, rows = {}, {}
+    for k = 1, many do
+      local refs = {}
+      for c = 1, #sides[k].columns do
+        refs[c] = q("k" .. k .. c)
+        columns[#columns + 1] = refs[c] .. " int"
+      end
+      sides[k].refs = refs
+      columns[#columns + 1] = ("foreign key (%s) references %s"):format(table.concat(refs, ", "), at(sides[k].name))
+    end
+    local joined = "joi.ned" .. i
+    db:execute(("create table %s (%s)"):format(at(joined), table.concat(columns, ", ")))
+    for _ = 1, random(20) do
+      local values = {}
+      for k = 1, many do
+        local to = sides[k].n > 0 and random(sides[k].n + 1) or 1
+        for c = 1, #sides[k].columns do
+          values[#values + 1] = to > sides[k].n and "null" or tostring(c == 1 and to or to % 2)
+        end
+      end
+      local text = table.concat(values, ", ")
+      if not rows[text] then
+        rows[text] = true
+        db:execute(("insert into %s values (%s)"):format(at(joined), text))
+      end
+    end
+    return sides[1], sides[2], joined, many, at
+  end
+
+  it("with through a table between, also one of three, gives what joins give", function()
+    for i = 1, 20 do
+      local left, right, joined, many, at = make_junction(i)
+      local t = db:table(left.name, "prop")
+      local limit = random(2) == 1 and random(3) or nil
+      local spec = { table = right.name, limit = limit }
+      if many == 3 or random(2) == 1 then spec.through = joined end
+      local rows = t{ order_by = t.pks, with = { found = spec, number = { table = right.name, through = joined, count = true } } }
+      assert.equal(left.n, #rows)
+      local on, order = {}, {}
+      for c, column in ipairs(right.columns) do
+        on[c] = ("r.%s = j.%s"):format(q(column), right.refs[c])
+        order[c] = "r." .. q(column)
+      end
+      for _, row in ipairs(rows) do
+        local where, values = {}, {}
+        for c, column in ipairs(left.columns) do
+          where[c], values[c] = "j." .. left.refs[c] .. " = ?", row[column]
+        end
+        local joins = ("from %s r join %s j on %s where %s"):format(at(right.name), at(joined), table.concat(on, " and "),
+          table.concat(where, " and "))
+        local want = db:q(("select r.* %s order by %s%s"):format(joins, table.concat(order, ", "), limit and " limit " .. limit or ""),
+          unpack(values))
+        assert.equal(#want, #row.found)
+        for k, one in ipairs(row.found) do assert.equal(want[k].label, one.label) end
+      end
+    end
+  end)
+
+  it("with of a table to itself, up and down, gives what nested selects give", function()
+    for i = 1, 8 do
+      local name = "tree" .. i
+      db:execute(("create table prop.%s (id int primary key, up int references prop.%s, label text)"):format(name, name))
+      local n = random(25)
+      for r = 1, n do
+        local up = random(r) - 1
+        db:execute(("insert into prop.%s values (%d, %s, 'l%d')"):format(name, r, up == 0 and "null" or up, r))
+      end
+      if random(2) == 1 then db:execute(("update prop.%s set up = %d where id = 1"):format(name, n)) end -- a circle
+      local rows = db:table(name, "prop"){ order_by = "id", with = {
+        boss = { "up", with = { boss = "up" } },
+        team = { name .. ".up", order_by = "id desc", with = { team = name .. ".up" } },
+      } }
+      local up, label, below = {}, {}, {}
+      for _, row in ipairs(db:q("select * from prop." .. name .. " order by id desc")) do
+        up[row.id], label[row.id] = row.up, row.label
+        if row.up then
+          below[row.up] = below[row.up] or {}
+          table.insert(below[row.up], row.id)
+        end
+      end
+      local function ids_of(list)
+        local found = {}
+        for k, row in ipairs(list) do found[k] = row.id end
+        return found
+      end
+      for _, row in ipairs(rows) do
+        local boss = up[row.id]
+        assert.equal(boss and label[boss], row.boss and row.boss.label)
+        if boss then assert.equal(up[boss] and label[up[boss]], row.boss.boss and row.boss.boss.label) end
+        assert.same(below[row.id] or {}, ids_of(row.team))
+        for _, one in ipairs(row.team) do
+          local want = {}
+          for k, id in ipairs(below[one.id] or {}) do want[#(below[one.id]) - k + 1] = id end
+          assert.same(want, ids_of(one.team))
+        end
+      end
+    end
+  end)
+
   it("a limit per parent is the server's, and as many statements as relations", function()
     db:execute [[create table few (id int primary key); create table many (id int primary key, few int references few);
       create index on many (few); insert into few values (1), (2), (3);
