@@ -292,6 +292,8 @@ describe("queries over several tables:", function()
     it("marks its fields", function()
       local row = t.album:get(1, { with = { artist_row = "artist", "track" } })
       assert.matches("artist_row=<1 row> track=<%d+ rows>", tostring(row))
+      local counted = t.album:get(1, { with = { tracks = { "track.album", count = true } } })
+      assert.matches(" tracks=" .. counted.tracks .. ">$", tostring(counted))
       assert.matches('"track":%[{"id"', fastpg.to_json(row))
       row.title = "new"
       assert.equal("new", t.album:update(row).title)

@@ -69,11 +69,12 @@ local function describe(v, of, walk)
   return lua_form.value(v, walk)
 end
 
--- The fields that hold rows of other tables.
+-- The fields that hold rows of other tables, or how many there are.
 local function related_fields(row, mt)
   local names = {}
   for name in next, mt.related or {} do
-    if type(rawget(row, name)) == "table" then names[#names + 1] = name end
+    local kind = type(rawget(row, name))
+    if kind == "table" or kind == "number" then names[#names + 1] = name end
   end
   table.sort(names)
   return names
@@ -95,9 +96,14 @@ local function row_body(row, mt, walk)
     end
   end
   for _, name in ipairs(related_fields(row, mt)) do
-    local count = rows_in(rawget(row, name))
+    local value = rawget(row, name)
     n = n + 1
-    out[n] = ("%s=<%d row%s>"):format(escape(name), count, count == 1 and "" or "s")
+    if type(value) == "number" then
+      out[n] = escape(name) .. "=" .. lua_form.value(value, walk)
+    else
+      local count = rows_in(value)
+      out[n] = ("%s=<%d row%s>"):format(escape(name), count, count == 1 and "" or "s")
+    end
   end
   local class_name = mt.class_name
   if class_name then return escape(class_name) .. "(" .. concat(out, ", ") .. ")" end
