@@ -9,7 +9,8 @@
 -- A single connection is a pool of one.  The queue is in fastpg.pool.queue; what becomes of connections whose
 -- users are gone, in fastpg.pool.forgotten.  No timer runs: an idle pool keeps no loop alive.
 
-local error, ipairs, next, pairs, pcall, setmetatable = error, ipairs, next, pairs, pcall, setmetatable
+local collectgarbage, error, ipairs, next, pairs, pcall, setmetatable =
+  collectgarbage, error, ipairs, next, pairs, pcall, setmetatable
 
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
@@ -53,6 +54,7 @@ function Pool.new(config, on_open, on_ddl)
     idle = {}, -- a stack: the connection used last is the warmest
     lent = setmetatable({}, { __mode = "k" }),
     holders = setmetatable({}, { __mode = "kv" }), -- connection -> the task or coroutine that has it
+    unclosed = 0, -- connections that count no more and could not be closed
     size = 0, -- open connections, lent ones and those being opened included
     places = setmetatable({}, { __mode = "k" }), -- of those being opened: who opens one may be gone, too
     collect_after = 0, -- when the collector may run again for those who wait
@@ -100,13 +102,30 @@ local function open_one(wait_for, deadline, place, self)
   return Connection.open(self.config, wait_for, deadline, place)
 end
 
+-- A connection that was opened is the pool's, and set up.
+local function take_over(self, conn, host)
+  self.counts.opened = self.counts.opened + 1
+  conn.pool = self
+  conn.on_ddl = self.on_ddl
+  conn.opened = core.clock()
+  conn.used = conn.opened
+  self.lent[conn] = true
+  forgotten.hold(self, conn, host)
+  self.on_open(conn)
+end
+
 local function open(self, deadline)
   local host, place = wait.pick(self.config.loop), {}
+  if self.unclosed > 0 then
+    collectgarbage()
+    collectgarbage() -- 5.1 and LuaJIT finalize in the first and free in the second
+    self.unclosed = 0
+  end
   self.size = self.size + 1
   self.places[place] = true
   forgotten.hold(self, place, host)
-  local conn = defer.undo(function(closed)
-    if closed and place.c then place.c:close() end
+  local conn = defer.undo(function()
+    if place.c then place.c:close() end -- also where there was no memory for what holds it
     leave_place(self, place, false)
   end, self.opener or open_one, interruptible(self, host, place), deadline, place, self)
   leave_place(self, place, true)
@@ -115,14 +134,7 @@ local function open(self, deadline)
     conn:close()
     errors.raise("closed", "the database was closed")
   end
-  self.counts.opened = self.counts.opened + 1
-  conn.pool = self
-  conn.on_ddl = self.on_ddl
-  conn.opened = core.clock()
-  conn.used = conn.opened
-  self.lent[conn] = true
-  forgotten.hold(self, conn, host)
-  local ok, err = pcall(self.on_open, conn)
+  local ok, err = pcall(take_over, self, conn, host)
   if ok and (conn:is_clean() or conn:reset()) then return conn end
   self:discard(conn)
   error(err or errors.new("connection", "the new connection was lost while it was being set up"), 0)
@@ -136,7 +148,9 @@ function Pool:discard(conn)
   self.lent[conn], self.holders[conn] = nil, nil
   self.size = self.size - 1
   self.counts.closed = self.counts.closed + 1
-  conn:close()
+  self.unclosed = self.unclosed + 1
+  conn:close() -- where there is no memory even for the call the collector closes it (`open` runs it)
+  self.unclosed = self.unclosed - 1
   forgotten.let_go(conn)
   conn:add_counts(self.cache_counts)
   self.queue:serve()
