@@ -30,7 +30,8 @@ local PRUNE_MOST = 1000
 local MOST_CONFLICTS = 100 -- of snapshots that are older than a key which somebody else has just committed
 
 local MAKE = [[CREATE SCHEMA IF NOT EXISTS fastpg; CREATE TABLE IF NOT EXISTS fastpg.transactions (]]
-  .. [[scope text NOT NULL, id text NOT NULL, results json, done_at timestamptz NOT NULL DEFAULT now(), ]]
+  .. [[scope pg_catalog.text NOT NULL, id pg_catalog.text NOT NULL, results pg_catalog.json, ]]
+  .. [[done_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(), ]]
   .. [[PRIMARY KEY (scope, id)); CREATE INDEX IF NOT EXISTS transactions_done_at ON fastpg.transactions (done_at)]]
 local ALLOW = "GRANT USAGE ON SCHEMA fastpg TO …; GRANT SELECT, INSERT, UPDATE, DELETE ON fastpg.transactions TO …"
 
@@ -68,7 +69,7 @@ end
 
 local kind_of = math.type or type
 
--- Whether b, read back, is what a was; `depth` ends what contains itself (to_json has refused that before).
+-- Whether b, read back, is what a was.  (What contains itself to_json has refused before.)
 local function is_same(a, b)
   if rawequal(a, b) then return kind_of(a) == kind_of(b) end
   if type(a) == "cdata" and type(b) == "cdata" then return tostring(a) == tostring(b) end
