@@ -228,7 +228,7 @@ end
 ---@param pool boolean  whether the pool's options are allowed
 ---@return table  { params = {keyword = text} without secrets, all_params = function() -> all of them, …options }
 function conninfo.read(what, target, extra, pool)
-  local config = { params = {} }
+  local config = { params = {}, what = what }
   local allowed = pool and { connection_options, pool_options } or { connection_options }
   if type(target) == "string" then
     read_text(config, what, target)

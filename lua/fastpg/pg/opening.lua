@@ -10,13 +10,13 @@
 --
 -- PostgreSQL manual: "Specifying Multiple Hosts" and "Parameter Key Words" of libpq.
 
-local error, ipairs, pairs, pcall, setmetatable, tonumber, tostring =
-  error, ipairs, pairs, pcall, setmetatable, tonumber, tostring
+local error, ipairs, pairs, pcall, setmetatable = error, ipairs, pairs, pcall, setmetatable
 
 local compat = require "fastpg.base.compat"
 local conninfo = require "fastpg.pg.conninfo"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
+local random = require "fastpg.base.random"
 
 local unpack = compat.unpack
 
@@ -56,20 +56,10 @@ function opening.servers(known)
   return list
 end
 
--- The random numbers of the program are its own business.
-local function random_source()
-  local seed = (core.clock() * 1e6) % 2147483647
-  for digit in tostring({}):gmatch "%x" do seed = (seed * 16 + tonumber(digit, 16)) % 2147483647 end
-  return function(n)
-    seed = (seed * 16807) % 2147483647
-    return seed % n + 1
-  end
-end
-
 local function shuffle(list)
-  local random = random_source()
+  local draw = random.source()
   for i = #list, 2, -1 do
-    local j = random(i)
+    local j = draw(i)
     list[i], list[j] = list[j], list[i]
   end
 end

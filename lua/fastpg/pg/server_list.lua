@@ -94,7 +94,12 @@ end
 ---@return table[]?
 function server_list.read(config, what)
   local replicas = config.replicas
-  if not replicas and not config.failover_timeout then return nil end
+  if not replicas and not config.failover_timeout then
+    for _, name in ipairs{ "reads", "max_lag" } do
+      if config[name] and config[name] ~= "primary" then errors.argument("%s: %s needs replicas", what, name) end
+    end
+    return nil
+  end
   if replicas then check(replicas, what) end
   local list = {}
   add(list, config, config.all_params(), what)

@@ -140,7 +140,7 @@ function Route:open(config)
   local catalog = from_above.new_catalog(self, config.schema)
   self.types = type_lookup.new(self)
   self.catalog = catalog
-  local servers = Servers.new(config, config.max_size and "create_pool" or "connect")
+  local servers = Servers.new(config)
   local function schema_changed(change, conn)
     if servers then servers:each_pool(function(pool) pool:forget_change(change) end) end
     if not change or change.all then

@@ -22,6 +22,7 @@ local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local Pool = require "fastpg.pool.pool"
 local probe = require "fastpg.pg.probe"
+local random = require "fastpg.base.random"
 local server_list = require "fastpg.pg.server_list"
 local trail = require "fastpg.host.trail"
 
@@ -42,9 +43,8 @@ Servers.SILENCE = 1
 
 --- The servers of a config; nil where it names no several (fastpg.pg.server_list).
 ---@param config table
----@param what string  for messages
-function Servers.new(config, what)
-  local list = server_list.read(config, what)
+function Servers.new(config)
+  local list = server_list.read(config, config.what)
   if not list then return nil end
   for _, server in ipairs(list) do
     server.role, server.timeline, server.position, server.asked = false, 0, 0, -math.huge
@@ -55,7 +55,8 @@ function Servers.new(config, what)
     config = config, list = list, primary = false, last_primary = false, timeline = 0, failovers = 0, writes = 0,
     samples = {}, -- { time =, position = } of the primary: how far it was, and when
     marks = {}, -- { writes =, position = }: how far it was, and which writes that covers
-    timeout = config.failover_timeout or FAILOVER_TIMEOUT, closed = false, pool = false, on_change = false, changes = {},
+    draw = random.source(), timeout = config.failover_timeout or FAILOVER_TIMEOUT,
+    closed = false, pool = false, on_change = false, changes = {},
   }, Servers)
 end
 
@@ -110,6 +111,7 @@ end
 local function promote(self, server, timeline)
   local before = self.primary
   if before and before ~= server then demote(self, before, "former") end
+  if self.last_primary ~= server then self.samples, self.marks = {}, {} end -- the new one's WAL goes on from elsewhere
   if server.was_primary ~= timeline and self.timeline > 0 then self.failovers = self.failovers + 1 end
   self.primary, self.last_primary, self.timeline, server.was_primary = server, server, timeline, timeline
   set_role(self, server, "primary")
@@ -164,6 +166,11 @@ end
 
 -- ---- looking --------------------------------------------------------------------------------
 
+-- What says nothing of the server: the task was canceled, the database closed, memory short, Ctrl-C.
+local function raise_ours(err)
+  if not errors.is_error(err) or errors.is(err, "canceled") or errors.is(err, "closed") then error(err, 0) end
+end
+
 --- Asks a server what it is; false where it does not say.  Another coroutine may be asking it: then its answer is waited for.
 ---@param wait_for fun(fd: integer?, mode: string?, timeout: number?): string?
 ---@param fresh boolean?  it is to be asked after this call
@@ -183,10 +190,12 @@ function Servers:look(server, wait_for, fresh)
       end)
       server.looking = false
       server.answers = server.answers + 1
+      if self.closed then probe.close(server) end
       if ok then
         server.trip = server.trip == 0 and core.clock() - began or 0.8 * server.trip + 0.2 * (core.clock() - began)
         self:note(server, role, timeline, position, writes)
       else
+        raise_ours(role)
         self:note_away(server, role, core.clock() - began)
       end
     else
@@ -221,7 +230,7 @@ end
 
 -- ---- the primary ----------------------------------------------------------------------------
 
--- In the order in which they are worth asking: the primary, and what is away last.
+-- What each of them is, for a message.
 local function problems(self)
   local list = {}
   for i, server in ipairs(self.list) do
@@ -232,27 +241,31 @@ local function problems(self)
   return table.concat(list, "; ")
 end
 
+local function open_to(self, server, wait_for, deadline, place)
+  local limit = core.clock() + server.config.connect_timeout
+  local conn = Connection.open(server.config, wait_for, deadline and math.min(deadline, limit) or limit, place)
+  conn.server, conn.servers = server, self
+  return conn
+end
+
 -- A connection to the server that is taken for the primary; nil where it is none.
 local function connect(self, server, wait_for, deadline, place)
-  local limit = core.clock() + server.config.connect_timeout
-  local ok, conn = pcall(Connection.open, server.config, wait_for, deadline and math.min(deadline, limit) or limit, place)
+  local ok, conn = pcall(open_to, self, server, wait_for, deadline, place)
   if ok then
     local role, timeline, position
     ok, role, timeline, position = pcall(probe.ask, conn.c, wait_for, core.clock() + LOOK_SECONDS)
     if ok then
       self:note(server, role, timeline, position)
-      if self.primary == server then
-        conn.server, conn.servers = server, self
-        return conn
-      end
+      if self.primary == server then return conn end
     end
     conn:close()
     if ok then return nil end
     conn = role
   end
-  if errors.is(conn, "canceled") or errors.is(conn, "closed") then error(conn, 0) end
-  if errors.is_error(conn) and not errors.is(conn, "connection") and not errors.is(conn, "timeout") then error(conn, 0) end
+  raise_ours(conn)
+  if not errors.is(conn, "connection") and not errors.is(conn, "timeout") then error(conn, 0) end
   if errors.is(conn, "28") or errors.is(conn, "3D000") then error(conn, 0) end -- a wrong password is so everywhere
+  if deadline and core.clock() >= deadline then error(conn, 0) end -- the caller had no more time, which is no fault of its
   self:note_away(server, conn)
   return nil
 end
@@ -331,10 +344,12 @@ end
 
 --- Seconds that a standby is behind: since when the primary has been beyond where it is, by the samples there are.
 function Servers:lag(server)
-  for _, one in ipairs(self.samples) do
-    if one.position > server.position then return math.max(server.asked - one.time, 0) end
+  local samples, since = self.samples, nil
+  for i = #samples, 1, -1 do
+    if samples[i].position <= server.position then break end
+    since = samples[i].time
   end
-  return 0
+  return since and math.max(server.asked - since, 0) or 0
 end
 
 -- Where the primary was when at least so many writes were over; nil: that is not known yet.
@@ -374,9 +389,7 @@ end
 local function choose(self, list)
   local n = #list
   if n <= 1 then return list[1] end
-  self.turn = ((self.turn or core.clock() * 1e6) * 16807) % 2147483647
-  local i = math.floor(self.turn % n) + 1
-  local j = math.floor(self.turn / n % (n - 1)) + 1
+  local i, j = self.draw(n), self.draw(n - 1)
   if j >= i then j = j + 1 end
   return better(list[i], list[j])
 end
@@ -420,17 +433,12 @@ function Servers:pool_of(server, on_open, on_ddl)
     { __index = server.config })
   pool = Pool.new(config, on_open, on_ddl)
   pool.homes, pool.is_plain, pool.servers = self.pool.homes, false, self
-  pool.opener = function(wait_for, deadline, place)
-    local limit = core.clock() + server.config.connect_timeout
-    local conn = Connection.open(server.config, wait_for, deadline and math.min(deadline, limit) or limit, place)
-    conn.server, conn.servers = server, self
-    return conn
-  end
+  pool.opener = function(wait_for, deadline, place) return open_to(self, server, wait_for, deadline, place) end
   server.pool = pool
   return pool
 end
 
---- What is to be known of each: { name, role, timeline, lag (seconds), connections, in_use }.
+--- What is to be known of each: { name, role, answers, lag (seconds), timeline, position, size, in_use }.
 function Servers:stats()
   local list = {}
   for i, server in ipairs(self.list) do
@@ -454,7 +462,9 @@ end
 
 function Servers:close(timeout)
   self.closed = true
-  for _, server in ipairs(self.list) do probe.close(server) end
+  for _, server in ipairs(self.list) do
+    if not server.looking then probe.close(server) end -- else who is asking does: no socket is closed under who waits for it
+  end
   self:each_pool(function(pool) pool:close(timeout) end)
 end
 
