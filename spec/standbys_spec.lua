@@ -180,6 +180,24 @@ describe("a cluster with standbys", function()
     fleet.standbys[1]:connect():close()
   end)
 
+  it("can be reached again when a start was canceled in the middle", function()
+    local standby = fleet.standbys[1]
+    local pid_file = standby.dir .. "/data/postmaster.pid"
+    local function is_there()
+      local f = io.open(pid_file)
+      return f and f:close()
+    end
+    standby:stop()
+    assert.is_nil(is_there())
+    local task = fastpg.spawn(function() standby:start() end)
+    while not is_there() do fastpg.step(0.001) end
+    task:cancel()
+    fastpg.run(function() assert.is_true(fastpg.is(failure(task.wait, task), "canceled")) end)
+    standby:start()
+    standby:connect():close()
+    assert.is_number(standby.pid)
+  end)
+
   it("says what is no server of it", function()
     for _, place in ipairs{ 3, -1, 1.5, "1", true } do
       assert.matches("a number from 0 to 2 expected", failure(fleet.partition, fleet, place).message)

@@ -188,8 +188,9 @@ local function start(state, servers)
     end
   end
   for _, server in ipairs(servers) do
-    if server ~= state.primary and not running[server.number] then
-      if server.stale then rebuild(state, server) end
+    local runs = running[server.number]
+    if server ~= state.primary and not (runs and server.pid) then -- (its start may have been canceled in the middle)
+      if server.stale and not runs then rebuild(state, server) end
       standbys[#standbys + 1] = server
     end
   end
