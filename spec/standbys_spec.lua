@@ -506,6 +506,21 @@ describe("a cluster's options", function()
   end)
 end)
 
+describe("a cluster whose supervisor was killed", function()
+  it("says so, also when an answer of it was not waited for", function()
+    local pg = start{ standbys = 0 }
+    local task = fastpg.spawn(function() pg:restart() end)
+    for _ = 1, 3 do fastpg.step(0.01) end
+    task:cancel()
+    fastpg.run(function() assert.is_true(fastpg.is(failure(task.wait, task), "canceled")) end)
+    local pid = pg.pid
+    os.execute("kill -9 " .. pg.supervisor:pid())
+    for _ = 1, 2 do assert.equal("the supervisor has ended", failure(pg.crash, pg).message) end
+    pg:close()
+    os.execute(("kill -9 %d; rm -rf '%s'"):format(pid, pg.dir)) -- there is nobody left who would
+  end)
+end)
+
 -- ---- what is left of it ----------------------------------------------------------------------
 
 local function alive(pid)

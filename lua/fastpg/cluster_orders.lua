@@ -78,6 +78,7 @@ local function read(self)
       self.owed = self.owed - 1
       return false, text
     elseif not line then
+      self.owed = 0 -- who has ended owes nothing
       return false, text ~= "" and text or "the supervisor has ended"
     end
     said[#said + 1] = line
