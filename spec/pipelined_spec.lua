@@ -303,6 +303,51 @@ describe("a Table in a pipeline", function()
     for i = 1, 3 do assert.equal("name " .. i, list[i].name) end
   end)
 
+  it("keeps its values where all is recorded once more, and those inside of documents", function()
+    for _, before in ipairs{
+      false,
+      function() db:execute "set search_path = elsewhere, public" end,
+      function(other)
+        other:execute[[alter table again drop constraint again_pkey; alter table again add primary key (name)]]
+      end,
+    } do
+      db:execute[[drop schema if exists elsewhere cascade; create schema elsewhere; drop table if exists again;
+        create table again (id int primary key, name text not null, doc jsonb)]]
+      assert.equal(0, db.t.again:count())
+      local other = pg.db{ dbname = db:item "select current_database()" }
+      local list = db:pipeline(function(p)
+        local record, condition = { doc = {} }, {}
+        for i = 1, 3 do
+          record.id, record.name, record.doc.at, condition.id = 100 + i, "name " .. i, fastpg.array{ i }, i
+          p.t.again:upsert(record)
+          p.t.artist:where(condition):first()
+        end
+        if before then before(other) end
+      end)
+      other:close()
+      db:execute "set search_path = public"
+      for i = 1, 3 do
+        assert.same({ 100 + i, "name " .. i, i }, { list[2 * i - 1].id, list[2 * i - 1].name, list[2 * i - 1].doc.at[1] })
+        assert.equal(i, list[2 * i].id)
+      end
+    end
+  end)
+
+  it("takes its own Tables and queries inside of arguments", function()
+    local list = db:pipeline(function(p)
+      p.t.album:where{ artist_id = p.t.artist:select("id"):where{ n = 1 } }:count()
+    end)
+    assert.equal(2, list[1])
+  end)
+
+  it("says so where a method is called without its Table", function()
+    local by_itself = error_of(function() db.t.artist.get(1) end)
+    local err = error_of(db.pipeline, db, function(p) p.t.artist.get(1) end)
+    assert.equal(by_itself.message, err.message)
+    err = error_of(db.pipeline, db, function(p) p.t.artist.where{ n = 1 } end)
+    assert.equal(error_of(function() db.t.artist.where{ n = 1 } end).message, err.message)
+  end)
+
   it("works where another session changed the table", function()
     db:execute "create table moving (id int primary key, a int); insert into moving values (1, 2)"
     assert.equal(2, db.t.moving[1].a)

@@ -7,8 +7,8 @@
 -- Whatever takes several statements is an error.  Where the tables turn out to be others than they were taken for when it was
 -- recorded, all is recorded once more, as a call by itself would be made once more.
 
-local error, ipairs, pcall, rawget, select, setmetatable, tostring, type =
-  error, ipairs, pcall, rawget, select, setmetatable, tostring, type
+local error, getmetatable, ipairs, next, pcall, rawget, select, setmetatable, tostring, type =
+  error, getmetatable, ipairs, next, pcall, rawget, select, setmetatable, tostring, type
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
@@ -42,12 +42,33 @@ local RAISES = set "update upsert delete selectone one item map"
 -- What p.t.artist, and what its methods give, stand for.
 local P, REAL = {}, {} -- keys that no user has
 
-local function real(value)
-  return type(value) == "table" and rawget(value, REAL) or value
+-- What is copied of the arguments: records, rows, options, documents, and nothing that has a life of its own.
+local function is_data(mt)
+  return mt == nil or type(mt) == "table" and (rawget(mt, "__name") == "fastpg.row" or rawget(mt, "__jsontype") ~= nil)
+end
+
+-- An argument as it is now: what is recorded anew, and a document in it, is what it was when the call was made.
+local function taken(value, seen)
+  if type(value) ~= "table" then return value end
+  local behind = rawget(value, REAL)
+  if behind ~= nil then return behind end
+  local mt = getmetatable(value)
+  if not is_data(mt) then return value end
+  if seen[value] then return seen[value] end
+  local copy = {}
+  seen[value] = copy
+  for k, v in next, value do copy[k] = taken(v, seen) end
+  return setmetatable(copy, mt)
+end
+
+local function take(...)
+  local list, n, seen = { ... }, select("#", ...), {}
+  for i = 1, n do list[i] = taken(list[i], seen) end
+  return list, n
 end
 
 local function record(item)
-  local made = recorder.record(unpack(item.call, 1, item.call.n))
+  local made = recorder.record(unpack(item.call, 1, item.call_n))
   item.text, item.list, item.n, item.how, item.target = made.text, made.list, made.n, made.how, made.target
   item.table, item.finish, item.value = made, made.finish, made.value
   item.check = made.text and function(conn) table_state.check_recorded(conn, made) end or nil
@@ -55,8 +76,8 @@ local function record(item)
 end
 
 local function queue(p, may_raise, ...)
-  local item = { call = { n = select("#", ...), ... }, may_raise = may_raise }
-  for i = 1, item.call.n do item.call[i] = real(item.call[i]) end
+  local item = { may_raise = may_raise }
+  item.call, item.call_n = take(...)
   record(item)
   pipeline.add(p, item)
 end
@@ -67,12 +88,11 @@ local proxy
 local function method_of(p, object, name)
   local method = object[name]
   if RUNS[name] then
-    return function(_, ...) queue(p, RAISES[name], method, object, ...) end
+    return function(...) queue(p, RAISES[name], method, ...) end
   end
-  return function(_, ...)
-    local n, args = select("#", ...), { ... }
-    for i = 1, n do args[i] = real(args[i]) end
-    return proxy(p, method(object, unpack(args, 1, n)))
+  return function(...)
+    local args, n = take(...)
+    return proxy(p, method(unpack(args, 1, n)))
   end
 end
 
