@@ -13,13 +13,17 @@
 #include "nginx_events.h"
 #include "process.h"
 #include "raise.h"
+#include "take.h"
 #include "udata.h"
 
 /* ---- one connection ----------------------------------------------------------------------- */
 
 void fpg_forget_result(fpg_conn *c) {
-  fpg_clear_result(c->res, c->may_block);
+  fpg_clear_rows(c->res, c->taken, c->may_block);
   c->res = NULL;
+  c->taken = NULL;
+  if (c->piece.res) fpg_clear_rows(c->piece.res, c->piece.taken, c->may_block);
+  c->piece.res = NULL;
 }
 
 /* A child process shares the socket with its parent: PQfinish would say goodbye on it.  So it gets a socket
@@ -52,8 +56,9 @@ static void conn_finish(fpg_conn *c) {
   if (c->reads) fpg_forget_result(c);
   if (!c->pg) return;
   fpg_forget_result(c);
-  fpg_clear_result(c->held, c->may_block);
-  c->held = NULL;
+  fpg_take_forget(c);
+  fpg_clear_rows(c->held.res, c->held.taken, c->may_block);
+  c->held = fpg_rows_of(NULL, NULL);
   PQfreemem(c->copy_row);
   c->copy_row = NULL;
   c->hears = 0;
@@ -165,6 +170,7 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
                         : "another statement is under way on this connection");
   if (c->doubtful) fpg_raise(L, "connection", FPG_OUT_OF_STEP);
   fpg_forget_result(c);
+  fpg_take_forget(c);
   c->refused = c->copy = c->canceled = c->simple = c->parts = c->answered = c->has_texts = c->has_ready = 0;
   PGTransactionStatusType status = PQtransactionStatus(c->pg);
   if (status != PQTRANS_ACTIVE) c->outside = status == PQTRANS_IDLE;

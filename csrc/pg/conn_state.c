@@ -8,6 +8,7 @@
 #include "conn.h"
 #include "datestyle.h"
 #include "error.h"
+#include "job.h"
 #include "number.h"
 #include "process.h"
 #include "raise.h"
@@ -177,9 +178,10 @@ static int conn_set_texts(lua_State *L) {
 /* conn:keep(): puts the finished result aside, which conn:unhold() makes the finished one again */
 static int conn_keep(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  PQclear(c->held);
-  c->held = c->res;
+  fpg_clear_rows(c->held.res, c->held.taken, c->may_block);
+  c->held = fpg_rows_of(c->res, c->taken);
   c->res = NULL;
+  c->taken = NULL;
   return 0;
 }
 

@@ -132,6 +132,7 @@ static int conn_connect_step(lua_State *L) {
       PQsetnonblocking(c->pg, 1);
       PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
       c->connected = 1;
+      c->plain_socket = !PQsslInUse(c->pg) && !PQgssEncInUse(c->pg);
       lua_pushboolean(L, 1);
       return 1;
     default:

@@ -28,8 +28,11 @@ enum {
 };
 
 typedef struct {
-  PGresult *res;
-  int row, col, nrows;
+  fpg_rows rows; /* those that no row is looked at of */
+  fpg_row row;   /* the one that is, its fields from `col` on */
+  int col, most;
+  const char *value; /* the long value that was found, not read to its end yet; NULL: none */
+  int len;
   int reading, may_block;
 } heavy;
 
@@ -41,42 +44,52 @@ static int has_sliced(const fpg_stmt *st) {
 
 /* Goes to the next long value, looking at that many cells: 1 when there is one, 0 at the end, -1 when it is not known yet. */
 static int find(heavy *h, const fpg_stmt *st, int cells) {
-  for (; h->row < h->nrows; h->row++, h->col = 0) {
+  if (h->value) return 1;
+  for (;;) {
+    if (h->col == st->ncols) {
+      if (h->rows.next == h->most) return 0;
+      h->row = fpg_next_row(&h->rows);
+      h->col = 0;
+    }
     for (; h->col < st->ncols; h->col++) {
+      int len;
       if (cells-- == 0) return -1;
-      if (PQgetlength(h->res, h->row, h->col) >= FPG_LONG_VALUE && fpg_is_sliced(st->cols[h->col].type, st->format))
-        return 1;
+      const char *p = fpg_next_field(&h->row, &len);
+      if (len < FPG_LONG_VALUE || !fpg_is_sliced(st->cols[h->col].type, st->format)) continue;
+      h->value = p;
+      h->len = len;
+      return 1;
     }
   }
-  return 0;
 }
 
 /* conn:heavy(stmt, most or nil) -> nothing where no long value is in the first `most` rows; else what reads them */
 static int conn_heavy(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   const fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
-  if (!c->res || c->has_ready || PQresultMemorySize(c->res) < FPG_LONG_VALUE || PQnfields(c->res) != st->ncols ||
-      !has_sliced(st))
-    return 0;
-  int nrows = PQntuples(c->res), most = lua_isnoneornil(L, 3) ? INT_MAX : (int)lua_tointeger(L, 3);
-  heavy first = {.res = c->res, .nrows = nrows < most ? nrows : most, .may_block = c->may_block};
+  size_t bytes = !c->res ? 0 : c->taken ? c->taken->bytes : PQresultMemorySize(c->res);
+  if (c->has_ready || bytes < FPG_LONG_VALUE || PQnfields(c->res) != st->ncols || !has_sliced(st)) return 0;
+  int most = lua_isnoneornil(L, 3) ? INT_MAX : (int)lua_tointeger(L, 3);
+  heavy first = {.rows = fpg_rows_of(c->res, c->taken), .col = st->ncols, .may_block = c->may_block};
+  first.most = first.rows.nrows < most ? first.rows.nrows : most;
   if (find(&first, st, LOOK) == 0) return 0;
   heavy *h = fpg_newuserdata(L, sizeof *h);
   *h = first;
-  h->res = NULL;
+  h->rows.res = NULL;
   luaL_setmetatable(L, HEAVY_MT);
   lua_createtable(L, READY, 0);
   lua_newtable(L);
   lua_rawseti(L, -2, READY);
   fpg_setuservalue(L, -2);
-  h->res = c->res;
+  h->rows.res = c->res;
   c->res = NULL;
+  c->taken = NULL;
   return 1;
 }
 
 static heavy *check_heavy(lua_State *L, int idx) {
   heavy *h = luaL_checkudata(L, idx, HEAVY_MT);
-  if (!h->res) fpg_raise(L, "connection_busy", "there is no result to fetch");
+  if (!h->rows.res) fpg_raise(L, "connection_busy", "there is no result to fetch");
   return h;
 }
 
@@ -84,18 +97,19 @@ static heavy *check_heavy(lua_State *L, int idx) {
 static void read_value(lua_State *L, const fpg_conn *c, const fpg_stmt *st, heavy *h, double ends) {
   int kept = lua_gettop(L);
   const fpg_type *type = st->cols[h->col].type;
-  const char *p = PQgetvalue(h->res, h->row, h->col);
+  const char *p = h->value;
   fpg_zone_memo zone;
   fpg_ctx cx = fpg_context(c, st->types, &zone);
   if (h->reading)
     lua_rawgeti(L, kept, READER);
   else
-    fpg_slice_begin(L, type, st->format, p, (size_t)PQgetlength(h->res, h->row, h->col));
+    fpg_slice_begin(L, type, st->format, p, (size_t)h->len);
   int over = fpg_slice_more(L, &cx, type, kept + 1, ends);
   if (over) {
     lua_rawgeti(L, kept, READY);
     lua_insert(L, -2);
     lua_rawsetp(L, -2, p);
+    h->value = NULL;
     h->col++;
   } else if (!h->reading) {
     lua_rawseti(L, kept, READER);
@@ -129,8 +143,9 @@ static int conn_heavy_ready(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &c->has_ready);
   c->has_ready = 1;
   fpg_forget_result(c);
-  c->res = h->res;
-  h->res = NULL;
+  c->res = h->rows.res;
+  c->taken = h->rows.taken;
+  h->rows.res = NULL;
   return 0;
 }
 
@@ -145,8 +160,8 @@ static int conn_heavy_over(lua_State *L) {
 
 static int heavy_gc(lua_State *L) {
   heavy *h = lua_touserdata(L, 1);
-  fpg_clear_result(h->res, h->may_block);
-  h->res = NULL;
+  if (h->rows.res) fpg_clear_rows(h->rows.res, h->rows.taken, h->may_block);
+  h->rows.res = NULL;
   return 0;
 }
 

@@ -61,6 +61,7 @@ typedef struct job {
   enum { CANCEL, RESOLVE, CLEAR } what;
   PGcancel *cancel;
   PGresult *garbage;
+  fpg_taken *rows;
   int ok;
   char message[256]; /* why not */
   int naddresses;
@@ -118,6 +119,7 @@ static void drop(job *j) {
   close_fds(j);
   PQfreeCancel(j->cancel);
   PQclear(j->garbage);
+  fpg_taken_drop(j->rows);
   free(j->addresses);
   free(j);
 }
@@ -332,13 +334,20 @@ void fpg_cancel_later(PGcancel *cancel) {
   drop(j);
 }
 
-void fpg_clear_result(PGresult *res, int at_once) {
-  job *j = !at_once && PQresultMemorySize(res) >= BIG_RESULT ? new_job(CLEAR, "", 0) : NULL;
+void fpg_clear_rows(PGresult *res, fpg_taken *taken, int at_once) {
+  int shared = taken && taken->refs > 1;
+  size_t bytes = PQresultMemorySize(res) + (taken && !shared ? taken->bytes : 0);
+  job *j = !at_once && bytes >= BIG_RESULT ? new_job(CLEAR, "", 0) : NULL;
+  if (shared || !j) {
+    fpg_taken_drop(taken);
+    taken = NULL;
+  }
   if (!j) {
     PQclear(res);
     return;
   }
   j->garbage = res;
+  j->rows = taken;
   j->nobody_waits = 1;
   start(j);
   drop(j); /* (the last holder clears it: here where there is no thread) */

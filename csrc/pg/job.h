@@ -8,12 +8,14 @@
 #include <libpq-fe.h>
 
 #include "compat.h"
+#include "taken.h"
 
 /* Sends the cancel request from a thread, and frees it; nobody waits for it.  NULL is no request. */
 void fpg_cancel_later(PGcancel *cancel);
 
-/* Frees a result; a big one in a thread, where the caller may not be held up (`at_once`: it may). */
-void fpg_clear_result(PGresult *res, int at_once);
+/* Frees a result, and its rows where they were taken: big ones in a thread, where the caller may not be held up (`at_once`: it
+ * may). */
+void fpg_clear_rows(PGresult *res, fpg_taken *taken, int at_once);
 
 /* Pushes a job that asks the server to stop what it does for the connection: its result is whether that was
  * asked (not whether anything was stopped). */

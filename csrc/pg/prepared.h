@@ -27,6 +27,7 @@ typedef struct fpg_stmt {
   int given;        /* made from a result that is there: its format is what it is */
   int duplicates;   /* two columns have the same name */
   int has_text;     /* the server takes a parameter for text: maybe because it could not tell */
+  size_t bulk;      /* bytes of rows that its last result had, where it was a big one */
   int plain;        /* nothing is to be looked at before it is sent and when it is answered (fastpg.pg.prepared) */
   int place, ran;   /* among those that are kept (recent.h), 0: it is not; it was run since then */
   fpg_column *cols;      /* behind params, in the same block; */

@@ -27,8 +27,8 @@
 #define HOLDER_MT "fastpg.result"
 
 void fpg_holder_release(fpg_holder *h) {
-  fpg_clear_result(h->rows.res, h->may_block);
-  h->rows.res = NULL;
+  fpg_clear_rows(h->rows.res, h->rows.taken, h->may_block);
+  h->rows = fpg_rows_of(NULL, NULL);
 }
 
 static int holder_gc(lua_State *L) {
@@ -44,7 +44,7 @@ fpg_holder *fpg_check_holder(lua_State *L, int idx) {
 
 static fpg_holder *new_holder(lua_State *L) {
   fpg_holder *h = fpg_newuserdata(L, sizeof *h);
-  h->rows = fpg_rows_of(NULL);
+  h->rows = fpg_rows_of(NULL, NULL);
   h->may_block = 0;
   luaL_setmetatable(L, HOLDER_MT);
   return h;
@@ -52,17 +52,23 @@ static fpg_holder *new_holder(lua_State *L) {
 
 void fpg_put_result(lua_State *L, fpg_conn *c, int idx) {
   fpg_holder *h = fpg_check_holder(L, idx);
-  PGresult *res = h->rows.res;
-  h->rows.res = NULL;
+  fpg_rows rows = h->rows;
+  h->rows = fpg_rows_of(NULL, NULL);
   fpg_forget_result(c);
-  c->res = res;
+  c->res = rows.res;
+  c->taken = rows.taken;
 }
 
-void fpg_take_result(lua_State *L, fpg_conn *c) {
-  fpg_holder *h = new_holder(L);
-  h->rows = fpg_rows_of(c->res);
+/* The finished result is the holder's from here on. */
+static void hand_over(fpg_holder *h, fpg_conn *c) {
+  h->rows = fpg_rows_of(c->res, c->taken);
   h->may_block = c->may_block;
   c->res = NULL;
+  c->taken = NULL;
+}
+
+void fpg_hold_result(lua_State *L, fpg_conn *c) {
+  hand_over(new_holder(L), c);
 }
 
 /* Pushes an empty holder: the connection's own, or a new one when that is in use. */
@@ -94,9 +100,7 @@ static fpg_holder *take_result(lua_State *L, fpg_conn *c) {
     default: fpg_push_result_error(L, c->pg, c->res); lua_error(L);
   }
   fpg_holder *h = push_holder(L, c);
-  h->rows = fpg_rows_of(c->res);
-  h->may_block = c->may_block;
-  c->res = NULL;
+  hand_over(h, c);
   return h;
 }
 
@@ -142,6 +146,14 @@ static void push_row(lua_State *L, const fpg_ctx *cx, const fpg_stmt *st, fpg_ro
   lua_setmetatable(L, -2);
 }
 
+/* From so many rows on, or bytes of a result of libpq's, taking rows costs less than having libpq do it. */
+enum { BULKY_ROWS = 32, BULKY = 8192 };
+
+static void note_bulk(fpg_stmt *st, const fpg_rows *rows) {
+  size_t bytes = rows->taken ? rows->taken->came : PQresultMemorySize(rows->res);
+  st->bulk = rows->nrows < BULKY_ROWS && bytes < BULKY ? 0 : rows->taken ? bytes : 1;
+}
+
 /* What every fetch begins with. */
 typedef struct {
   const fpg_conn *c;
@@ -153,10 +165,11 @@ typedef struct {
 /* The connection is at index 1 and the statement at 2, of `nargs` arguments; pushes the holder. */
 static fetch begin_fetch(lua_State *L, int nargs) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  const fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   lua_settop(L, nargs);
   fpg_holder *h = take_result(L, c);
   check_shape(L, st, h->rows.res);
+  note_bulk(st, &h->rows);
   return (fetch){c, st, h, h->rows.nrows};
 }
 
@@ -260,12 +273,29 @@ static int conn_fetch_row(lua_State *L) {
   return 2;
 }
 
-/* Whether a row of single-row mode is there, and nothing else to be looked at. */
-static int has_single_row(const fpg_conn *c) {
+/* Whether rows of a stream are there, and nothing else to be looked at. */
+static int has_piece(const fpg_conn *c) {
   return c->res && PQresultStatus(c->res) == PGRES_SINGLE_TUPLE && !c->events && !c->refused;
 }
 
-/* conn:next_rows(stmt, row_metatable, list, most) -> n, stop: in single-row mode the rows that are there without a wait, at
+/* What is left of the rows of a stream that were taken at once. */
+static int take_up_piece(fpg_holder *h, fpg_conn *c) {
+  if (!c->piece.res) return 0;
+  h->rows = c->piece;
+  c->piece.res = NULL;
+  return 1;
+}
+
+static void leave_piece(fpg_holder *h, fpg_conn *c) {
+  if (h->rows.next < h->rows.nrows && c->pg) {
+    c->piece = h->rows;
+    h->rows = fpg_rows_of(NULL, NULL);
+  } else {
+    fpg_holder_release(h);
+  }
+}
+
+/* conn:next_rows(stmt, row_metatable, list, most) -> n, stop: of a stream the rows that are there without a wait, at
  * most that many, and no more than a piece, are list[1] to list[n].  stop is what comes behind them: "r" or "rw" to
  * wait for, true for what is no row (outcome and fetch_row tell what), nil where it was not looked at.  After an error in
  * a row those before it are in the list. */
@@ -282,20 +312,23 @@ static int conn_next_rows(lua_State *L) {
   int names = fpg_push_names(L, 2, st->ncols);
   for (size_t cost = 0; n < most && cost < PIECE;) {
     if (!c->pg) fpg_check_conn(L, 1); /* a codec of the user's closed it */
-    fpg_stop at = c->res ? FPG_AT_RESULT : fpg_step(L, c);
-    if (at != FPG_AT_RESULT || !has_single_row(c)) {
-      lua_pushinteger(L, n);
-      fpg_push_stop(L, at);
-      return 2;
+    if (!take_up_piece(h, c)) {
+      fpg_stop at = c->res ? FPG_AT_RESULT : fpg_step(L, c);
+      if (at != FPG_AT_RESULT || !has_piece(c)) {
+        lua_pushinteger(L, n);
+        fpg_push_stop(L, at);
+        return 2;
+      }
+      check_shape(L, st, c->res);
+      hand_over(h, c);
     }
-    check_shape(L, st, c->res);
-    h->rows = fpg_rows_of(c->res);
-    c->res = NULL;
-    fpg_row row = fpg_next_row(&h->rows);
-    cost += cost_of(st, row);
-    push_row(L, &cx, st, row, names, 3);
-    lua_rawseti(L, 4, ++n);
-    fpg_holder_release(h);
+    while (h->rows.next < h->rows.nrows && n < most && cost < PIECE) {
+      fpg_row row = fpg_next_row(&h->rows);
+      cost += cost_of(st, row);
+      push_row(L, &cx, st, row, names, 3);
+      lua_rawseti(L, 4, ++n);
+    }
+    leave_piece(h, c);
   }
   lua_pushinteger(L, n);
   return 1;
@@ -318,11 +351,13 @@ static int conn_fetch_item(lua_State *L) {
   return 3;
 }
 
+/* What has the command tag. */
+static PGresult *end_of(PGresult *res, const fpg_taken *taken) { return taken && taken->end ? taken->end : res; }
+
 /* Pushes the command tag, and the number of rows that it names or nil. */
-static void push_status(lua_State *L, const PGresult *res) {
-  PGresult *asked = (PGresult *)(uintptr_t)res;
-  lua_pushstring(L, PQcmdStatus(asked));
-  const char *rows = PQcmdTuples(asked);
+static void push_status(lua_State *L, PGresult *res) {
+  lua_pushstring(L, PQcmdStatus(res));
+  const char *rows = PQcmdTuples(res);
   if (*rows) {
     lua_pushstring(L, rows);
     fpg_push_int64(L, (int64_t)lua_tonumber(L, -1));
@@ -336,7 +371,7 @@ static void push_status(lua_State *L, const PGresult *res) {
 static int conn_fetch_status(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_holder *h = take_result(L, c);
-  push_status(L, h->rows.res);
+  push_status(L, end_of(h->rows.res, h->rows.taken));
   fpg_holder_release(h);
   return 2;
 }
@@ -347,7 +382,7 @@ static int conn_status(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   ExecStatusType status = c->res ? PQresultStatus(c->res) : PGRES_FATAL_ERROR;
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) return 0;
-  push_status(L, c->res);
+  push_status(L, end_of(c->res, c->taken));
   lua_pushboolean(L, status == PGRES_TUPLES_OK);
   return 3;
 }
@@ -357,9 +392,9 @@ static int conn_status(lua_State *L) {
 static int conn_extent(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   if (!c->res) return 0;
-  const char *tag = PQcmdTuples(c->res);
-  fpg_push_int64(L, PQresultStatus(c->res) == PGRES_COMMAND_OK ? (int64_t)atoll(tag) : PQntuples(c->res));
-  fpg_push_int64(L, (int64_t)PQresultMemorySize(c->res));
+  fpg_rows all = fpg_rows_of(c->res, c->taken);
+  fpg_push_int64(L, PQresultStatus(c->res) == PGRES_COMMAND_OK ? (int64_t)atoll(PQcmdTuples(c->res)) : all.nrows);
+  fpg_push_int64(L, (int64_t)(PQresultMemorySize(c->res) + (c->taken ? c->taken->bytes : 0)));
   return 2;
 }
 
@@ -392,12 +427,15 @@ static int conn_outcome(lua_State *L) {
  * other statements can run; conn:put(result[, copy]): makes it, or a copy of it, the finished result again. */
 static int conn_take(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_holder *h = new_holder(L);
-  PGresult **from = c->res ? &c->res : c->holder ? &c->holder->rows.res : NULL;
-  if (!from || !*from) return fpg_raise(L, "connection_busy", "there is no result to take");
-  h->rows = fpg_rows_of(*from);
+  fpg_holder *h = new_holder(L), *from = c->holder;
+  if (c->res) {
+    hand_over(h, c);
+    return 1;
+  }
+  if (!from || !from->rows.res) return fpg_raise(L, "connection_busy", "there is no result to take");
+  h->rows = fpg_rows_of(from->rows.res, from->rows.taken);
   h->may_block = c->may_block;
-  *from = NULL;
+  from->rows = fpg_rows_of(NULL, NULL);
   return 1;
 }
 
@@ -407,11 +445,13 @@ static int conn_put(lua_State *L) {
     fpg_put_result(L, c, 2);
     return 0;
   }
-  fpg_holder *h = fpg_check_holder(L, 2);
+  const fpg_holder *h = fpg_check_holder(L, 2);
   PGresult *res = PQcopyResult(h->rows.res, PG_COPYRES_ATTRS | PG_COPYRES_TUPLES);
   if (!res) return luaL_error(L, "not enough memory");
   fpg_forget_result(c);
   c->res = res;
+  c->taken = h->rows.taken;
+  if (c->taken) c->taken->refs++;
   return 0;
 }
 
@@ -419,8 +459,9 @@ static int conn_put(lua_State *L) {
 static int conn_unhold(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_forget_result(c);
-  c->res = c->held;
-  c->held = NULL;
+  c->res = c->held.res;
+  c->taken = c->held.taken;
+  c->held = fpg_rows_of(NULL, NULL);
   return 0;
 }
 

@@ -18,7 +18,7 @@ typedef struct fpg_holder {
 fpg_holder *fpg_check_holder(lua_State *L, int idx);
 
 /* Pushes a holder of the finished result, which is the connection's no more. */
-void fpg_take_result(lua_State *L, fpg_conn *c);
+void fpg_hold_result(lua_State *L, fpg_conn *c);
 
 /* Makes the result of the holder at idx the finished one. */
 void fpg_put_result(lua_State *L, fpg_conn *c, int idx);

@@ -16,6 +16,7 @@
 #include "params.h"
 #include "raise.h"
 #include "step.h"
+#include "take.h"
 
 static void check_sent(lua_State *L, fpg_conn *c, int ok) {
   if (ok) return;
@@ -228,6 +229,8 @@ size_t fpg_send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int firs
   check_sent(L, c, sent);
   c->slots++;
   c->fresh = !c->each;
+  c->sent = a.bytes;
+  if (st->bulk) fpg_take_begin(c, st->bulk);
   return a.bytes;
 }
 
@@ -366,9 +369,12 @@ static int conn_flush(lua_State *L) {
   return 1;
 }
 
-/* conn:stream(): the statement just sent comes row by row; step stops at each */
+/* conn:stream([in_pieces]): the statement just sent comes row by row, or some rows at once where that costs less; step stops at
+ * each */
 static int conn_stream(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_take_forget(c);
+  if (lua_toboolean(L, 2)) fpg_take_begin(c, 0);
   c->streaming = c->single_row = PQsetSingleRowMode(c->pg);
   lua_pushboolean(L, c->streaming);
   return 1;

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "copy_end.h"
 #include "raise.h"
+#include "take.h"
 
 static fpg_stop want(int writing) { return writing ? FPG_WANT_BOTH : FPG_WANT_READ; }
 
@@ -60,10 +61,22 @@ void fpg_conn_note_reports(fpg_conn *c) {
   c->reports = now;
 }
 
+/* The rows of a statement alone, or why there are none. */
+static void keep_taken(lua_State *L, fpg_conn *c, PGresult *res) {
+  fpg_rows all = fpg_take_result(L, c, res);
+  fpg_forget_result(c);
+  c->res = all.res;
+  c->taken = all.taken;
+}
+
 /* The first error stays; else the newest result. */
-static void keep_result(fpg_conn *c, PGresult *res) {
-  note_events(c, res);
+static void keep_result(lua_State *L, fpg_conn *c, PGresult *res) {
   c->answered = 1;
+  if (c->take.at) {
+    keep_taken(L, c, res);
+    return;
+  }
+  note_events(c, res);
   if (c->res && !c->each && PQresultStatus(c->res) == PGRES_FATAL_ERROR) {
     PQclear(res);
     return;
@@ -113,6 +126,7 @@ static PGresult *last_result(PGconn *pg) {
 static fpg_stop lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
+  fpg_take_forget(c);
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
     fpg_forget_result(c);
     c->res = last_result(c->pg);
@@ -124,15 +138,33 @@ static fpg_stop lost(lua_State *L, fpg_conn *c) {
 /* A statement without an answer: another one was given it. */
 static fpg_stop out_of_step(lua_State *L, fpg_conn *c) {
   c->doubtful = 1;
+  fpg_take_forget(c);
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
   fpg_raise(L, "connection", FPG_OUT_OF_STEP);
   return FPG_AT_RESULT;
 }
 
+/* The rows that are taken off the socket: 1 where libpq has the next word, else where the step ends. */
+static int take(lua_State *L, fpg_conn *c, fpg_stop *at) {
+  if (c->streaming) fpg_forget_result(c); /* who asks for more has done with the piece before */
+  int over = fpg_take_step(L, c);
+  if (c->streaming && fpg_take_piece(L, c)) {
+    *at = FPG_AT_RESULT;
+    return 0;
+  }
+  *at = FPG_WANT_READ;
+  return over;
+}
+
 fpg_stop fpg_step(lua_State *L, fpg_conn *c) {
   while (c->slots || c->syncs) {
     int unsent = PQflush(c->pg);
+    if (c->take.at == FPG_TAKE_HEAD && unsent) fpg_take_forget(c); /* libpq reads, where it can't send */
+    if ((c->take.at == FPG_TAKE_HEAD || c->take.at == FPG_TAKE_ROWS) && !c->fresh) {
+      fpg_stop at;
+      if (!take(L, c, &at)) return at;
+    }
     if (c->draining && !drain_copy(c)) return want(unsent > 0);
     if (PQisBusy(c->pg)) {
       if (c->fresh) { /* just sent: no answer can be there, spare the system call */
@@ -182,7 +214,7 @@ fpg_stop fpg_step(lua_State *L, fpg_conn *c) {
         c->res = res;
         return FPG_AT_RESULT;
       default:
-        keep_result(c, res);
+        keep_result(L, c, res);
         if (c->parts) return FPG_AT_RESULT;
     }
   }

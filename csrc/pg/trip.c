@@ -21,7 +21,7 @@ static int conn_take_all(lua_State *L) {
   while ((at = fpg_step(L, c)) == FPG_AT_RESULT && i < n) {
     lua_rawgeti(L, 2, i + 1);
     if (!fpg_result_is_plain(c, fpg_check_stmt_of_conn(L, 4))) break;
-    fpg_take_result(L, c);
+    fpg_hold_result(L, c);
     lua_rawseti(L, 3, ++i);
     lua_settop(L, 3);
   }

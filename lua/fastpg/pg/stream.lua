@@ -202,7 +202,7 @@ local function start_single(conn, sql, list, n, st)
   if conn.doubled then conn:check_duplicates(st, fetch.rows) end
   if conn.textual and conn.textual[st] then st, digits, style = begin_text(conn, st, sql, list, n) end
   conn:send("send_list", st, list, n)
-  conn.c:stream()
+  conn.c:stream(not conn:names_types(st))
   conn:drive()
   local err, reader = conn:outcome(st, sql)
   return reader, err, st, digits, style
