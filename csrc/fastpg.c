@@ -16,7 +16,7 @@
   part(quote) part(placeholders) part(fragment) part(statements) part(moment) part(set_config) part(reads) part(calls) \
   part(array_info) part(codec_geo) part(codec_hstore) part(typemap)                                            \
   part(error) part(prepared) part(process) part(conn) part(conn_state) part(step) part(send) part(connect) part(notice) \
-  part(result) part(reader) part(flat) part(heavy) part(batch) part(trip) part(row_scan) part(copy_writer) part(copy) \
+  part(result) part(reader) part(flat) part(heavy) part(batch) part(trip) part(take) part(row_scan) part(copy_writer) part(copy) \
   part(notify) part(job) part(cancel)                                                                                       \
   part(relation) part(sql_builder) part(bulk_rows)                                                             \
   part(testing)

@@ -79,6 +79,8 @@ typedef struct fpg_conn {
   fpg_rows held;    /* put aside while something else runs (conn:keep) */
   fpg_take take;
   int plain_socket; /* it has no encryption */
+  int takes_all;    /* also where a statement gives few rows */
+  int took;         /* results whose rows were taken */
   size_t sent;      /* bytes of parameters, by the last statement */
   pid_t owner;
   int begun, connected; /* the first step of connecting was taken, the last */

@@ -230,7 +230,7 @@ size_t fpg_send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int firs
   c->slots++;
   c->fresh = !c->each;
   c->sent = a.bytes;
-  if (st->bulk) fpg_take_begin(c, st->bulk);
+  if (st->bulk || c->takes_all) fpg_take_begin(c, st->bulk);
   return a.bytes;
 }
 

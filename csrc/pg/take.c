@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -145,8 +146,11 @@ static int read_aside(fpg_conn *c, int pair[2]) {
   const char *p = c->take.aside;
   for (size_t left = c->take.aside_len; left;) {
     ptrdiff_t n = send(pair[1], p, left < ASIDE ? left : ASIDE, MSG_NOSIGNAL);
-    if (n <= 0 || !PQconsumeInput(c->pg)) return 0;
-    PQisBusy(c->pg); /* takes them out of its buffer */
+    if (n <= 0) return 0;
+    for (struct pollfd more = {pair[0], POLLIN, 0}; poll(&more, 1, 0) > 0;) {
+      if (!PQconsumeInput(c->pg)) return 0;
+      PQisBusy(c->pg); /* takes them out of its buffer */
+    }
     p += n;
     left -= (size_t)n;
   }
@@ -359,6 +363,7 @@ int fpg_take_piece(lua_State *L, fpg_conn *c) {
   fpg_forget_result(c);
   c->res = res;
   c->taken = piece;
+  c->took++;
   return 1;
 }
 
@@ -378,5 +383,26 @@ fpg_rows fpg_take_result(lua_State *L, fpg_conn *c, PGresult *end) {
     luaL_error(L, "not enough memory");
   }
   rows->end = end;
+  c->took++;
   return fpg_rows_of(res, rows);
 }
+
+/* ---- Lua ------------------------------------------------------------------------------------ */
+
+/* conn:take_rows([when]) -> how many results, and pieces of streams, were made of rows that were taken.  when, from now on:
+ * "always", "never", or "usual": of statements whose results are big.  (Specs compare what comes of it.) */
+static int conn_take_rows(lua_State *L) {
+  static const char *const whens[] = {"usual", "always", "never", NULL};
+  fpg_conn *c = fpg_check_conn(L, 1);
+  if (!lua_isnoneornil(L, 2)) {
+    int when = luaL_checkoption(L, 2, NULL, whens);
+    c->takes_all = when == 1;
+    c->plain_socket = when != 2 && !PQsslInUse(c->pg) && !PQgssEncInUse(c->pg);
+  }
+  lua_pushinteger(L, c->took);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"take_rows", conn_take_rows}, {NULL, NULL}};
+
+void fpg_open_take(lua_State *L) { fpg_add_conn_methods(L, methods); }

@@ -144,7 +144,7 @@ fpg_taken *fpg_taken_split(fpg_taken *t) {
   if (!whole) return NULL;
   fpg_chunk *last = t->last;
   fpg_taken rest = {.refs = t->refs, .ncols = t->ncols, .first = last, .last = last, .whole = t->whole};
-  if (!add_chunk(&rest, LEAST_ROOM)) {
+  if (!add_chunk(&rest, last->used - t->whole + LEAST_ROOM)) {
     fpg_taken_drop(whole);
     return NULL;
   }
