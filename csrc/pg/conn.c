@@ -13,7 +13,6 @@
 #include "nginx_events.h"
 #include "process.h"
 #include "raise.h"
-#include "take.h"
 #include "udata.h"
 
 /* ---- one connection ----------------------------------------------------------------------- */
@@ -56,7 +55,7 @@ static void conn_finish(fpg_conn *c) {
   if (c->reads) fpg_forget_result(c);
   if (!c->pg) return;
   fpg_forget_result(c);
-  fpg_take_forget(c);
+  fpg_take_forget(&c->take);
   fpg_clear_rows(c->held.res, c->held.taken, c->may_block);
   c->held = fpg_rows_of(NULL, NULL);
   PQfreemem(c->copy_row);
@@ -170,7 +169,7 @@ void fpg_conn_begin(lua_State *L, fpg_conn *c) {
                         : "another statement is under way on this connection");
   if (c->doubtful) fpg_raise(L, "connection", FPG_OUT_OF_STEP);
   fpg_forget_result(c);
-  fpg_take_forget(c);
+  fpg_take_forget(&c->take);
   c->refused = c->copy = c->canceled = c->simple = c->parts = c->answered = c->has_texts = c->has_ready = 0;
   PGTransactionStatusType status = PQtransactionStatus(c->pg);
   if (status != PQTRANS_ACTIVE) c->outside = status == PQTRANS_IDLE;

@@ -54,23 +54,6 @@ enum {
 /* COPY: asked for by send_copy, then under way in one of two directions (copy.c). */
 enum { FPG_COPY_NONE, FPG_COPY_ASKED, FPG_COPY_IN, FPG_COPY_OUT };
 
-/* Rows that are taken off the socket (take.h). */
-enum { FPG_TAKE_NOTHING, FPG_TAKE_HEAD, FPG_TAKE_ROWS, FPG_TAKE_OVER };
-
-typedef struct {
-  int at;            /* FPG_TAKE_*: how the answer begins, its rows, what is behind them */
-  size_t sure;       /* so many bytes will most likely be of rows */
-  int dropping;      /* there was no memory for rows */
-  fpg_taken *rows;
-  char *description; /* the RowDescription, of so many bytes */
-  size_t size;
-  char header[5];    /* of a message between the rows: so much of it has come, and is left */
-  int have;
-  size_t left;
-  char *aside;       /* those messages */
-  size_t aside_len, aside_cap;
-} fpg_take;
-
 typedef struct fpg_conn {
   PGconn *pg;
   PGresult *res;

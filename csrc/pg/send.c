@@ -373,7 +373,7 @@ static int conn_flush(lua_State *L) {
  * each */
 static int conn_stream(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
-  fpg_take_forget(c);
+  fpg_take_forget(&c->take);
   if (lua_toboolean(L, 2)) fpg_take_begin(c, 0);
   c->streaming = c->single_row = PQsetSingleRowMode(c->pg);
   lua_pushboolean(L, c->streaming);

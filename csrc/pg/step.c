@@ -126,7 +126,7 @@ static PGresult *last_result(PGconn *pg) {
 static fpg_stop lost(lua_State *L, fpg_conn *c) {
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
-  fpg_take_forget(c);
+  fpg_take_forget(&c->take);
   if (!c->res || PQresultStatus(c->res) != PGRES_FATAL_ERROR) {
     fpg_forget_result(c);
     c->res = last_result(c->pg);
@@ -138,7 +138,7 @@ static fpg_stop lost(lua_State *L, fpg_conn *c) {
 /* A statement without an answer: another one was given it. */
 static fpg_stop out_of_step(lua_State *L, fpg_conn *c) {
   c->doubtful = 1;
-  fpg_take_forget(c);
+  fpg_take_forget(&c->take);
   c->slots = c->syncs = 0;
   c->streaming = c->open_pipeline = c->queueing = c->draining = c->copy = 0;
   fpg_raise(L, "connection", FPG_OUT_OF_STEP);
@@ -160,7 +160,7 @@ static int take(lua_State *L, fpg_conn *c, fpg_stop *at) {
 fpg_stop fpg_step(lua_State *L, fpg_conn *c) {
   while (c->slots || c->syncs) {
     int unsent = PQflush(c->pg);
-    if (c->take.at == FPG_TAKE_HEAD && unsent) fpg_take_forget(c); /* libpq reads, where it can't send */
+    if (c->take.at == FPG_TAKE_HEAD && unsent) fpg_take_forget(&c->take); /* libpq reads, where it can't send */
     if ((c->take.at == FPG_TAKE_HEAD || c->take.at == FPG_TAKE_ROWS) && !c->fresh) {
       fpg_stop at;
       if (!take(L, c, &at)) return at;

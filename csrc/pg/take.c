@@ -37,14 +37,6 @@ static void forget_rows(fpg_take *t) {
   t->rows = NULL;
 }
 
-void fpg_take_forget(fpg_conn *c) {
-  fpg_take *t = &c->take;
-  forget_rows(t);
-  free(t->description);
-  free(t->aside);
-  memset(t, 0, sizeof *t);
-}
-
 void fpg_take_begin(fpg_conn *c, size_t bytes) {
   int alone = c->slots == 1 && !c->syncs && !c->each && !c->open_pipeline && PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF;
   if (alone && c->plain_socket && c->sent <= MOST_SENT) {
@@ -294,7 +286,7 @@ static stop take_head(fpg_conn *c, char head[MOST_HEAD], size_t size) {
 }
 
 static int fail(lua_State *L, fpg_conn *c, const char *why) {
-  fpg_take_forget(c);
+  fpg_take_forget(&c->take);
   c->doubtful = 1;
   return fpg_raise(L, "connection", "%s: the connection can't be used any more", why);
 }
@@ -308,7 +300,7 @@ int fpg_take_step(lua_State *L, fpg_conn *c) {
     if (size < 0) return 0;
     if (size > 0) at = take_head(c, head, (size_t)size);
     if (t->at == FPG_TAKE_HEAD) {
-      fpg_take_forget(c);
+      fpg_take_forget(&c->take);
       return 1;
     }
   }
@@ -370,13 +362,13 @@ int fpg_take_piece(lua_State *L, fpg_conn *c) {
 fpg_rows fpg_take_result(lua_State *L, fpg_conn *c, PGresult *end) {
   fpg_take *t = &c->take;
   if (t->at != FPG_TAKE_OVER || PQresultStatus(end) != PGRES_COMMAND_OK) {
-    fpg_take_forget(c);
+    fpg_take_forget(t);
     return fpg_rows_of(end, NULL);
   }
   PGresult *res = t->dropping ? NULL : described(c, PGRES_TUPLES_OK);
   fpg_taken *rows = t->rows;
   t->rows = NULL;
-  fpg_take_forget(c);
+  fpg_take_forget(&c->take);
   if (!res) {
     fpg_taken_drop(rows);
     PQclear(end);

@@ -36,9 +36,6 @@ void fpg_take_begin(fpg_conn *c, size_t bytes);
 /* One step: 1 where libpq is to go on, 0 to wait for the socket. */
 int fpg_take_step(lua_State *L, fpg_conn *c);
 
-/* What is taken and not handed out is of no use any more. */
-void fpg_take_forget(fpg_conn *c);
-
 /* The first rows of a stream that have been taken become the finished result; false where there are none. */
 int fpg_take_piece(lua_State *L, fpg_conn *c);
 

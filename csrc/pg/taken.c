@@ -159,3 +159,10 @@ fpg_taken *fpg_taken_split(fpg_taken *t) {
   *t = rest;
   return whole;
 }
+
+void fpg_take_forget(fpg_take *t) {
+  fpg_taken_drop(t->rows);
+  free(t->description);
+  free(t->aside);
+  memset(t, 0, sizeof *t);
+}

@@ -59,4 +59,25 @@ static inline int fpg_taken_is_open(const fpg_taken *t) { return t->last && t->l
  * memory. */
 fpg_taken *fpg_taken_split(fpg_taken *t);
 
+/* ---- how it comes to them (take.h) ---------------------------------------------------------- */
+
+enum { FPG_TAKE_NOTHING, FPG_TAKE_HEAD, FPG_TAKE_ROWS, FPG_TAKE_OVER };
+
+typedef struct {
+  int at;            /* FPG_TAKE_*: how the answer begins, its rows, what is behind them */
+  size_t sure;       /* so many bytes will most likely be of rows */
+  int dropping;      /* there was no memory for rows */
+  fpg_taken *rows;
+  char *description; /* the RowDescription, of so many bytes */
+  size_t size;
+  char header[5];    /* of a message between the rows: so much of it has come, and is left */
+  int have;
+  size_t left;
+  char *aside;       /* those messages */
+  size_t aside_len, aside_cap;
+} fpg_take;
+
+/* What is taken and not handed out is of no use any more. */
+void fpg_take_forget(fpg_take *t);
+
 #endif
