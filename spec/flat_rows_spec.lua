@@ -90,6 +90,24 @@ describe("rows made by compiled code", function()
     check(db, [[SELECT i, E'\xc3\xa9'::"char" AS c FROM generate_series(1, 40) i]])
   end)
 
+  it("hold arrays of numbers, each row its own", function()
+    check(db, [=[SELECT i, ARRAY[i, -i, 0] AS a, CASE WHEN i % 3 > 0 THEN ARRAY[i::float8 / 3, 'NaN', '-0', 'infinity'] END AS f,
+      ARRAY[i::int2] AS s, ARRAY[i::oid, 4294967295] AS o, ARRAY[i + 0.5]::float4[] AS g, '{}'::int[] AS none,
+      NULL::int[] AS no, ARRAY[]::float8[] AS empty FROM generate_series(1, 300) i]=])
+    check(db, [=[SELECT CASE i % 5 WHEN 0 THEN ARRAY[i, NULL] WHEN 1 THEN ARRAY[[i, 2], [3, 4]] WHEN 2 THEN ('[0:1]={1,' || i || '}')::int[]
+      WHEN 3 THEN ARRAY[i] END AS a, ARRAY[9007199254740990 + i, i]::int8[] AS big FROM generate_series(1, 200) i]=])
+    for _, n in ipairs{ 1, 100, 3000, 4095, 4096, 4097, 8192, 8193, 20000 } do
+      check(db, ("SELECT i, (SELECT array_agg(j + i) FROM generate_series(1, %d) j) AS a, ARRAY[i] AS b FROM generate_series(1, 40) i"):format(n),
+        { "q" })
+    end
+    check(db, "SELECT i, ARRAY[i] AS a, ARRAY[i] AS b, i AS a FROM generate_series(1, 40) i", { "arrays" })
+    check(db, "SELECT i, ARRAY[i::text, 'x'] AS t, ARRAY[i::numeric] AS n, ARRAY[i > 3] AS b FROM generate_series(1, 40) i")
+    local rows = select(2, both(db, "q", "SELECT ARRAY[7, 8] AS a FROM generate_series(1, 40) i"))
+    rows[20].a[1] = "changed"
+    assert.same({ 7, 8 }, { rows[21].a[1], rows[21].a[2] })
+    assert.equal(fastpg.array_mt, getmetatable(rows[21].a))
+  end)
+
   it("can be none, one, of no columns, of many", function()
     for _, n in ipairs{ 0, 1, 16, 17, 18, 40, 3000 } do
       check(db, ("SELECT i, i::text AS t, i > 2 AS b FROM generate_series(1, %d) i"):format(n))

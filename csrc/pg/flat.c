@@ -8,7 +8,9 @@
  *   numbers   a double for each field of the kinds that are numbers, row by row
  *   strings   which of `texts` it is, for each field that is a string, row by row
  *   texts     pointers and lengths, each short text once: a string that was met is not made again
- *   nulls     row and column of each NULL; the field holds 0 or texts[0] meanwhile
+ *   lists     where its elements lie, and how many, for each field that is an array of numbers, in one dimension and from 1 on
+ *   elements  the numbers of all lists
+ *   nulls     row and column of each NULL; the field holds 0, texts[0] or lists[0] meanwhile
  *   trues     the same of each true: booleans are false else
  *
  * No field says what it is: a branch for each would cost more than all else, so the exceptions are listed and mended.
@@ -18,11 +20,12 @@
 #include <math.h>
 
 #include "be.h"
+#include "codec_slice.h"
 #include "params.h"
 #include "result.h"
 
 /* fastpg.pg.flat_rows has the same declaration. */
-enum { CELLS = 2048, SLOTS = 256 };
+enum { CELLS = 2048, SLOTS = 256, ELEMENTS = 8192 };
 
 typedef struct {
   const char *p;
@@ -35,11 +38,16 @@ typedef struct {
 } other;
 
 typedef struct {
-  double numbers[CELLS];
+  int32_t at, n;
+} list;
+
+typedef struct {
+  double numbers[CELLS], elements[ELEMENTS];
   text texts[CELLS + 1];
-  int32_t strings[CELLS];
+  list lists[CELLS + 1];
+  int32_t strings[CELLS], arrays[CELLS];
   int32_t nulls[2 * CELLS], trues[2 * CELLS];
-  int32_t nnumbers, nstrings, ntexts, nnulls, ntrues, nothers;
+  int32_t nnumbers, nelements, nstrings, ntexts, narrays, nlists, nnulls, ntrues, nothers;
   int32_t bytes; /* of all texts: they are not kept for the next rows where they are many */
   other others[CELLS];
   int32_t slots[SLOTS]; /* of texts that were met, by a hash */
@@ -47,19 +55,27 @@ typedef struct {
 
 /* How a column is laid out; fastpg.pg.flat_rows knows these letters.  HIDDEN is one behind which comes another of its
  * name: it is read, as errors and functions of the user's may be in it, and is nowhere. */
-enum { NUMBER = 'n', STRING = 's', TRUTH = 'b', OTHER = 'o', HIDDEN = 'h' };
+enum { NUMBER = 'n', STRING = 's', TRUTH = 'b', NUMBERS = 'a', OTHER = 'o', HIDDEN = 'h' };
 
-static char layout_of(const fpg_type *type, int format) {
-  if (type->traits & FPG_READ_BY_USER) return OTHER;
-  if (type->kind == FPG_KIND_TEXT || type->kind == FPG_KIND_NAME) return STRING;
-  if (format == FPG_TEXT) return OTHER;
+static int is_number(const fpg_type *type) {
   switch (type->kind) {
     case FPG_KIND_INT2:
     case FPG_KIND_INT4:
     case FPG_KIND_INT8:
     case FPG_KIND_OID:
     case FPG_KIND_FLOAT4:
-    case FPG_KIND_FLOAT8: return NUMBER;
+    case FPG_KIND_FLOAT8: return !(type->traits & FPG_READ_BY_USER);
+    default: return 0;
+  }
+}
+
+static char layout_of(const fpg_type *type, int format) {
+  if (type->traits & FPG_READ_BY_USER) return OTHER;
+  if (type->kind == FPG_KIND_TEXT || type->kind == FPG_KIND_NAME) return STRING;
+  if (format == FPG_TEXT) return OTHER;
+  if (is_number(type)) return NUMBER;
+  if (type->kind == FPG_KIND_ARRAY && is_number(type->elem)) return NUMBERS;
+  switch (type->kind) {
     case FPG_KIND_BOOL: return TRUTH;
     case FPG_KIND_BYTEA:
     case FPG_KIND_CHAR: return STRING;
@@ -154,6 +170,34 @@ static int is_string(const fpg_type *type, const char *p, int len) {
   return type->kind != FPG_KIND_CHAR || (len == 1 && *p > 0);
 }
 
+/* The elements of an array that is a plain list of numbers, none of them NULL: its place among the lists; 0 where it is none, or
+ * too long for what is left of the room. */
+static int32_t list_of(block *b, const fpg_type *type, const char *p, int len) {
+  enum { HEAD = 12, DIMENSION = 8 };
+  const fpg_type *elem = type->elem;
+  const char *end = p + len;
+  int dims = len >= HEAD && len < FPG_LONG_VALUE ? be_i32(p) : -1, n = 0; /* (long ones may be read already: heavy.c) */
+  if (dims < 0 || dims > 1 || be_u32(p + 8) != elem->oid) return 0;
+  p += HEAD;
+  if (dims) {
+    if (end - p < DIMENSION || be_i32(p + 4) != 1) return 0;
+    n = be_i32(p);
+    p += DIMENSION;
+  }
+  if (n < 0 || n > ELEMENTS - b->nelements) return 0;
+  double *to = b->elements + b->nelements;
+  for (int i = 0; i < n; i++) {
+    int32_t size = end - p >= 4 ? be_i32(p) : -1;
+    p += 4;
+    if (size < 0 || size > end - p || !read_number(elem, p, size, &to[i])) return 0;
+    p += size;
+  }
+  if (p != end) return 0;
+  b->lists[++b->nlists] = (list){b->nelements, n};
+  b->nelements += n;
+  return b->nlists;
+}
+
 static void fill_row(block *b, const fpg_stmt *st, const char *letters, fpg_row row, int at) {
   for (int i = 0; i < st->ncols; i++) {
     int len, odd = 0;
@@ -177,6 +221,13 @@ static void fill_row(block *b, const fpg_stmt *st, const char *letters, fpg_row 
         else note(b->nulls, &b->nnulls, at, i);
         if (p && !odd && *p) note(b->trues, &b->ntrues, at, i);
         break;
+      case NUMBERS: {
+        int32_t place = p ? list_of(b, type, p, len) : 0;
+        if (!p) note(b->nulls, &b->nnulls, at, i);
+        odd = p && !place;
+        b->arrays[b->narrays++] = place;
+        break;
+      }
       default: odd = 1;
     }
     if (odd) b->others[b->nothers++] = (other){p, len, at, letters[i] == HIDDEN ? ~i : i};
@@ -213,10 +264,12 @@ static int conn_lay_rows(lua_State *L) {
   if (most < INT32_MAX) most = fpg_rows_of_piece(st, rows, most);
   if (count > most) count = most;
   b->nnumbers = b->nstrings = b->ntexts = b->nnulls = b->ntrues = b->nothers = b->bytes = 0;
+  b->nelements = b->narrays = b->nlists = 0;
   memset(b->slots, 0, sizeof b->slots);
-  lua_pushinteger(L, count);
-  lua_pushinteger(L, rows->next + 1);
-  for (int i = 0; i < count; i++) fill_row(b, st, letters, fpg_next_row(rows), i);
+  int first = rows->next + 1, laid = 0;
+  while (laid < count && b->nelements <= ELEMENTS / 2) fill_row(b, st, letters, fpg_next_row(rows), laid++);
+  lua_pushinteger(L, laid);
+  lua_pushinteger(L, first);
   return 2;
 }
 

@@ -34,15 +34,17 @@ local has_ffi, ffi = pcall(require, "ffi")
 if not (jit and has_ffi and core.abi == "luajit") then return flat_rows end
 
 local load, status, to_string = loadstring or load, jit.status, ffi.string
+local new_table = require "table.new"
 
 -- As in csrc/pg/flat.c.
 local new_block = ffi.typeof [[
   struct {
-    double numbers[2048];
+    double numbers[2048], elements[8192];
     struct { const char *p; uint32_t len; } texts[2049];
-    int32_t strings[2048];
+    struct { int32_t at, n; } lists[2049];
+    int32_t strings[2048], arrays[2048];
     int32_t nulls[4096], trues[4096];
-    int32_t nnumbers, nstrings, ntexts, nnulls, ntrues, nothers;
+    int32_t nnumbers, nelements, nstrings, ntexts, narrays, nlists, nnulls, ntrues, nothers;
     int32_t bytes;
     struct { const char *p; int32_t len, row, col; } others[2048];
     int32_t slots[256];
@@ -54,7 +56,7 @@ if ffi.sizeof(new_block) ~= core.flat_block then return flat_rows end
 local spare = nil
 
 local function new_space()
-  return { block = new_block(), texts = { [0] = "" } }
+  return { block = new_block(), texts = { [0] = "" }, lists = { [0] = false } }
 end
 
 -- ---- the function of a shape ----------------------------------------------------------------
@@ -63,22 +65,23 @@ local VALUES = {
   n = "numbers[n + %d]",
   s = "texts[strings[s + %d]]",
   b = "false",
+  a = "lists[arrays[a + %d]]",
   o = "false",
 }
 
 local BUILDER = [[
 local rawset, setmetatable = ...
-return function(list, first, last, metatable, block, texts)
-  local numbers, strings, n, s = block.numbers, block.strings, 0, 0
+return function(list, first, last, metatable, block, texts, lists)
+  local numbers, strings, arrays, n, s, a = block.numbers, block.strings, block.arrays, 0, 0, 0
   for i = first, last do
     rawset(list, i, setmetatable({ %s }, metatable))
-    n, s = n + %d, s + %d
+    n, s, a = n + %d, s + %d, a + %d
   end
 end
 ]]
 
 local function source_of(layout, columns)
-  local fields, counts = {}, { n = 0, s = 0, b = 0, o = 0 }
+  local fields, counts = {}, { n = 0, s = 0, a = 0, b = 0, o = 0 }
   for i = 1, #layout do
     local letter = layout:sub(i, i)
     if letter ~= "h" then
@@ -88,7 +91,7 @@ local function source_of(layout, columns)
     end
   end
   if not columns then fields[#fields + 1] = "n = " .. #layout end
-  return BUILDER:format(table.concat(fields, ", "), counts.n, counts.s)
+  return BUILDER:format(table.concat(fields, ", "), counts.n, counts.s, counts.a)
 end
 
 -- The letters of the statement's columns; those behind which comes another of their name are in no row.
@@ -143,6 +146,16 @@ local function make_texts(texts, block)
   end
 end
 
+local function make_lists(lists, block, metatable)
+  local list, elements = block.lists, block.elements
+  for i = 1, block.nlists do
+    local at, n = list[i].at - 1, list[i].n
+    local made = new_table(n, 0)
+    for k = 1, n do made[k] = elements[at + k] end
+    lists[i] = setmetatable(made, metatable)
+  end
+end
+
 local function set_named(list, first, cells, n, columns, value)
   for i = 0, 2 * n - 2, 2 do rawset(list[first + cells[i]], columns[cells[i + 1] + 1], value) end
 end
@@ -164,12 +177,14 @@ end
 
 -- Some of the rows that are left: the rest, and how many rows there are now.
 local function make_some(c, st, builder, columns, metatable, most, list, rest, space)
-  local block, texts = space.block, space.texts
+  local block, texts, lists = space.block, space.texts, space.lists
   local n, first = c:lay_rows(st, builder.layout, most, rest, block)
   if not n then return c:fetch_more(st, columns and metatable, most, list, rest) end
   make_texts(texts, block)
-  builder.build(list, first, first + n - 1, metatable, block, texts)
+  make_lists(lists, block, core.array_mt)
+  builder.build(list, first, first + n - 1, metatable, block, texts, lists)
   mend(list, first, block, columns)
+  for i = 1, block.nlists do lists[i] = false end -- whoever has the row has them alone
   if block.bytes > KEPT_BYTES then space.texts = { [0] = "" } end
   return list, c:mend_rows(st, columns ~= nil, list, first, rest, block), first + n - 1
 end
