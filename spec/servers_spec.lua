@@ -478,3 +478,118 @@ describe("a primary", function()
     assert.equal(#done, n)
   end)
 end)
+
+-- The network that a cluster's servers have between them is cut, and a client reaches all of them: each has a socket of its own
+-- behind the relay's.
+describe("a primary that lives on while another one is promoted", function()
+  local has_luv, uv = pcall(require, "luv")
+  local pg, db
+
+  local function own(place) return place.conninfo.host .. "/server" end
+  local function options(more)
+    local all = {
+      host = own(pg), port = pg.conninfo.port, user = pg.conninfo.user, database = "postgres", replicas = { { host = own(pg.standbys[1]) } },
+    }
+    for name, value in pairs(more or {}) do all[name] = value end
+    return all
+  end
+  local WRITE = "insert into w values ('x') returning current_setting('unix_socket_directories')"
+  local function place_of(text) return (text:match "[^,\"]*/server") end
+
+  -- The primary lives on, cut off from the others, and the other one takes its place.
+  local function pass_by()
+    local old = own(pg)
+    pg:partition(0)
+    pg:promote(1)
+    return old, own(pg)
+  end
+  local function begin(more)
+    pg = fastpg.cluster{ standbys = 1 }
+    db = fastpg.create_pool(options(more), { max_size = 4 })
+    db:execute "create table w (id text)"
+    assert.equal(own(pg), place_of(db:item(WRITE)))
+  end
+  after_each(function()
+    db:close()
+    pg:close()
+  end)
+
+  -- Who does nothing but write comes to write to the new one, and stays there.
+  local function write_on()
+    local old, new = pass_by()
+    within(SLACK, function()
+      local ok, where = pcall(db.item, db, WRITE)
+      if not ok then assert.is_true(fastpg.is(where, "connection"), tostring(where)) end
+      return ok and place_of(where) == new
+    end)
+    for _ = 1, 20 do assert.equal(new, place_of(db:item(WRITE))) end
+    for _, one in ipairs(db:stats().servers) do
+      assert.equal(one.name:find(old, 1, true) and "former" or "primary", one.role)
+    end
+    assert.equal(1, db:stats().failovers)
+  end
+
+  local loops = {
+    block = function(fn) fn() end,
+    step = function(fn) fastpg.run(fn) end,
+    luv = has_luv and function(fn)
+      fastpg.set_loop "luv"
+      local task = fastpg.spawn(fn)
+      uv.run()
+      fastpg.set_loop()
+      task:wait()
+    end,
+  }
+  for name, run in pairs(loops) do
+    it("is written to no more by who only writes, loop " .. name, function()
+      if not run then return end
+      begin{ loop = name ~= "block" and name or nil }
+      run(write_on)
+    end)
+  end
+
+  it("commits no transaction that was open, and is not what a new client takes for the primary", function()
+    begin()
+    local tx = db:begin()
+    tx:execute "insert into w values ('open')"
+    local _, new = pass_by()
+    fastpg.sleep(1)
+    local err = failure(tx.commit, tx)
+    assert.is_true(fastpg.is(err, "connection"), tostring(err))
+    assert.matches("is not the primary any more", err.message)
+    assert.is_nil(err.commit_unknown)
+    local other = fastpg.connect(options{ host = own(pg.standbys[1]), replicas = { { host = own(pg) } } })
+    assert.equal(new, place_of(other:item(WRITE)))
+    assert.equal(0, other:item "select count(*)::int from w where id = 'open'")
+    other:close()
+  end)
+
+  it("is heard no more by who only listens", function()
+    begin()
+    local got = {}
+    local function hear(wait_a_little)
+      pass_by()
+      local other = pg:connect()
+      within(SLACK, function()
+        other:notify("c", "heard")
+        wait_a_little()
+        return got[2]
+      end)
+      other:close()
+      assert.equal("gap", got[1])
+      assert.equal("heard", got[2])
+    end
+    local function listen() db:listen("c", function(n) got[#got + 1] = n.gap and "gap" or n.payload end) end
+    listen()
+    hear(function() db:poll(0.3) end)
+    db:close()
+    pg:close()
+    begin()
+    got = {}
+    fastpg.run(function()
+      listen()
+      hear(function() fastpg.sleep(0.1) end)
+      db:unlisten "c"
+    end)
+  end)
+end)

@@ -6,7 +6,7 @@
 --
 -- PostgreSQL manual: "Recovery Information Functions", "Backup Control Functions".
 
-local pcall, tonumber, error = pcall, tonumber, error
+local error, pcall, tonumber = error, pcall, tonumber
 
 local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
@@ -67,21 +67,24 @@ end
 
 local function nothing() end
 
---- Asks a server: { config =, c = the connection to ask by, which is made where there is none }.
+-- By the connection that was kept, where there is one and the server has not closed it.
+local function take(server)
+  local c = server.c
+  server.c = nil
+  if not c or c:ready(math.huge) then return c end
+  c:close()
+  return nil
+end
+
+--- Asks a server: { config =, c = the connection to ask by, which is made where there is none }.  Whoever asks has that
+--- connection alone.
 function probe.look(server, wait, deadline)
-  local function drop()
-    if server.c then server.c:close() end
-    server.c = nil
-  end
-  return defer.undo(drop, function()
-    if server.c and not server.c:usable() then drop() end
-    if not server.c then
-      local place = {}
-      local c = defer.undo(function() if place.c then place.c:close() end end,
-        opening.open, server.config, wait, deadline, nothing, place)
-      server.c = c
-    end
-    return probe.ask(server.c, wait, deadline)
+  local place = { c = take(server) }
+  return defer.undo(function() if place.c then place.c:close() end end, function()
+    if not place.c then place.c = opening.open(server.config, wait, deadline, nothing, place) end
+    local role, timeline, position = probe.ask(place.c, wait, deadline)
+    if server.c then place.c:close() else server.c = place.c end
+    return role, timeline, position
   end)
 end
 

@@ -167,6 +167,31 @@ local function recover(self, deadline)
   return false
 end
 
+-- Waits for what comes, `seconds` at most.  Where there are several servers the others are asked now and then whether one of
+-- them is the primary by now: nothing comes from a server that is not, and nothing says so.
+---@param wait_for function
+---@param idle boolean?  it keeps nobody from ending
+local function await(conn, wait_for, seconds, idle)
+  local servers = conn.servers
+  if not servers then return wait_for(conn.c:fd(), "r", seconds, idle) end
+  local ends = seconds and core.clock() + seconds
+  repeat
+    servers:attend(conn)
+    local left = ends and math.max(ends - core.clock(), 0)
+    local ready = wait_for(conn.c:fd(), "r", left and math.min(left, servers.SILENCE) or servers.SILENCE, idle)
+  until ready or conn.lost or ends and core.clock() >= ends
+  if conn.lost then servers:attend(conn) end
+end
+
+--- The server of its connection is not the primary any more: it is heard no more, and another connection takes its place.
+function Listener:forsake(server, why)
+  local conn = self.conn
+  if not conn or conn.server ~= server then return end
+  conn.lost = why
+  if not self.spawned then return conn:close() end
+  if self.reader then self.host.wake(self.reader) end
+end
+
 -- ---- the reader -----------------------------------------------------------------------------
 
 -- LISTEN and UNLISTEN of others, who wait for them.
@@ -192,7 +217,7 @@ local function read(self)
     drain(self, self.conn)
     self:deliver()
     if not self.stopped and not self.commands[1] then
-      self.host.wait(self.conn.c:fd(), "r", nil, true) -- it keeps nobody from ending
+      await(self.conn, self.host.wait, nil, true) -- it keeps nobody from ending
       if not self.stopped then self.conn.c:consume() end
     end
   end
@@ -363,7 +388,7 @@ local function receive(self, seconds)
   with_connection(self, function(conn)
     make_sure(self, conn)
     drain(self, conn)
-    if #self.inbox == 0 then conn.wait(conn.c:fd(), "r", seconds) end
+    if #self.inbox == 0 then await(conn, conn.wait, seconds) end
     conn.c:consume()
     drain(self, conn)
   end)

@@ -171,10 +171,18 @@ local function close_aged(self)
   end
 end
 
+-- Of one of several servers: whether it is still what the connection was made for, which may have to be asked.
+local function is_trusted(self, conn, deadline)
+  local ok, answer = pcall(conn.servers.trusts, conn.servers, conn, deadline)
+  if ok then return answer end
+  self:discard(conn)
+  error(answer, 0)
+end
+
 local function healthy(self, conn, deadline)
   local now, server = core.clock(), conn.server
   if too_old(self, conn, now) then return false end
-  if server and not conn.servers:trusts(conn) then return false end
+  if server and not is_trusted(self, conn, deadline) then return false end
   local is_doubtful = server and server.suspected > conn.used -- another connection to it was lost since then
   local ready = conn.c:ready(IDLE_PING)
   if ready ~= nil and not (ready and is_doubtful) then return ready end

@@ -155,6 +155,9 @@ function Route:open(config)
   if servers then
     servers:serve(self.pool)
     servers.on_change = function(change) hooks.server_changed(self, change) end
+    servers.on_demoted = function(server, why)
+      if self.listener then self.listener:forsake(server, why) end
+    end
   end
   if config.direct then
     self.direct = Pool.new(config.direct, function(conn) set_up(self, conn, config.init) end, schema_changed)
@@ -311,6 +314,7 @@ end
 local function in_turn(conn, bound, fn, ...)
   bound:connection() -- it may have ended while this coroutine waited
   conn:arm()
+  if conn.servers then conn.servers:attend(conn) end
   if conn.abandoned then conn:clear() end
   return fn(conn, ...)
 end

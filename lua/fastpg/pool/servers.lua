@@ -8,8 +8,8 @@
 --   it is the primary from here on: connections   it has none: the next write         away: asked again after a pause,
 --   to the one before are closed                  looks for another                   longer each time
 --
--- Nobody looks by a timer: whoever opens a connection, reads from a replica, or waits long for an answer looks, one at a
--- time for each server.  A server that was a primary on a lower timeline is never written to again: what it would confirm is
+-- Nobody looks by a timer: whoever takes a connection, reads from a replica, or waits long for an answer looks
+-- (fastpg.pool.looking).  A server that was a primary on a lower timeline is never written to again: what it would confirm is
 -- lost for the others.
 --
 -- PostgreSQL manual: "High Availability, Load Balancing, and Replication"; timelines in "Continuous Archiving".
@@ -18,8 +18,8 @@ local error, ipairs, pairs, pcall, setmetatable, tostring = error, ipairs, pairs
 
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
-local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
+local looking = require "fastpg.pool.looking"
 local Pool = require "fastpg.pool.pool"
 local probe = require "fastpg.pg.probe"
 local random = require "fastpg.base.random"
@@ -28,10 +28,12 @@ local trail = require "fastpg.host.trail"
 
 local Servers = {}
 Servers.__index = Servers
+looking.extend(Servers)
+
+local AGE = looking.AGE
 
 local FAILOVER_TIMEOUT = 30 -- seconds, where none is given
-local LOOK_SECONDS = 1 -- a server that does not say what it is within this time is away
-local AGE = 1 -- seconds for which an answer is fresh enough to choose a replica by
+local ASK_SECONDS = 1 -- for a new connection's server to say what it is
 local PAUSE, LONGEST_PAUSE = 0.25, 5 -- seconds until one that is away is asked again
 local SEEK_PAUSE = 0.1 -- seconds between two looks for a primary
 local SAMPLE_EVERY, MOST_SAMPLES = 0.25, 2000 -- of where the primary was when: minutes of it, for the lag
@@ -47,7 +49,8 @@ function Servers.new(config)
   local list = server_list.read(config, config.what)
   if not list then return nil end
   for _, server in ipairs(list) do
-    server.role, server.timeline, server.position, server.asked = false, 0, 0, -math.huge
+    server.role, server.timeline, server.position, server.asked, server.seen = false, 0, 0, -math.huge, -math.huge
+    server.looking, server.beside_until = false, -math.huge -- (fastpg.pool.looking)
     server.away_until, server.seek_after, server.pause, server.answers, server.trip = 0, 0, PAUSE, 0, 0
     server.silent_since, server.problem, server.pool, server.suspected = false, false, false, -math.huge
   end
@@ -56,7 +59,7 @@ function Servers.new(config)
     samples = {}, -- { time =, position = } of the primary: how far it was, and when
     marks = {}, -- { writes =, position = }: how far it was, and which writes that covers
     draw = random.source(), timeout = config.failover_timeout or FAILOVER_TIMEOUT,
-    closed = false, pool = false, on_change = false, changes = {},
+    closed = false, pool = false, on_change = false, on_demoted = false, changes = {},
   }, Servers)
 end
 
@@ -104,8 +107,9 @@ local function demote(self, server, role)
   if self.primary ~= server then return end
   self.primary = false
   if not self.pool then return end
-  close_connections(self.pool, function(conn) return conn.server == server end,
-    ("%s is not the primary any more"):format(server.name))
+  local why = server.name .. " is not the primary any more"
+  close_connections(self.pool, function(conn) return conn.server == server end, why)
+  if self.on_demoted then self.on_demoted(server, why) end
 end
 
 local function promote(self, server, timeline)
@@ -164,55 +168,7 @@ function Servers:note_away(server, err, took)
   tell(self)
 end
 
--- ---- looking --------------------------------------------------------------------------------
-
--- What says nothing of the server: the task was canceled, the database closed, memory short, Ctrl-C.
-local function raise_ours(err)
-  if not errors.is_error(err) or errors.is(err, "canceled") or errors.is(err, "closed") then error(err, 0) end
-end
-
---- Asks a server what it is; false where it does not say.  Another coroutine may be asking it: then its answer is waited for.
----@param wait_for fun(fd: integer?, mode: string?, timeout: number?): string?
----@param fresh boolean?  it is to be asked after this call
-function Servers:look(server, wait_for, fresh)
-  local wanted = server.answers + (server.looking and fresh and 2 or 1)
-  local ends = core.clock() + 2 * LOOK_SECONDS
-  while server.answers < wanted do
-    if not server.looking then
-      local began, writes = core.clock(), self.writes
-      server.looking = true
-      local ok, role, timeline, position
-      defer.undo(function()
-        server.looking = false
-        server.answers = server.answers + 1
-      end, function()
-        ok, role, timeline, position = pcall(probe.look, server, wait_for, began + LOOK_SECONDS)
-      end)
-      server.looking = false
-      server.answers = server.answers + 1
-      if self.closed then probe.close(server) end
-      if ok then
-        server.trip = server.trip == 0 and core.clock() - began or 0.8 * server.trip + 0.2 * (core.clock() - began)
-        self:note(server, role, timeline, position, writes)
-      else
-        raise_ours(role)
-        self:note_away(server, role, core.clock() - began)
-      end
-    else
-      if core.clock() >= ends then return false end
-      wait_for(nil, nil, 0.001)
-    end
-  end
-  return not server.problem
-end
-
--- Asks all that have not been asked for `age` seconds, but for those whose pause is not over.
-local function look_around(self, wait_for, age)
-  for _, server in ipairs(self.list) do
-    local now = core.clock()
-    if now - server.asked >= age and now >= server.away_until then self:look(server, wait_for) end
-  end
-end
+-- ---- the primary ----------------------------------------------------------------------------
 
 -- Asks one after the other until a primary answers, the last one there was first.  A server that did not answer is asked again
 -- when as much time is over as that took.
@@ -227,8 +183,6 @@ local function seek(self, wait_for)
     end
   end
 end
-
--- ---- the primary ----------------------------------------------------------------------------
 
 -- What each of them is, for a message.
 local function problems(self)
@@ -253,7 +207,7 @@ local function connect(self, server, wait_for, deadline, place)
   local ok, conn = pcall(open_to, self, server, wait_for, deadline, place)
   if ok then
     local role, timeline, position
-    ok, role, timeline, position = pcall(probe.ask, conn.c, wait_for, core.clock() + LOOK_SECONDS)
+    ok, role, timeline, position = pcall(probe.ask, conn.c, wait_for, core.clock() + ASK_SECONDS)
     if ok then
       self:note(server, role, timeline, position)
       if self.primary == server then return conn end
@@ -262,7 +216,7 @@ local function connect(self, server, wait_for, deadline, place)
     if ok then return nil end
     conn = role
   end
-  raise_ours(conn)
+  looking.raise_ours(conn)
   if not errors.is(conn, "connection") and not errors.is(conn, "timeout") then error(conn, 0) end
   if errors.is(conn, "28") or errors.is(conn, "3D000") then error(conn, 0) end -- a wrong password is so everywhere
   if deadline and core.clock() >= deadline then error(conn, 0) end -- the caller had no more time, which is no fault of its
@@ -280,7 +234,12 @@ function Servers:open(wait_for, deadline, place)
     local server = self.primary
     if server and not server.silent_since then
       local conn = connect(self, server, wait_for, deadline, place)
-      if conn then return conn end
+      if conn then
+        local ok, err = pcall(self.watch, self, server, deadline)
+        if ok and self.primary == server then return conn end
+        conn:close()
+        if not ok then error(err, 0) end
+      end
     end
     seek(self, wait_for)
     local left = ends - core.clock()
@@ -300,10 +259,12 @@ function Servers:open(wait_for, deadline, place)
 end
 
 --- Whether an idle connection may be used: its server is still the primary, or a replica that answers.
-function Servers:trusts(conn)
+---@param deadline number?  of who is to have it
+function Servers:trusts(conn, deadline)
   local server = conn.server
-  if server.silent_since or conn.c:parameter "in_hot_standby" == "on" and conn.pool == self.pool then return false end
-  return conn.pool ~= self.pool or server == self.primary
+  if conn.pool ~= self.pool then return not server.silent_since end
+  self:watch(server, deadline)
+  return server == self.primary and not server.silent_since and conn.c:parameter "in_hot_standby" ~= "on"
 end
 
 --- A connection that was given back: one whose server turned out to take no writes is dropped, and so is what else there is.
@@ -331,7 +292,7 @@ function Servers:silent(conn)
   local wait_for = conn.wait
   if self:look(server, wait_for) then return end
   if conn.pool ~= self.pool and conn.c:usable() then return conn:lose(server.name .. " does not answer") end -- others do
-  look_around(self, wait_for, AGE)
+  self:look_around(wait_for, AGE)
   local since = server.silent_since
   if conn.c:usable() and since and core.clock() - since >= self.timeout then
     close_connections(conn.pool, function(other) return other.server == server end,
@@ -410,7 +371,7 @@ end
 ---@param staleness number  seconds to wait for that
 ---@param tried table<table, true>  those that failed this reader
 function Servers:replica(position, staleness, tried, wait_for)
-  look_around(self, wait_for, AGE)
+  self:look_around(wait_for, AGE)
   local all, ready = candidates(self, position, tried)
   local ends, pause = core.clock() + staleness, 0.001
   while #ready == 0 and #all > 0 do
@@ -463,7 +424,7 @@ end
 function Servers:close(timeout)
   self.closed = true
   for _, server in ipairs(self.list) do
-    if not server.looking then probe.close(server) end -- else who is asking does: no socket is closed under who waits for it
+    probe.close(server) -- (who is asking it has that connection)
   end
   self:each_pool(function(pool) pool:close(timeout) end)
 end

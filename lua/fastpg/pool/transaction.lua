@@ -78,6 +78,7 @@ local function commit_now(conn)
     errors.raise("no_active_sql_transaction", "the transaction was ended inside, by a COMMIT or ROLLBACK of one's own")
   end
   conn:arm()
+  if conn.servers then conn.servers:attend(conn) end
   conn.in_transaction = false
   claimed_rows.forget(conn)
   local ok, tag = pcall(conn.command, conn, "COMMIT")
