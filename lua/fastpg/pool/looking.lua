@@ -91,7 +91,9 @@ function methods:look(server, wait_for, fresh, deadline)
       ask(self, server, wait_for, deadline)
     else
       local now = core.clock()
-      if deadline and now >= deadline then errors.raise("timeout", server.name .. " did not say what it is in the time there was") end
+      if deadline and now >= deadline then
+        errors.raise("timeout", server.name .. " did not say what it is in the time there was")
+      end
       if now >= ends then return false end
       wait_for(nil, nil, TICK)
       current_task.check()
