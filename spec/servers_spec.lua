@@ -83,6 +83,77 @@ describe("replicas", function()
     assert.matches("^%x+/%x+$", watch:lsn())
   end)
 
+  it("give the rows of streams, to who wrote too", function()
+    local select = "n, name, " .. IN_RECOVERY .. " as apart"
+    local function read(rows)
+      local n, apart = 0, nil
+      for row in rows do n, apart = n + 1, row.apart end
+      return n, apart
+    end
+    assert.same({ 100, true }, { read(db.t.v:each{ select = select }) })
+    assert.same({ 1, true }, { read(db.t.v:where{ n = 5 }:select(select):each()) })
+    assert.same({ 100, true }, { db:read(function(tx) return read(tx.t.v:each{ select = select }) end) })
+    assert.same({ 100, false }, { read(db:each("select " .. select .. " from v")) })
+    assert.same({ 100, false }, { db:transaction(function(tx) return read(tx.t.v:on_replica():select(select):each()) end) })
+    local apart
+    db.t.v:select(select):each(function(row)
+      apart = row.apart
+      return false
+    end)
+    assert.is_true(apart)
+    local plain = pg:create_pool{ replicas = true }
+    assert.same({ 100, false }, { read(plain.t.v:each{ select = select }) })
+    assert.same({ 100, true }, { read(plain.t.v:on_replica():select(select):each()) })
+    plain:close()
+    pg:pause_replay(1)
+    for i = 1, 50 do
+      db.t.v:update{ name = "7", n = i }
+      for row in db.t.v:where{ name = "7" }:each() do assert.equal(i, row.n) end
+    end
+    db.t.v:update{ name = "7", n = 7 }
+    pg:resume_replay(1)
+  end)
+
+  it("may be short of connections, which is no fault of theirs", function()
+    local one = pg:connect{ replicas = true, reads = "replica" }
+    one:ping()
+    local seen = {}
+    for row in one.t.v:each() do
+      for other in one.t.v:each() do
+        assert.equal(100, one.t.v:count())
+        seen[1], seen[2] = row, other
+        break
+      end
+      for _, server in ipairs(one:stats().servers) do assert.is_true(server.answers) end
+      break
+    end
+    assert.equal(2, #seen)
+    one:close()
+  end)
+
+  it("end a stream with an error where what they replay takes its rows away", function()
+    watch:execute [[create table long (n int, filler text);
+      insert into long select i, repeat(md5(i::text), 60) from generate_series(1, 20000) i]]
+    within(SLACK, function() local ok, n = pcall(db.t.long.count, db.t.long) return ok and n == 20000 and on_standby() end)
+    fastpg.run(function()
+      local n, truncated = 0, nil
+      local err = failure(function()
+        for row in db.t.long:each() do
+          n = n + 1
+          if n == 1 then
+            truncated = fastpg.spawn(function() watch:execute "truncate long" end)
+            within(SLACK, function() return truncated.results end)
+            fastpg.sleep(0.3)
+          end
+          assert.equal(1920, #row.filler)
+        end
+      end)
+      assert.equal("40001", err.sqlstate)
+      assert.is_true(n >= 1 and n < 20000, n)
+      assert.equal(0, db.t.long:count())
+    end)
+  end)
+
   it("refuse to write, and what they refuse runs on the primary", function()
     local err = failure(db.read, db, function(tx) tx.t.v:insert{ name = "x", n = 1 } end)
     assert.equal("25006", err.sqlstate)

@@ -10,11 +10,10 @@
 --
 -- PostgreSQL manual: "Hot Standby", "Handling Query Conflicts".
 
-local error, next, pcall = error, next, pcall
+local error, next, pcall, select = error, next, pcall, select
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
-local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local options = require "fastpg.base.options"
@@ -54,13 +53,14 @@ local function position_for(servers, at_least, wait_for)
 end
 
 -- What is to be done after an error on a replica: "again" on another one, "primary", or nil where it is the reader's.
--- A standby cancels what stands in the way of its WAL; it refuses to write; and what is not there yet may be on the primary.
+-- A standby cancels what stands in the way of its WAL; it refuses to write; and what is not there yet, or means something else
+-- to that connection, may be on the primary.
 local function what_next(err, conn)
   if not errors.is_error(err) then return nil end
   local code = err.sqlstate
   if conn.discarded and (errors.is(err, "connection") or conn.lost) then return "again" end
   if code == "40001" or code == "40P01" then return "again" end
-  if code == "25006" or code and code:sub(1, 2) == "42" then return "primary" end
+  if code == "25006" or code == "55000" or code and code:sub(1, 2) == "42" then return "primary" end
   return nil
 end
 
@@ -70,11 +70,22 @@ local function take(pool, deadline)
   return conn
 end
 
---- Runs fn(conn, ...), which only reads, on a replica that is as far as the reader has to see; where none is, or it is
---- refused there, on the primary.  After a conflict with what is replayed, or a lost connection, it runs once more elsewhere.
+-- Whether it was the pool that had no connection to give: no fault of the server.
+local function is_short(pool, err) return pool:is_exhausted() and (errors.is(err, "timeout") or errors.is(err, "deadlock")) end
+
+-- What becomes of a connection that was not to be had: raises where it is the reader's matter.
+local function not_taken(self, server, pool, err, deadline)
+  if errors.is(err, "canceled") or errors.is(err, "closed") or deadline and core.clock() >= deadline then error(err, 0) end
+  if not is_short(pool, err) then return self.root.servers:note_away(server, err) end
+  if errors.is(err, "timeout") then error(err, 0) end -- whoever has all of them waits for this reader, then: others answer
+end
+
+--- Runs fn(conn, ...), which only reads, on a replica that is as far as the reader has to see: true and its results; false
+--- where none is, or it is refused there.  After a conflict with what is replayed, or a lost connection, it runs once more
+--- elsewhere.
 ---@param needs { at_least: number?, staleness: number? }?
----@param lent function  runs fn and gives the connection back (fastpg.pool.route)
-function reading.run(self, needs, lent, deadline, fn, ...)
+---@param lent fun(root: table, conn: table, fn: function, ...): ...  runs fn and sees to the connection (fastpg.pool.route)
+function reading.try(self, needs, lent, deadline, fn, ...)
   local root = self.root
   local servers = root.servers
   local wait_for = wait.pick(root.config.loop).wait
@@ -85,21 +96,30 @@ function reading.run(self, needs, lent, deadline, fn, ...)
     local server = servers:replica(position, needs.staleness or STALENESS, tried, wait_for)
     if not server then break end
     tried[server] = true
-    local ok, conn = pcall(take, root:replica_pool(server), deadline)
+    local pool = root:replica_pool(server)
+    local ok, conn = pcall(take, pool, deadline)
     if ok then
-      local results = pack(pcall(defer.close, conn, lent, root, conn, fn, ...))
-      if results[1] then return unpack(results, 2, results.n) end
+      local results = pack(pcall(lent, root, conn, fn, ...))
+      if results[1] then return unpack(results, 1, results.n) end
       local next_step = what_next(results[2], conn)
       if not next_step then error(results[2], 0) end
       if conn.discarded then server.asked = -math.huge end
       if next_step == "primary" then break end
-    elseif errors.is(conn, "canceled") or errors.is(conn, "closed") or deadline and core.clock() >= deadline then
-      error(conn, 0)
     else
-      servers:note_away(server, conn)
+      not_taken(self, server, pool, conn, deadline)
     end
   end
-  return self:on_connection(fn, ...)
+  return false
+end
+
+local function or_primary(self, fn, n, args, ok, ...)
+  if ok then return ... end
+  return self:on_connection(fn, unpack(args, 1, n))
+end
+
+--- The same; what no replica answers runs on the primary.
+function reading.run(self, needs, lent, deadline, fn, ...)
+  return or_primary(self, fn, select("#", ...), { ... }, reading.try(self, needs, lent, deadline, fn, ...))
 end
 
 --- The options of db:read.

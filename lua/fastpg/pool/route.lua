@@ -395,11 +395,15 @@ function Route:on_connection(fn, ...)
   return defer.close(conn, lent, self.root, conn, fn, ...)
 end
 
+local function lent_by(root, conn, fn, ...)
+  return defer.close(conn, lent, root, conn, fn, ...)
+end
+
 --- Runs fn(conn, ...), which only reads, on a replica where one is to be had (fastpg.pool.reading).
 ---@param needs { at_least: number?, staleness: number? }?
 function Route:on_replica(needs, fn, ...)
   self:live_pool()
-  return reading.run(self, needs, lent, deadline_of(self.root), fn, ...)
+  return reading.run(self, needs, lent_by, deadline_of(self.root), fn, ...)
 end
 
 --- Runs fn(conn, ...) on a connection whose session is one's own until fn ends: past a pooler where one stands before the
@@ -520,10 +524,34 @@ local function open_built(self, conn, build, give_back)
   return stream.open(conn, nil, give_back, target, sql, list, n)
 end
 
+-- The stream has the connection until its end.
+local function lent_to_stream(_, conn, fn, ...)
+  local function give_back(lost)
+    if lost then conn.pool:discard(conn) else conn.pool:checkin(conn) end
+  end
+  return defer.undo(give_back, fn, conn, give_back, ...)
+end
+
+local function open_apart(conn, give_back, check, ...)
+  check(conn)
+  return stream.open(conn, nil, give_back, ...)
+end
+
+-- From a replica, where one is to be had.  What it is built by is looked up on the primary, as for all that is read there.
+local function try_stream(self, build, check)
+  self:live_pool()
+  return reading.try(self, nil, lent_to_stream, deadline_of(self.root), open_apart, check, build())
+end
+
 --- A stream of what build() gives (target, sql, list, n), which is called when its connection is there; where that was
 --- there before it, check(conn) is called when it is its turn.
-function Route:open_built_stream(build, check)
+---@param apart boolean?  a replica may give it, where it is not read in a transaction: Route:reads_apart
+function Route:open_built_stream(build, check, apart)
   local root = self.root
+  if apart then
+    local found, opened = try_stream(self, build, check)
+    if found then return opened end
+  end
   local conn, owner = self:bound_connection()
   if conn then
     local target, sql, list, n = build()

@@ -156,7 +156,7 @@ local function open_stream(st, sel)
   return table_state.open_stream(st, function()
     local sql, args, n, uses = selection.sql(st, sel)
     return target_of(st, sel, uses), sql, args, n, uses
-  end)
+  end, sel.on_replica)
 end
 
 function query_run.each(st, sel, fn)
@@ -164,7 +164,6 @@ function query_run.each(st, sel, fn)
   if sel.with then
     errors.argument("each: related rows are read for all rows at once: fastpg.load(rows, …) reads them for some")
   end
-  if sel.on_replica then errors.argument("each: a stream is read from the primary; in db:read it is read from a replica") end
   if fn ~= nil and type(fn) ~= "function" then errors.argument("each: a function expected, got %s", type(fn)) end
   return st.db:iterate(fn, function() return table_state.steady(st, open_stream, st, sel) end)
 end

@@ -438,18 +438,20 @@ function table_state.simple(st, sql)
 end
 
 --- A stream of what build() gives: target, SQL, arguments, their number, and the tables of the statement.
-function table_state.open_stream(st, build)
+---@param marked boolean?  the query says that a replica is to give it
+function table_state.open_stream(st, build, marked)
   if recorder.count > 0 then recorder.refuse() end
   local uses
+  local db = st.db
   local function built()
     local target, sql, list, n
     target, sql, list, n, uses = build()
     return target, sql, list, n
   end
-  return st.db:open_built_stream(built, function(conn)
+  return db:open_built_stream(built, function(conn)
     check(conn, st)
     for _, use in ipairs(uses or {}) do check(conn, use.st) end
-  end)
+  end, db.root.servers and db:reads_apart(marked))
 end
 
 --- Calls fn(...) on one connection, where it could otherwise not be known what its names mean when it ends.
