@@ -74,6 +74,7 @@ function methods.close(self, timeout)
     root.pool:close(timeout)
     if root.servers then root.servers:close(timeout) end
     if root.direct then root.direct:close(timeout) end
+    if root.direct_servers then root.direct_servers:close(timeout) end
   end
 end
 

@@ -74,6 +74,8 @@ function Connection.open(config, wait, deadline, place)
     serial = 0, -- for the rest of their names
     cache_size = config.statement_cache_size,
     pooler = config.pooler, -- what the user says that stands before the server
+    in_person = false, -- nobody stands before the server
+    doubted = false, -- it did not take a write (fastpg.pool.servers)
     sharing = nil, -- "declared", "noticed": its session may be another's at the next transaction (fastpg.pg.session_use)
     pid = nil, -- of the server's process, where that is one for all of its time
     duplicates = config.duplicates, -- "last": of two columns of one name the last has its value in a row
@@ -196,6 +198,7 @@ function Connection:outcome(st, sql)
   if err then
     self:explain(err)
     if err.name == "connection" then self:doubt_commit(err, sql) end
+    if err.sqlstate == "25006" then self.doubted = true end
   end
   if self.overdue then err = self:late_outcome(err) end
   if differs and not err then st = self:redescribe(st) end

@@ -68,6 +68,13 @@ local function hide(config)
   config.all_params = function() return all end
 end
 
+--- Whether it is an option of fastpg's own.
+---@param name any
+function conninfo.is_option(name) return connection_options[name] ~= nil end
+
+--- Seconds to wait for a primary, where there are several servers and none are given.
+conninfo.FAILOVER_TIMEOUT = 30
+
 local DIRECT_FIRST = options.set("pooler", "direct", "loop", "init", "schema", "strict", "duplicates")
 
 -- The second way, past the pooler: a config of its own, which differs in where it leads.
@@ -89,15 +96,15 @@ local function read_direct(config, what)
   for _, name in ipairs{ "max_size", "acquire_timeout", "max_lifetime", "max_inactive_connection_lifetime" } do
     direct[name] = config[name]
   end
+  -- where the primary may be one of several servers, the way past the poolers has to lead to it, too
+  if (config.replicas or config.failover_timeout) and direct.failover_timeout == nil then
+    direct.failover_timeout = config.failover_timeout or conninfo.FAILOVER_TIMEOUT
+  end
   config.direct = direct
 end
 
 local function check_pooler(config, what)
   if config.pooler ~= "transaction" then return end
-  if config.replicas or config.failover_timeout then
-    errors.argument('%s: pooler = "transaction" goes with one server: %s asks servers for their roles, and a pooler is none', what,
-      config.replicas and "replicas" or "failover_timeout")
-  end
   if type(config.reset) == "string" then
     errors.argument('%s: reset: behind a pooler in transaction mode no session comes back to be reset (PgBouncer: '
       .. "server_reset_query_always)", what)

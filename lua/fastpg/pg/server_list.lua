@@ -57,6 +57,9 @@ end
 
 -- The keywords of a replica: what is not said of it is as with the primary.
 local function of_replica(config, given, what)
+  for name in pairs(type(given) == "table" and given or {}) do
+    if conninfo.is_option(name) then errors.argument("%s: replicas: %s is the option of the whole database", what, name) end
+  end
   local own = conninfo.read(what, given, nil, false)
   local all, place = {}, own.all_params()
   for name, value in pairs(config.all_params()) do

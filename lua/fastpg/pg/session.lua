@@ -60,6 +60,7 @@ end
 -- A pooler has no process of the server's, and invents one.
 local function note_process(self, pid)
   self.pid = tonumber(pid)
+  self.in_person = self.pid == self.c:info().pid -- else what the server is said to be may be what it was
   if self.pooler == "transaction" then
     self.sharing, self.pid = "declared", nil
   elseif self.pooler ~= "session" and self.pid ~= self.c:info().pid then

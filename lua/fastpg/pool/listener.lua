@@ -133,7 +133,7 @@ local function connect(self)
   local opener, deadline = self.db.pool.opener, core.clock() + COMMAND_TIMEOUT
   if config.pooler == "transaction" then
     if not config.direct then session_use.needs_direct "listen" end
-    config, opener = config.direct, nil
+    config, opener = config.direct, self.db.direct.opener
   end
   local conn = opener and opener(host.wait, deadline, {}) or Connection.open(config, host.wait, deadline)
   conn.pick, conn.deadline_of = function() return self.host end, nothing

@@ -3,8 +3,8 @@
 -- retry: when a transaction that failed is run again, from its start: db:transaction{ retries = n }.
 --
 -- After a serialization failure or a deadlock, and when its connection was lost (the server crashed, or another one is the
--- primary now), as long as nothing of it can be committed.  The first try comes at once; where a server is away further ones
--- wait, longer each time.
+-- primary now, so that the one there was refuses to write), as long as nothing of it can be committed.  The first try comes
+-- at once; where a server is away further ones wait, longer each time.
 --
 -- PostgreSQL manual: "Serialization Failure Handling".
 
@@ -21,8 +21,10 @@ local PAUSE, LONGEST = 0.05, 1 -- seconds
 --- How often something may be tried again.
 ---@param config table  of the database
 ---@param times integer
-function retry.new(config, times)
-  return setmetatable({ config = config, left = times, pause = 0 }, retry)
+---@param readonly boolean?  it asked not to write
+function retry.new(config, times, readonly)
+  local is_many = config.replicas or config.failover_timeout
+  return setmetatable({ config = config, left = times, pause = 0, may_be_refused = is_many and not readonly }, retry)
 end
 
 local function is_conflict(err) return errors.is(err, "40001") or errors.is(err, "40P01") end
@@ -34,6 +36,7 @@ local function is_conflict(err) return errors.is(err, "40001") or errors.is(err,
 function retry:after(err, happens_once)
   if self.left == 0 then return false end
   local is_lost = errors.is(err, "connection") and (happens_once or not err.commit_unknown)
+    or self.may_be_refused and errors.is(err, "25006")
   if not is_lost and not is_conflict(err) then return false end
   self.left = self.left - 1
   if is_lost then

@@ -56,7 +56,8 @@ function Route.new()
   local self = setmetatable({
     ambient = ambient.new(), bound_conn = false, catalog = false, closed = false, config = false, owns = false,
     pool = false, direct = false, server_info = false, strict = true, over = false, bound_kind = false,
-    getters = false, listener = false, servers = false, streams = 0, standard_strings = true, types = false, writes = false,
+    getters = false, listener = false, servers = false, direct_servers = false, streams = 0, standard_strings = true,
+    types = false, writes = false,
   }, Route)
   self.root = self
   self.facade = from_above.make_facade(self)
@@ -152,22 +153,28 @@ function Route:open(config)
   end
   self.pool = Pool.new(config, function(conn) set_up(self, conn, config.init) end, schema_changed)
   self.servers, self.schema_changed = servers or false, schema_changed
+  local function forsake(server, why)
+    if self.listener then self.listener:forsake(server, why) end
+  end
   if servers then
     servers:serve(self.pool)
     servers.on_change = function(change) hooks.server_changed(self, change) end
-    servers.on_demoted = function(server, why)
-      if self.listener then self.listener:forsake(server, why) end
-    end
+    servers.on_demoted = forsake
   end
   if config.direct then
     self.direct = Pool.new(config.direct, function(conn) set_up(self, conn, config.init) end, schema_changed)
     self.direct.homes, self.direct.other, self.pool.other = self.pool.homes, self.pool, self.direct
+    self.direct_servers = Servers.new(config.direct) or false
+    if self.direct_servers then
+      self.direct_servers:serve(self.direct, servers)
+      self.direct_servers.on_demoted = forsake
+    end
   end
   local ok, err = pcall(self.pool.fill, self.pool)
   if ok then return end
   self.pool:close()
   if servers then servers:close() end
-  self.config, self.pool, self.direct, self.catalog, self.servers = false, false, false, false, false
+  self.config, self.pool, self.direct, self.catalog, self.servers, self.direct_servers = false, false, false, false, false, false
   error(err, 0)
 end
 

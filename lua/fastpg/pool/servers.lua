@@ -18,6 +18,7 @@ local error, ipairs, pairs, pcall, setmetatable, tostring = error, ipairs, pairs
 
 local core = require "fastpg.core"
 local Connection = require "fastpg.pg.connection"
+local conninfo = require "fastpg.pg.conninfo"
 local errors = require "fastpg.base.errors"
 local looking = require "fastpg.pool.looking"
 local Pool = require "fastpg.pool.pool"
@@ -25,6 +26,7 @@ local probe = require "fastpg.pg.probe"
 local random = require "fastpg.base.random"
 local server_list = require "fastpg.pg.server_list"
 local trail = require "fastpg.host.trail"
+local wait = require "fastpg.host.wait"
 
 local Servers = {}
 Servers.__index = Servers
@@ -32,7 +34,6 @@ looking.extend(Servers)
 
 local AGE = looking.AGE
 
-local FAILOVER_TIMEOUT = 30 -- seconds, where none is given
 local ASK_SECONDS = 1 -- for a new connection's server to say what it is
 local PAUSE, LONGEST_PAUSE = 0.25, 5 -- seconds until one that is away is asked again
 local SEEK_PAUSE = 0.1 -- seconds between two looks for a primary
@@ -51,6 +52,7 @@ function Servers.new(config)
   for _, server in ipairs(list) do
     server.role, server.timeline, server.position, server.asked, server.seen = false, 0, 0, -math.huge, -math.huge
     server.looking, server.beside_until = false, -math.huge -- (fastpg.pool.looking)
+    server.doubted = false -- it did not take a write
     server.away_until, server.seek_after, server.pause, server.answers, server.trip = 0, 0, PAUSE, 0, 0
     server.silent_since, server.problem, server.pool, server.suspected = false, false, false, -math.huge
   end
@@ -58,14 +60,15 @@ function Servers.new(config)
     config = config, list = list, primary = false, last_primary = false, timeline = 0, failovers = 0, writes = 0,
     samples = {}, -- { time =, position = } of the primary: how far it was, and when
     marks = {}, -- { writes =, position = }: how far it was, and which writes that covers
-    draw = random.source(), timeout = config.failover_timeout or FAILOVER_TIMEOUT,
-    closed = false, pool = false, on_change = false, on_demoted = false, changes = {},
+    draw = random.source(), timeout = config.failover_timeout or conninfo.FAILOVER_TIMEOUT,
+    closed = false, pool = false, others = false, on_change = false, on_demoted = false, changes = {},
   }, Servers)
 end
 
 --- Connections of this pool are to the primary from here on.
-function Servers:serve(pool)
-  self.pool, pool.is_plain, pool.servers = pool, false, self
+---@param others table?  the servers of the same database by another way: what is written by this one is read there
+function Servers:serve(pool, others)
+  self.pool, pool.is_plain, pool.servers, self.others = pool, false, self, others or false
   pool.opener = function(wait_for, deadline, place) return self:open(wait_for, deadline, place) end
 end
 
@@ -112,12 +115,19 @@ local function demote(self, server, role)
   if self.on_demoted then self.on_demoted(server, why) end
 end
 
+-- What another way to the same database has found.
+local function doubt_all(self, timeline)
+  if timeline <= self.timeline then return end
+  for _, server in ipairs(self.list) do server.seen, server.asked, server.doubted = -math.huge, -math.huge, true end
+end
+
 local function promote(self, server, timeline)
   local before = self.primary
   if before and before ~= server then demote(self, before, "former") end
   if self.last_primary ~= server then self.samples, self.marks = {}, {} end -- the new one's WAL goes on from elsewhere
   if server.was_primary ~= timeline and self.timeline > 0 then self.failovers = self.failovers + 1 end
   self.primary, self.last_primary, self.timeline, server.was_primary = server, server, timeline, timeline
+  if self.others then doubt_all(self.others, timeline) end
   set_role(self, server, "primary")
 end
 
@@ -136,6 +146,7 @@ end
 
 local function note(self, server, role, timeline, position, writes)
   server.asked, server.position, server.problem, server.silent_since = core.clock(), position, false, false
+  server.doubted = false
   server.away_until, server.seek_after, server.pause = 0, 0, PAUSE
   if role ~= "primary" then return demote(self, server, "standby") end
   server.timeline = timeline
@@ -258,27 +269,33 @@ function Servers:open(wait_for, deadline, place)
     known and (" after %.3g seconds"):format(core.clock() - began) or "", problems(self)))
 end
 
+-- The server says so when that changes; a pooler says what was so when it first connected.
+local function is_standby(conn) return conn.in_person and conn.c:parameter "in_hot_standby" == "on" end
+
 --- Whether an idle connection may be used: its server is still the primary, or a replica that answers.
 ---@param deadline number?  of who is to have it
 function Servers:trusts(conn, deadline)
   local server = conn.server
   if conn.pool ~= self.pool then return not server.silent_since end
+  if server.doubted and server == self.primary then self:look(server, wait.pick(self.config.loop).wait, false, deadline) end
   self:watch(server, deadline)
-  return server == self.primary and not server.silent_since and conn.c:parameter "in_hot_standby" ~= "on"
+  return server == self.primary and not server.silent_since and not is_standby(conn)
 end
 
 --- A connection that was given back: one whose server turned out to take no writes is dropped, and so is what else there is.
 function Servers:returned(conn)
   local server, pool = conn.server, conn.pool
   if pool ~= self.pool then return end
+  local written = self.others or self
   if not conn.reads_only then
-    self.writes = self.writes + 1
-    trail.note(self, self.writes)
+    written.writes = written.writes + 1
+    trail.note(written, written.writes)
+    server.doubted = server.doubted or conn.doubted
   end
-  conn.reads_only = false
+  conn.reads_only, conn.doubted = false, false
   if not conn.c:usable() then
     server.suspected, server.asked = core.clock(), -math.huge
-  elseif conn.c:parameter "in_hot_standby" == "on" then
+  elseif is_standby(conn) then
     demote(self, server, "standby")
     tell(self)
   end
@@ -327,6 +344,7 @@ end
 --- The position that a reader of these writes has to see; nil where the primary does not say.
 ---@param writes integer  the number of its last write
 function Servers:position_after(writes, wait_for)
+  if self.primary then self:watch(self.primary) end
   local position = position_of(self, writes)
   if position then return position end
   local primary = self.primary

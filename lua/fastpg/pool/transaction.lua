@@ -238,7 +238,7 @@ function transaction.run(db, opts, fn, is_users)
   end
   local apart = opts.readonly and db.root.servers and not conn and level_of(opts.isolation) ~= "serializable"
   if retries == 0 then return attempt(db, apart, command, path, sets, fn, is_users) end
-  local tries = retry.new(db.root.config, retries)
+  local tries = retry.new(db.root.config, retries, opts.readonly)
   local results
   repeat
     results = pack(pcall(attempt, db, apart, command, path, sets, fn, is_users))
