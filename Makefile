@@ -160,11 +160,11 @@ valgrind: ## the specs on Lua 5.4 under valgrind (slow)
 
 in_nginx = $(filter nginx,$(LOOP))
 # Which loop: LOOP=block, step, luv, cqueues, copas, nginx.
-soak: ## writers behind a proxy where everything goes wrong: SECONDS=60, LOOP=luv, LUA=luajit, SEED=
-	@tools/deps.sh build run server hosts $(if $(in_nginx),nginx) $(LUA)
+soak: ## writers behind a proxy where everything goes wrong, SERVERS=1: on a primary and two standbys; SECONDS=60, LOOP=luv, LUA=luajit, SEED=
+	@tools/deps.sh build run server hosts $(if $(SERVERS),pooler) $(if $(in_nginx),nginx) $(LUA)
 	@$(if $(in_nginx),tools/nginx.sh)
 	@$(MAKE) build
-	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" $(if $(in_nginx),tools/nginx_lua.sh,$(LUA)) tools/soak.lua "$(or $(SECONDS),60)" "$(or $(LOOP),luv)" $(SEED)
+	@eval "$$($(MAKE) env)" && LUA_PATH="./?.lua;$$LUA_PATH" $(if $(in_nginx),tools/nginx_lua.sh,$(LUA)) tools/soak$(if $(SERVERS),_servers).lua "$(or $(SECONDS),60)" "$(or $(LOOP),luv)" $(SEED)
 
 regress: ## SQL=directory (or files): each statement by every way, beside psql; WAYS="q each", SETUP=files, LUA=luajit
 	@tools/deps.sh build run server $(LUA)

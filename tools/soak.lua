@@ -14,6 +14,7 @@
 local core = require "fastpg.core"
 local fastpg = require "fastpg"
 local proxies = require "spec.support.proxy"
+local soak = require "spec.support.soak"
 
 local seconds, loop = tonumber(arg[1]), arg[2]
 local seed = tonumber(arg[3]) or os.time() % 100000
@@ -24,11 +25,7 @@ local KEPT = 4 -- descriptors that helper threads may keep
 local LIMIT = 30 -- seconds that a call may take: its times, the grace after them, the queue of the pool
 
 io.stdout:setvbuf "line"
-local problems = 0
-local function problem(fmt, ...)
-  problems = problems + 1
-  if problems <= 20 then print("WRONG: " .. fmt:format(...)) end
-end
+local problem = soak.problem
 
 local server = fastpg.cluster{ settings = { max_connections = 200 } }
 local direct = server:connect{ loop = "block" }
@@ -108,46 +105,8 @@ local function work()
   until core.clock() > stop
 end
 
--- ---- where ----------------------------------------------------------------------------------
-
--- Runs `count` workers side by side to their end.
-local function run(count, worker)
-  if blocking then return worker() end
-  local left = count
-  local function one()
-    worker()
-    left = left - 1
-  end
-  local function begin() for _ = 1, count do fastpg.spawn(one) end end
-  if loop == "cqueues" then
-    local controller = require("cqueues").new()
-    controller:wrap(begin)
-    assert(controller:loop())
-    return
-  end
-  begin()
-  if loop == "luv" then
-    require("luv").run()
-  elseif loop == "copas" then
-    while left > 0 do require("copas").step(1) end
-  elseif loop == "nginx" then
-    while left > 0 do fastpg.sleep(0.01) end
-  else
-    while left > 0 do fastpg.step(1) end
-  end
-  if left > 0 then problem("%d workers never ended", left) end
-end
-
--- What is open: how many, and their names.
-local function descriptors()
-  collectgarbage()
-  collectgarbage()
-  local pipe = io.popen "ls -l /proc/$PPID/fd | sed -n 's/.*-> //p'"
-  local names = {}
-  for name in pipe:lines() do names[#names + 1] = name end
-  pipe:close()
-  return #names, table.concat(names, " ")
-end
+local descriptors = soak.descriptors
+local function run(count, worker) soak.run(loop, count, worker) end
 
 print(("%s, loop %s, %d s, seed %d"):format(_VERSION, loop, seconds, seed))
 stop = core.clock() + math.min(1, seconds)
@@ -194,5 +153,4 @@ proxy:close()
 core.poll(-1, "r", 0.5)
 local backends = direct:q("select count(*) as n from pg_stat_activity where backend_type = 'client backend'")[1].n
 if backends > 1 then problem("%d backends are left", backends - 1) end
-print(problems == 0 and "all well" or problems .. " problems")
-os.exit(problems == 0 and 0 or 1)
+soak.finish()

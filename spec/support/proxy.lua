@@ -68,14 +68,17 @@ function proxy.available()
   return found ~= ""
 end
 
+local function place_of(conninfo)
+  if conninfo.host:sub(1, 1) ~= "/" then return { host = conninfo.host, port = conninfo.port } end
+  return { path = ("%s/.s.PGSQL.%d"):format(conninfo.host, conninfo.port) }
+end
+
 --- Starts one before the server of this conninfo (host, a folder of sockets too, and port).
 function proxy.start(conninfo)
   local program = read "spec/support/proxy_process.lua"
   local script = ("program='%s'\n"):format((program:gsub("'", "'\\''"))) .. SCRIPT
   local self = setmetatable({ process = core.supervise(script, { "postgres", "nobody" }), upstream = conninfo }, proxy)
-  local to = { host = conninfo.host, port = conninfo.port }
-  if conninfo.host:sub(1, 1) == "/" then to = { path = ("%s/.s.PGSQL.%d"):format(conninfo.host, conninfo.port) } end
-  local port, why = order(self, "upstream", to)
+  local port, why = order(self, "upstream", place_of(conninfo))
   if not port then
     self.process:close()
     return nil, why
@@ -97,6 +100,11 @@ function proxy.fault(self, mode, options)
   local o = { mode = mode, from = "both" }
   for key, value in pairs(options or {}) do o[key] = value end
   assert(order(self, "fault", o))
+end
+
+--- Connections to come go to another server.
+function proxy.redirect(self, conninfo)
+  assert(order(self, "redirect", place_of(conninfo)))
 end
 
 --- Ends the connections there are; the mode stays.

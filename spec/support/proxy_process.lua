@@ -288,6 +288,12 @@ function orders.upstream(o)
   return tostring(port)
 end
 
+-- Connections to come go there.
+function orders.redirect(o)
+  upstream = o
+  return ""
+end
+
 function orders.fault(o)
   set_fault(o)
   return ""
