@@ -34,7 +34,8 @@ for lua in luajit lua5.4 lua5.3 lua5.1 ''; do
 done
 ]]
 
-local SCRIPT = "unset FASTPG_SCRIPT\n" .. FIND .. [[
+-- (A write to a server that has just gone would end it by a signal: libuv asks for an error by sockets only.)
+local SCRIPT = "unset FASTPG_SCRIPT\ntrap '' PIPE\n" .. FIND .. [[
 if [ -n "$lua" ]; then exec $lua -e "$program"; fi
 echo "-no Lua here has luv (package lua-luv)"
 ]]
