@@ -7,7 +7,7 @@ local pg = require "spec.support.pg"
 
 describe("the page", function()
   for page, least in pairs{ ["README.md"] = 7, ["doc/manual.md"] = 20, ["doc/how-it-is-built.md"] = 0,
-    ["doc/coming-from-fastasyncpg.md"] = 0, ["doc/performance.md"] = 3, ["doc/types.md"] = 0 } do
+    ["doc/coming-from-fastasyncpg.md"] = 0, ["doc/performance.md"] = 3, ["doc/shards.md"] = 4, ["doc/types.md"] = 0 } do
     it(page .. " prints what it says", function()
       local ran, problems = check_docs.page(page, pg.cluster())
       assert.same({}, problems)

@@ -50,6 +50,14 @@ describe("the example", function()
       (example "failover.lua"))
   end)
 
+  it("shards.lua has one table on two servers", function()
+    local out = example "shards.lua"
+    assert.truthy(out:find("<Record region='south' id=1 total=9.90>\n", 1, true), out)
+    assert.truthy(out:find("(4 rows)\n", 1, true))
+    assert.truthy(out:find("south\t16.90\n", 1, true))
+    assert.truthy(out:find("2 of them lie in the south\n", 1, true))
+  end)
+
   it("audit.lua writes down who changed what", function()
     local out = example "audit.lua"
     assert.truthy(out:find("^nil\t%C-check_violation: %C+\nnil\tonly root may delete\n"), out)
