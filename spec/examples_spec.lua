@@ -92,8 +92,11 @@ describe("the example", function()
   end
 
   with("luv", function()
-    assert.equal("after 0.1 s\nafter 0.2 s\nafter 0.3 s\ntogether 0.6 s of waiting\nthe timer ticked all the time\n",
-      example "luv.lua")
+    local waits, rest = {}, {}
+    for line in example("luv.lua"):gmatch "[^\n]+" do table.insert(line:find "^after" and waits or rest, line) end
+    table.sort(waits) -- (on a busy machine one may open its connection later than another)
+    assert.same({ "after 0.1 s", "after 0.2 s", "after 0.3 s" }, waits)
+    assert.same({ "together 0.6 s of waiting", "the timer ticked all the time" }, rest)
   end)
 
   with("cqueues", function()
