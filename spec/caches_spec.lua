@@ -22,6 +22,7 @@ local CACHES = {
     "lists of names of a meaning, by schema: 100",
   },
   ["trip.lua"] = { "how long texts take that wait for a connection: 1000" },
+  ["descriptions.lua"] = { "what texts without a name are, of a connection: 500" },
   ["value_types.lua"] = { "texts whose arguments say types, of a connection: 200" },
   ["session_use.lua"] = { "what texts need a session for: 500" },
   ["command.lua"] = { "texts run without arguments: 500" },
@@ -52,6 +53,7 @@ local BOUNDS = {
   ["lua/fastpg/pool/metrics.lua"] = { "MOST_NAMES = 200" },
   ["lua/fastpg/pool/servers.lua"] = { "MOST_SAMPLES = 0.25", "MOST_MARKS = 100" },
   ["lua/fastpg/pool/watch_events.lua"] = { "MOST_LATE = 100" },
+  ["lua/fastpg/pg/descriptions.lua"] = { "MOST_TEXTS = 500" },
   ["lua/fastpg/pg/value_types.lua"] = { "MOST_TEXTS = 200" },
   ["lua/fastpg/pg/session_use.lua"] = { "MOST_TEXTS = 500" },
   ["lua/fastpg/pg/command.lua"] = { "MOST_COMMANDS = 500" },
@@ -126,6 +128,14 @@ describe("caches:", function()
       for bound in read(path):gmatch "%f[%w]MOST_[A-Z]+[ =]+[%d.]+" do found[#found + 1] = bound end
       assert.same(BOUNDS[path] or {}, found, path)
     end
+  end)
+
+  it("600 texts without a name", function()
+    local nameless = pg.db{ statement_cache_size = 0 }
+    local one = nameless.pid and next(route_of(nameless).pool.lent) or route_of(nameless).pool.idle[1]
+    for i = 1, 600 do nameless:item("select ?::int + " .. i, 1) end
+    check_bounded(one.described, 500)
+    nameless:close()
   end)
 
   it("300 texts whose arguments say which types they have", function()

@@ -307,6 +307,17 @@ static int stmt_param_type(lua_State *L) {
   return 1;
 }
 
+/* stmt:param_oids() -> the oids of the types of its parameters */
+static int stmt_param_oids(lua_State *L) {
+  fpg_stmt *st = fpg_check_stmt(L, 1);
+  lua_createtable(L, st->nparams, 0);
+  for (int i = 0; i < st->nparams; i++) {
+    lua_pushinteger(L, (lua_Integer)st->oids[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
 /* stmt:misfit(list, n) -> the position of the first of these arguments that the server takes for text and that text can't
  * take; nil where there is none */
 static int stmt_misfit(lua_State *L) {
@@ -341,6 +352,7 @@ static const luaL_Reg stmt_methods[] = {
     {"param_type", stmt_param_type},
     {"binary_values", stmt_binary_values},
     {"misfit", stmt_misfit},
+    {"param_oids", stmt_param_oids},
     {NULL, NULL},
 };
 

@@ -142,11 +142,12 @@ static void send_parse(lua_State *L, fpg_conn *c, const char *name, const char *
   c->slots++;
 }
 
-/* conn:send_prepare(name, sql [, names [, oids]]): Parse and Describe in one round trip, before them the end
+/* conn:send_prepare(name, sql [, names [, oids [, alone]]]): Parse and Describe in one round trip, before them the end
  * of the statements of these names.  The oids are those of parameters (send_parse).  A name of "" leaves the pipeline open behind a Flush, so
- * that the statement runs in the same transaction of a pooler (send_query closes it). */
+ * that the statement runs in the same transaction of a pooler (send_query closes it), but where it is described `alone`. */
 static int conn_send_prepare(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
+  lua_settop(L, 6);
   const char *name = luaL_checkstring(L, 2), *sql = check_sql(L, 3);
   begin_new(L, c);
   c->each = 0;
@@ -155,7 +156,7 @@ static int conn_send_prepare(lua_State *L) {
   send_parse(L, c, name, sql, 5);
   check_sent(L, c, PQsendDescribePrepared(c->pg, name));
   c->slots++;
-  if (*name) {
+  if (*name || lua_toboolean(L, 6)) {
     send_sync(L, c);
   } else {
     check_sent(L, c, PQsendFlushRequest(c->pg));
@@ -265,6 +266,25 @@ static void close_single(lua_State *L, fpg_conn *c) {
   if (c->open_pipeline) send_sync(L, c);
 }
 
+/* conn:send_known(stmt, sql, oids, list, n): Parse and all the rest in one round trip, of a text whose unnamed statement is
+ * known from before: its parameters have these types, so that they are what they are encoded as whatever became of tables
+ * since.  After an error the pipeline is open. */
+static int conn_send_known(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  const char *sql = check_sql(L, 3);
+  luaL_checktype(L, 5, LUA_TTABLE);
+  int n = check_count_arg(L, 6);
+  begin_new(L, c);
+  c->each = 0;
+  enter_pipeline(L, c);
+  send_parse(L, c, "", sql, 4);
+  c->open_pipeline = 1;
+  fpg_send_args(L, c, st, 5, 0, n);
+  close_single(L, c);
+  return 0;
+}
+
 /* conn:send_query(stmt, ...): runs a prepared statement with these arguments */
 static int conn_send_query(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -360,6 +380,14 @@ static int conn_send_parse(lua_State *L) {
   return 0;
 }
 
+/* conn:send_describe(): what the unnamed statement is, as one more of the pipeline */
+static int conn_send_describe(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  check_sent(L, c, PQsendDescribePrepared(c->pg, ""));
+  c->slots++;
+  return 0;
+}
+
 /* conn:flush() -> true when all is handed to the kernel */
 static int conn_flush(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -418,6 +446,8 @@ static int conn_send_printing(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"send_simple", conn_send_simple},
+    {"send_known", conn_send_known},
+    {"send_describe", conn_send_describe},
     {"send_prepare", conn_send_prepare},
     {"can_close", conn_can_close},
     {"send_closes", conn_send_closes},

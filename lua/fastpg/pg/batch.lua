@@ -298,7 +298,7 @@ local function preparer(state)
     if state.texts[st] then return st end
     if transaction_control.is_control(conn, sql) then state.controls = true end -- the savepoint may be gone after it
     state.texts[st] = sql
-    if st:info() == "" then state.unnamed[st], state.oids[st] = sql, conn:oids_of(st) else used = used + 1 end
+    if st:info() == "" then state.unnamed[st], state.oids[st] = sql, st:param_oids() else used = used + 1 end
     if conn:sets_something(sql) then by_text, is_changed = {}, true end
     return st
   end
@@ -373,13 +373,21 @@ local function run(conn, prepare, produce, receive, in_transaction, checked)
   end
   if not ok and not state.failure then state.failure = problem end -- else what was sent before it failed first
   if not state.idle and (tonumber(state.digits) or 1) < 1 and conn.c:usable() then conn:end_digits(state.digits) end
-  return state.failure, state.undone and guarded, state.failed
+  return state.failure, state.undone and guarded, state.failed, not ok and state.failure == problem and state.texts or nil
+end
+
+-- Whether it may run once more, from new descriptions of its statements.
+---@param unsent table?  the texts of one that could not be sent as a whole, and is undone
+local function may_run_again(conn, failure, failed, unsent)
+  if not errors.is_error(failure) or not conn.c:usable() then return false end
+  if conn:may_retry(failure, failed) then return true end
+  return unsent ~= nil and conn:are_outdated(failure, unsent) and conn.c:transaction_status() == "idle"
 end
 
 local function run_all(conn, prepare, produce, receive, guarded, checked)
   local in_transaction = not guarded and conn.c:transaction_status() ~= "idle"
-  local failure, undone, failed = run(conn, prepare, produce, receive, in_transaction, checked)
-  if errors.is_error(failure) and conn.c:usable() and conn:may_retry(failure, failed) then
+  local failure, undone, failed, unsent = run(conn, prepare, produce, receive, in_transaction, checked)
+  if may_run_again(conn, failure, failed, unsent) then
     failure, undone = run(conn, prepare, produce, receive, in_transaction, checked)
   end
   if not failure then return end

@@ -13,6 +13,7 @@ local changes = require "fastpg.sql.changes"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local deadlines = require "fastpg.pg.deadlines"
+local descriptions = require "fastpg.pg.descriptions"
 local errors = require "fastpg.base.errors"
 local opening = require "fastpg.pg.opening"
 local prepared = require "fastpg.pg.prepared"
@@ -29,6 +30,7 @@ local pack, unpack = compat.pack, compat.unpack
 local Connection = {}
 Connection.__index = Connection
 deadlines.extend(Connection)
+descriptions.extend(Connection)
 prepared.extend(Connection)
 results_of_texts.extend(Connection)
 row_description.extend(Connection)
@@ -64,6 +66,7 @@ function Connection.open(config, wait, deadline, place)
     unreported_set = {},
     role_known = true,
     role_base = "",
+    described = nil, -- texts without a name (fastpg.pg.descriptions)
     own = nil, -- names that mean something to it alone
     own_home = nil,
     pending = nil, -- what the open transaction changed (fastpg.sql.changes)
@@ -305,6 +308,28 @@ local function follow(self, st, want)
   return want or self.overdue and true or nil
 end
 
+-- A text without a name whose statement is known from before: in one round trip.
+local function run_known(self, known, sql, fetch, target, list, n)
+  local st, c = known.st, self.c
+  if self.doubled then self:check_duplicates(st, fetch) end
+  if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end
+  if not pcall(c.send_known, c, st, sql, known.oids, list, n) then -- as of new, whose types may be others by now
+    self:settle()
+    local err = self:outcome()
+    if err and c:transaction_status() ~= "idle" then error(errors.annotate(err, sql), 0) end
+    self:forget_description(st)
+    return self.run_list(self, sql, fetch, target, list, n)
+  end
+  self:drive()
+  return self:finish(st, self.run_list, sql, fetch, target, list, n)
+end
+
+-- What is known of a text for these arguments, where its types do not depend on them.
+local function known_for(self, sql, list, n)
+  local known = not self:goes_by_values(sql) and self:description(sql)
+  return known and not known.st:misfit(list, n) and known or nil
+end
+
 --- Runs one statement with these arguments and fetches its result.
 ---@param fetch fun(conn: table, st: userdata, target: any): ...
 function Connection:run(sql, fetch, target, ...)
@@ -313,6 +338,11 @@ function Connection:run(sql, fetch, target, ...)
   if more then more = follow(self, st, more) end
   if more == nil then return fetch(self, st, target) end
   if more then return self:finish(st, self.run, sql, fetch, target, ...) end
+  if self.described then
+    local list, n = { ... }, select("#", ...)
+    local known = known_for(self, sql, list, n)
+    if known then return run_known(self, known, sql, fetch, target, list, n) end
+  end
   if select("#", ...) > 0 then st = self:statement_for(sql, { ... }, select("#", ...)) else st = self:statement(sql) end
   if self.doubled then self:check_duplicates(st, fetch) end
   if self.textual and self.textual[st] then
@@ -377,6 +407,8 @@ function Connection:run_list(sql, fetch, target, list, n)
   if more == nil then return fetch(self, st, target) end
   if more then return self:finish(st, self.run_list, sql, fetch, target, list, n) end
   if n > Connection.most_described then return run_undescribed(self, sql, fetch, target, list, n) end
+  local known = self.described and known_for(self, sql, list, n)
+  if known then return run_known(self, known, sql, fetch, target, list, n) end
   st = self:statement_for(sql, list, n)
   if self.doubled then self:check_duplicates(st, fetch) end
   if self.textual and self.textual[st] then return run_textual(self, sql, st, fetch, target, list, n) end

@@ -148,6 +148,21 @@ local function prepare_all(conn, p, prepare)
   p.at = nil
 end
 
+-- Where statements have no names, what is new is asked in one round trip.
+local function learn(conn, p)
+  if conn.cache_size > 0 then return end
+  local texts = {}
+  for _, item in ipairs(p) do
+    if item.text then texts[#texts + 1] = item.text end
+  end
+  local err, text = conn:learn(texts)
+  if not err then return end
+  for i, item in ipairs(p) do
+    if item.text == text then err.statement = err.statement or i end
+  end
+  conn.refuse_text(err)
+end
+
 -- What a Table makes of a result, which may be that something is not there, undoes all of it.
 local function is_checked(p)
   for _, item in ipairs(p) do
@@ -161,6 +176,7 @@ local function run_pipeline(conn, target, p)
   for _, item in ipairs(p) do
     if item.check then item.check(conn, item) end
   end
+  learn(conn, p)
   batch.run(conn, function(prepare) prepare_all(conn, p, prepare) end, function(add)
     for i, item in ipairs(p) do
       if item.text then add(item.st, item.list, item.n, item) else results[i] = item.value end

@@ -63,19 +63,19 @@ end
 
 -- Types that a statement has and nobody knows yet, or that may be others by now.  The unnamed statement does not
 -- outlive the look-up: it is prepared again.
-local function look_up_types(self, st, name, sql, unknown, oids)
+local function look_up_types(self, st, name, sql, unknown, oids, alone)
   if name == "" then self:settle() end
   self:verify(st, unknown)
-  if name == "" then return prepare(self, name, sql, oids) end
+  if name == "" then return prepare(self, name, sql, oids, false, alone) end
   return note_text(self, st)
 end
 
 -- Parse and Describe, before them the end of what is dead.  `oids`: of parameters, 0 for what the server finds; `soft`: where it
--- can't tell a type, nil and the error come back.
-function prepare(self, name, sql, oids, soft)
+-- can't tell a type, nil and the error come back; `alone`: it is not run, and nothing of it stays open.
+function prepare(self, name, sql, oids, soft, alone)
   local c, dead = self.c, self.dead
   local drop = name ~= "" and #dead > 0 and c:can_close()
-  c:send_prepare(name, sql, drop and dead or nil, oids)
+  c:send_prepare(name, sql, drop and dead or nil, oids, alone)
   if drop then self.dead = {} end
   self:drive()
   local err = self:outcome()
@@ -89,7 +89,7 @@ function prepare(self, name, sql, oids, soft)
     if not unknown and not self:is_unsure(st) or not self.types or c:transaction_status() == "inerror" then
       return note_text(self, st)
     end
-    return look_up_types(self, st, name, sql, unknown, oids)
+    return look_up_types(self, st, name, sql, unknown, oids, alone)
   end
   self:settle()
   if late then
@@ -99,16 +99,16 @@ function prepare(self, name, sql, oids, soft)
   if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
     -- what was to be deallocated is gone already, and the rest with it
     self:forget_all(false)
-    return prepare(self, name, sql, oids, soft)
+    return prepare(self, name, sql, oids, soft, alone)
   end
   if soft and self.is_untyped(err) then return nil, errors.annotate(err, sql) end
   error(errors.annotate(err, sql), 0)
 end
 
 -- What was looked at for the statement before may be others by now.
-local function prepare_now(self, name, sql, oids, soft)
+local function prepare_now(self, name, sql, oids, soft, alone)
   self.looked_at = nil
-  return prepare(self, name, sql, oids, soft)
+  return prepare(self, name, sql, oids, soft, alone)
 end
 
 -- What gives the rows of a cursor or of a statement that the user prepared: each time it is described anew.  And
@@ -149,8 +149,16 @@ function methods.check_duplicates(self, st, how)
   rows.refuse_duplicates(st:shape())
 end
 
+methods.is_unsteady, methods.note_text = is_unsteady, note_text
+
+--- Whether a text that runs where sessions are shared has to be looked at each time.
+function methods.uses_session(self, sql)
+  return self.sharing and session_use.of(sql, self.standard_strings) and true or false
+end
+
 --- Forgets every statement; `deallocate`: they still exist on the server.
 function methods.forget_all(self, deallocate)
+  self:forget_descriptions()
   deallocate = deallocate and self.pooler ~= "transaction"
   for _, place in pairs(self.places) do
     self.c:drop_statement(place.st)
@@ -165,6 +173,7 @@ end
 --- Forgets the statements whose texts may name one of these relations.
 ---@param names table<string, boolean>  (fastpg.sql.changes)
 function methods.forget_mentions(self, names)
+  self:forget_descriptions(names)
   for _, place in pairs(self.places) do
     if changes.mentions(names, place.sql) then forget(self, place.session, place.sql, place.st) end
   end
@@ -211,11 +220,12 @@ end
 
 --- The unnamed statement, for one use: its pipeline stays open until that (see csrc/pg/conn.h), so that
 -- behind a pooler both happen on the same server connection.
-function methods.unnamed_statement(self, sql, _, oids, soft)
+function methods.unnamed_statement(self, sql, key, oids, soft)
   if self.in_transaction then transaction_control.check(self, sql) end
   if self.sharing then session_use.check(self, sql) end
   local err
   self.unnamed, err = prepare_now(self, "", sql, oids, soft)
+  if self.unnamed then self:note_description(sql, key, self.unnamed, oids) end
   return self.unnamed, err
 end
 
@@ -260,7 +270,7 @@ function methods.statement(self, sql, key, oids, soft)
   self.counts.misses = self.counts.misses + 1
   if self.cache_size == 0 or self.c:transaction_status() == "inerror" or transaction_control.is_control(self, sql)
     or is_unsteady(self, sql) or is_full(self) or self.sharing and session_use.of(sql, self.standard_strings) then
-    return methods.unnamed_statement(self, sql, nil, oids, soft)
+    return methods.unnamed_statement(self, sql, key, oids, soft)
   end
   if self.sharing then session_use.check(self, sql) end
   evict(self)
@@ -284,6 +294,9 @@ function methods.describe(self, sql, key, oids, soft)
   end
   return st, err
 end
+
+--- What a text is, which is not run: no statement of it stays.
+function methods.describe_alone(self, sql, oids) return prepare_now(self, "", sql, oids, true, true) end
 
 -- What comes behind it would be read, and written, in another encoding, before anybody is told.
 local function refuse_encoding(self, sql)
@@ -311,9 +324,11 @@ function methods.statement_of_batch(self, sql, used, list, n)
       if st then conn.c:touch(st) end
       return st, err
     end
+    local known = conn:description(key or text)
+    if known then return known.st end
     conn.counts.misses = conn.counts.misses + 1
-    st, err = prepare_now(conn, "", text, oids, soft)
-    if st then conn:settle() end
+    st, err = prepare_now(conn, "", text, oids, soft, true)
+    if st then conn:note_description(text, key, st, oids) end
     return st, err
   end
   if list and n > 0 then return self:statement_for(sql, list, n, make) end
@@ -349,6 +364,7 @@ end
 
 --- After a failed statement: whether it may run once more from a fresh Parse.
 function methods.may_retry(self, err, st)
+  if self:is_outdated(err, st) then return true end
   if not methods.is_stale_plan(err) and not self:is_stale_composite(err, st) then return false end
   self:forget_all(err.sqlstate ~= "26000")
   if self.on_ddl then self.on_ddl() end

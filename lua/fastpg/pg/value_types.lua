@@ -133,7 +133,8 @@ local NAME = savepoint.name "value_types"
 
 -- In a transaction what fails must not end it.
 local function try_inside(self, make, sql, key, oids)
-  if self.statements[key] or self.c:transaction_status() ~= "intrans" then return try(self, make, sql, key, oids) end
+  local is_known = self.statements[key] or self:description(key)
+  if is_known or self.c:transaction_status() ~= "intrans" then return try(self, make, sql, key, oids) end
   self:simple_own(savepoint.make(NAME))
   local st, err = try(self, make, sql, key, oids)
   if not st then
@@ -160,6 +161,12 @@ end
 
 local function refuse(err)
   err.hint = err.hint or "Write the type behind the placeholder: $1::boolean, ?::integer, :name::jsonb."
+  error(err, 0)
+end
+
+--- The error of a text that a transaction ended by: which has a hint where types are missing.
+function methods.refuse_text(err)
+  if methods.is_untyped(err) then refuse(err) end
   error(err, 0)
 end
 
