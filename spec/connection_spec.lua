@@ -593,3 +593,32 @@ describe("after fork", function()
     end)
   end
 end)
+
+describe("a connection that is given up", function()
+  local route_of = require("fastpg.pool.route").of
+
+  it("is lost for who has it, wherever that is in a call", function()
+    local db = fastpg.connect(uri())
+    db:acquire(function(tx)
+      local conn = next(route_of(db).pool.lent)
+      conn:lose "another server is the primary"
+      local err = failure(tx.item, tx, "select 1")
+      assert.equal("connection", err.name)
+    end)
+    assert.equal(1, db:item "select 1")
+    db:acquire(function()
+      local conn = next(route_of(db).pool.lent)
+      conn.c:send_simple "select 1"
+      conn:lose "another server is the primary"
+      local err = failure(function()
+        conn:drive()
+        local problem = conn:outcome()
+        if problem then error(problem, 0) end
+      end)
+      assert.equal("connection", err.name)
+      assert.is_false(conn.c:usable())
+    end)
+    assert.equal(1, db:item "select 1")
+    db:close()
+  end)
+end)

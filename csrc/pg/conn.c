@@ -184,13 +184,22 @@ static int conn_close(lua_State *L) {
   return 0;
 }
 
+/* conn:sever(): whoever uses it finds that the connection is lost, at once; it can be closed by them later */
+static int conn_sever(lua_State *L) {
+  fpg_conn *c = fpg_any_conn(L, 1);
+  if (!c->pg || c->owner != fpg_process_id()) return 0;
+  c->severed = 1;
+  shutdown(PQsocket(c->pg), SHUT_RDWR);
+  return 0;
+}
+
 /* core.libpq_version() -> 150018 for 15.18 */
 static int core_libpq_version(lua_State *L) {
   lua_pushinteger(L, PQlibVersion());
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"close", conn_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"close", conn_close}, {"sever", conn_sever}, {NULL, NULL}};
 
 void fpg_open_conn(lua_State *L) {
   make_list(L);

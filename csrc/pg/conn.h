@@ -77,6 +77,7 @@ typedef struct fpg_conn {
   int simple;        /* the simple protocol is spoken: what is under way ends by itself, by no Sync */
   int answered;      /* the slot that is read has had a result: each has one, even an empty statement */
   int bare;          /* connecting: libpq's environment does not count */
+  int severed;       /* its socket was shut down from here (conn:sever) */
   int doubtful;      /* it may be out of step: no other statement may be sent, ever */
   int draining;      /* the rows of a refused COPY TO STDOUT are being dropped */
   int dying;         /* a FATAL came while nothing was asked: the server is about to close it */

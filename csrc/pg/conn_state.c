@@ -38,7 +38,7 @@ static int conn_transaction_status(lua_State *L) {
 }
 
 static int is_usable(const fpg_conn *c) {
-  return c->pg && !c->doubtful && c->owner == fpg_process_id() && PQstatus(c->pg) == CONNECTION_OK;
+  return c->pg && !c->doubtful && !c->severed && c->owner == fpg_process_id() && PQstatus(c->pg) == CONNECTION_OK;
 }
 
 /* conn:usable() -> false when closed, lost, out of step or inherited from another process */

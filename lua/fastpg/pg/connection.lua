@@ -507,7 +507,8 @@ end
 ---@param why string
 function Connection:lose(why)
   self.lost = why
-  self:close()
+  if self.waiter then return self:close() end
+  self.c:sever() -- who has it may be anywhere in the middle of it, and is to find it lost, not closed
 end
 
 -- Its socket is not closed under a coroutine that waits for it: a host would never tell that one, and
