@@ -103,6 +103,12 @@ void fpg_push_conn_error(lua_State *L, const PGconn *pg) {
   lua_remove(L, -2);
 }
 
+/* (Poolers have one severity only, that which a server translates.) */
+static const char *field_of(const PGresult *res, int code) {
+  const char *s = PQresultErrorField(res, code);
+  return s || code != PG_DIAG_SEVERITY_NONLOCALIZED ? s : PQresultErrorField(res, PG_DIAG_SEVERITY);
+}
+
 void fpg_push_result_error(lua_State *L, const PGconn *pg, const PGresult *res) {
   const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
   if (!code) {
@@ -114,11 +120,11 @@ void fpg_push_result_error(lua_State *L, const PGconn *pg, const PGresult *res) 
     return;
   }
   /* with a FATAL the connection ends, whatever the reason: that is its name, the SQLSTATE tells the rest */
-  const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char *severity = field_of(res, PG_DIAG_SEVERITY_NONLOCALIZED);
   int over = severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
   fpg_push_error(L, over ? "connection" : sqlstate_name(code), "%s", "");
   for (size_t i = 0; i < COUNT(fields); i++) {
-    const char *s = PQresultErrorField(res, fields[i].code);
+    const char *s = field_of(res, fields[i].code);
     if (!s) continue;
     lua_pushstring(L, s);
     lua_setfield(L, -2, fields[i].field);

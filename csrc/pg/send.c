@@ -210,9 +210,9 @@ static void end_long(fpg_conn *c, int blocking) {
   if (blocking) PQsetnonblocking(c->pg, 1);
 }
 
-/* conn:set_blocking(yes): whether a long message may hold up the caller */
+/* conn:set_blocking(yes): whether a long message may hold up the caller; it may be closed by now */
 static int conn_set_blocking(lua_State *L) {
-  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_conn *c = fpg_any_conn(L, 1);
   c->may_block = lua_toboolean(L, 2);
   return 0;
 }
