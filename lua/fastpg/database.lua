@@ -18,7 +18,6 @@ local fetch = require "fastpg.pg.fetch"
 local filters = require "fastpg.table.filters"
 local from_above = require "fastpg.base.from_above"
 local later = require "fastpg.base.later"
-local listen = require "fastpg.listen"
 local options = require "fastpg.base.options"
 local Route = require "fastpg.pool.route"
 local session_use = require "fastpg.pg.session_use"
@@ -70,7 +69,7 @@ function methods.close(self, timeout)
   timeout = timeout ~= nil and options.seconds("close", timeout) or nil
   if root.pool and (not root.closed or timeout) then
     root.closed = true
-    listen.stop(root)
+    if root.listener then root.listener:stop() end
     root.pool:close(timeout)
     if root.servers then root.servers:close(timeout) end
     if root.direct then root.direct:close(timeout) end
@@ -263,12 +262,15 @@ later.methods(methods, function() return require "fastpg.class.link_classes" end
   "link_classes", "set_classes", "get_tables", "table2glb")
 later.methods(methods, function() return require "fastpg.class.ddl" end, "create", "create_from_schema")
 later.methods(methods, function() return require "fastpg.class.codegen" end, "create_mod")
-require("fastpg.pg.copy").extend(methods)
-require("fastpg.pg.pipeline").extend(methods)
-require("fastpg.pg.results").extend_database(methods)
-require("fastpg.pool.hooks").extend(methods)
-require("fastpg.pool.metrics").extend(methods)
-listen.extend(methods)
+later.methods(methods, function() return require "fastpg.pg.copy" end, "copy_from", "copy_to")
+later.methods(methods, function()
+  require "fastpg.table.pipelined" -- gives it its tables
+  return require "fastpg.pg.pipeline"
+end, "executemany", "pipeline")
+methods.results = later.module(function() return require "fastpg.pg.results" end).of_database
+later.methods(methods, function() return require "fastpg.pool.hooks" end, "on")
+later.methods(methods, function() return require "fastpg.pool.metrics" end, "metrics")
+later.methods(methods, function() return require "fastpg.listen" end, "listen", "unlisten", "notify", "poll", "notifications")
 
 -- ---- what the user holds --------------------------------------------------------------------
 

@@ -23,29 +23,33 @@ local rows = require "fastpg.value.rows"
 local surface = require "fastpg.base.surface"
 local task = require "fastpg.host.task"
 local query = require "fastpg.table.query"
-local related = require "fastpg.table.related"
 local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 local Table = require "fastpg.table.table"
-require "fastpg.table.query_write"
-require "fastpg.table.page"
 require "fastpg.table.write"
-require "fastpg.table.claim"
-require "fastpg.table.pipelined"
-require "fastpg.table.copy_rows"
 
+local claim = later.module(function() return require "fastpg.table.claim" end)
 local class = later.module(function() return require "fastpg.class.class" end)
+local copy_rows = later.module(function() return require "fastpg.table.copy_rows" end)
 local codegen = later.module(function() return require "fastpg.class.codegen" end)
 local ddl = later.module(function() return require "fastpg.class.ddl" end)
 local diagram = later.module(function() return require "fastpg.diagram" end)
 local link_classes = later.module(function() return require "fastpg.class.link_classes" end)
 local migrate = later.module(function() return require "fastpg.class.migrate" end)
+local page = later.module(function() return require "fastpg.table.page" end)
 local pretty = later.module(function() return require "fastpg.value.pretty" end)
+local query_write = later.module(function() return require "fastpg.table.query_write" end)
+local related = later.module(function() return require "fastpg.table.related" end)
 local type_names = later.module(function() return require "fastpg.value.type_names" end)
 
-Table.extend({ class = class.method }, { class = 1 })
-
 local ANY = surface.ANY
+
+query.extend({ update = query_write.update, delete = query_write.delete }, { update = 2, delete = 1 }, "update", "delete")
+query.extend({ page = page.page }, { page = 2 })
+Table.extend(
+  { class = class.method, claim = claim.claim, claim_one = claim.claim_one, copy = copy_rows.copy },
+  { class = 1, claim = ANY, claim_one = 2, copy = ANY }
+)
 
 local function multirange(list)
   if type(list) == "table" then lists.length("fastpg.multirange", list) end

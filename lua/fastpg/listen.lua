@@ -150,9 +150,4 @@ function listen.extend(to)
   for name, method in pairs(methods) do to[name] = method end
 end
 
---- db:close ends it.
-function listen.stop(root)
-  if root.listener then root.listener:stop() end
-end
-
 return listen

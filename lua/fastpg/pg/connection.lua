@@ -8,22 +8,23 @@
 
 local error, pcall, select, setmetatable = error, pcall, select, setmetatable
 
-local batch = require "fastpg.pg.batch"
 local changes = require "fastpg.sql.changes"
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local deadlines = require "fastpg.pg.deadlines"
 local descriptions = require "fastpg.pg.descriptions"
 local errors = require "fastpg.base.errors"
+local later = require "fastpg.base.later"
 local opening = require "fastpg.pg.opening"
 local prepared = require "fastpg.pg.prepared"
-local results_of_texts = require "fastpg.pg.results"
 local row_description = require "fastpg.pg.row_description"
 local search_path = require "fastpg.pg.search_path"
 local session = require "fastpg.pg.session"
 local transaction_control = require "fastpg.pg.transaction_control"
 local unreported = require "fastpg.pg.unreported"
 local value_types = require "fastpg.pg.value_types"
+
+local batch = later.module(function() return require "fastpg.pg.batch" end)
 
 local pack, unpack = compat.pack, compat.unpack
 
@@ -32,12 +33,12 @@ Connection.__index = Connection
 deadlines.extend(Connection)
 descriptions.extend(Connection)
 prepared.extend(Connection)
-results_of_texts.extend(Connection)
 row_description.extend(Connection)
 session.extend(Connection)
 search_path.extend(Connection)
 unreported.extend(Connection)
 value_types.extend(Connection)
+later.methods(Connection, function() return require "fastpg.pg.results" end, "parts")
 
 -- What core.conn:outcome reports of a statement beside its error (csrc/pg/conn.h, FPG_EVENT_*).
 local EVENT_DDL, EVENT_DISCARD, EVENT_ROLLBACK, EVENT_SET = 1, 2, 4, 8

@@ -148,9 +148,6 @@ function results.extend(Connection)
   for name, method in pairs(methods) do Connection[name] = method end
 end
 
---- Adds db:results to the methods of a database.
-function results.extend_database(of_database)
-  of_database.results = results_method
-end
+results.of_database = results_method
 
 return results

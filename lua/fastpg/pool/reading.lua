@@ -16,10 +16,12 @@ local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
+local later = require "fastpg.base.later"
 local options = require "fastpg.base.options"
-local probe = require "fastpg.pg.probe"
 local trail = require "fastpg.host.trail"
 local wait = require "fastpg.host.wait"
+
+local probe = later.module(function() return require "fastpg.pg.probe" end)
 
 local pack, unpack = compat.pack, compat.unpack
 

@@ -19,12 +19,10 @@ local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
-local hooks = require "fastpg.pool.hooks"
+local later = require "fastpg.base.later"
 local Pool = require "fastpg.pool.pool"
 local reading = require "fastpg.pool.reading"
-local Servers = require "fastpg.pool.servers"
 local session_use = require "fastpg.pg.session_use"
-local stream = require "fastpg.pg.stream"
 local transaction_control = require "fastpg.pg.transaction_control"
 local trip = require "fastpg.pool.trip"
 local turn = require "fastpg.host.turn"
@@ -32,6 +30,10 @@ local type_lookup = require "fastpg.pg.type_lookup"
 local user_sql = require "fastpg.sql.user_sql"
 local wait = require "fastpg.host.wait"
 local writer = require "fastpg.sql.writer"
+
+local hooks = later.module(function() return require "fastpg.pool.hooks" end)
+local Servers = later.module(function() return require "fastpg.pool.servers" end)
+local stream = later.module(function() return require "fastpg.pg.stream" end)
 
 local unpack = compat.unpack
 local is_plain = wait.is_plain
@@ -131,6 +133,12 @@ function Route:replica_pool(server)
   return self.servers:pool_of(server, function(conn) set_up_replica(self, conn, self.config.init) end, self.schema_changed)
 end
 
+-- The servers of a config that says anything of several (fastpg.pg.server_list).
+local function servers_of(config)
+  if config.replicas or config.failover_timeout or config.reads or config.max_lag then return Servers.new(config) end
+  return nil
+end
+
 --- Connected from here on: by connect (a pool of one, opened now) or create_pool (opened when needed).
 ---@param config table  as fastpg.pg.conninfo reads it
 function Route:open(config)
@@ -141,7 +149,7 @@ function Route:open(config)
   local catalog = from_above.new_catalog(self, config.schema)
   self.types = type_lookup.new(self)
   self.catalog = catalog
-  local servers = Servers.new(config)
+  local servers = servers_of(config)
   local function schema_changed(change, conn)
     if servers then servers:each_pool(function(pool) pool:forget_change(change) end) end
     if not change or change.all then
@@ -164,7 +172,7 @@ function Route:open(config)
   if config.direct then
     self.direct = Pool.new(config.direct, function(conn) set_up(self, conn, config.init) end, schema_changed)
     self.direct.homes, self.direct.other, self.pool.other = self.pool.homes, self.pool, self.direct
-    self.direct_servers = Servers.new(config.direct) or false
+    self.direct_servers = servers_of(config.direct) or false
     if self.direct_servers then
       self.direct_servers:serve(self.direct, servers)
       self.direct_servers.on_demoted = forsake

@@ -16,13 +16,15 @@ local core = require "fastpg.core"
 local defer = require "fastpg.base.defer"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local once = require "fastpg.pool.once"
+local later = require "fastpg.base.later"
 local options = require "fastpg.base.options"
 local reading = require "fastpg.pool.reading"
 local retry = require "fastpg.pool.retry"
 local savepoint = require "fastpg.pg.savepoint"
 local transaction_settings = require "fastpg.pg.transaction_settings"
 local turn = require "fastpg.host.turn"
+
+local once = later.module(function() return require "fastpg.pool.once" end)
 
 local pack, unpack = compat.pack, compat.unpack
 

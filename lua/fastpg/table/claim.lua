@@ -28,7 +28,6 @@ local primary_key = require "fastpg.table.primary_key"
 local returning = require "fastpg.table.returning"
 local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
-local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_state = require "fastpg.table.table_state"
 local transaction = require "fastpg.pool.transaction"
@@ -187,6 +186,5 @@ function claim.claim_one(self, opts, fn)
 end
 
 table_state.make_steady(claim, core.table_state, "claim")
-Table.extend({ claim = claim.claim, claim_one = claim.claim_one }, { claim = surface.ANY, claim_one = 2 })
 
 return claim

@@ -358,6 +358,4 @@ local function copy_rows(self, source, opts, ...)
   return table_state.on_one_connection(st, copy_scanned, st, source, callable, opts)
 end
 
-Table.extend({ copy = copy_rows }, { copy = surface.ANY })
-
-return Table
+return { copy = copy_rows }

@@ -315,6 +315,4 @@ function methods.page(self, n, token)
   return found.list, found.next_token, found.prev_token
 end
 
-query.extend(methods, { page = 2 })
-
 return methods

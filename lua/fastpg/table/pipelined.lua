@@ -176,4 +176,4 @@ end
 
 pipeline.extend_tables(tables_of, run_tables)
 
-return Table
+return {}

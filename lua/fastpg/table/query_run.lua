@@ -7,10 +7,12 @@ local ipairs, setmetatable, type = ipairs, setmetatable, type
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
-local related = require "fastpg.table.related"
+local later = require "fastpg.base.later"
 local select_sql = require "fastpg.table.select_sql"
 local selection = require "fastpg.table.selection"
 local table_state = require "fastpg.table.table_state"
+
+local related = later.module(function() return require "fastpg.table.related" end)
 
 local query_run = {}
 

@@ -107,6 +107,4 @@ function methods.delete(self, opts)
   end)
 end
 
-query.extend(methods, { update = 2, delete = 1 }, "update", "delete")
-
 return methods

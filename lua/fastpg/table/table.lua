@@ -13,12 +13,12 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local filters = require "fastpg.table.filters"
+local later = require "fastpg.base.later"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
 local query = require "fastpg.table.query"
 local query_run = require "fastpg.table.query_run"
-local related = require "fastpg.table.related"
 local related_options = require "fastpg.table.related_options"
 local recorder = require "fastpg.table.recorder"
 local relation = require "fastpg.table.relation"
@@ -29,6 +29,8 @@ local surface = require "fastpg.base.surface"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
 local wait = require "fastpg.host.wait"
+
+local related = later.module(function() return require "fastpg.table.related" end)
 
 local PENDING = recorder.PENDING
 local state_of, read_selection, OPTIONS = core.table_state, selection.read, selection.OPTIONS

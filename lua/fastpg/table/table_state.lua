@@ -21,18 +21,20 @@
 
 local error, ipairs, pairs, pcall, select, setmetatable, type = error, ipairs, pairs, pcall, select, setmetatable, type
 
-local batch = require "fastpg.pg.batch"
 local bounded = require "fastpg.base.bounded"
 local catalog = require "fastpg.table.catalog"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local filters = require "fastpg.table.filters"
+local later = require "fastpg.base.later"
 local recorder = require "fastpg.table.recorder"
 local relation = require "fastpg.table.relation"
 local relation_registry = require "fastpg.table.relation_registry"
 local trip = require "fastpg.pool.trip"
 local wait = require "fastpg.host.wait"
 local writer = require "fastpg.sql.writer"
+
+local batch = later.module(function() return require "fastpg.pg.batch" end)
 
 local table_state = {}
 

@@ -7,12 +7,11 @@
 
 local ipairs, next, select, type = ipairs, next, select, type
 
-local bulk = require "fastpg.table.bulk"
 local catalog = require "fastpg.table.catalog"
-local conflict = require "fastpg.table.conflict"
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
+local later = require "fastpg.base.later"
 local lists = require "fastpg.base.lists"
 local options = require "fastpg.base.options"
 local primary_key = require "fastpg.table.primary_key"
@@ -25,7 +24,10 @@ local surface = require "fastpg.base.surface"
 local Table = require "fastpg.table.table"
 local table_columns = require "fastpg.table.table_columns"
 local table_state = require "fastpg.table.table_state"
-local write_hook = require "fastpg.table.write_hook"
+
+local bulk = later.module(function() return require "fastpg.table.bulk" end)
+local conflict = later.module(function() return require "fastpg.table.conflict" end)
+local write_hook = later.module(function() return require "fastpg.table.write_hook" end)
 
 local run_list, is_fresh, first = table_state.run_list, table_state.is_fresh, fetch.first
 local PENDING, present = recorder.PENDING, primary_key.present
