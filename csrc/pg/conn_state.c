@@ -206,6 +206,18 @@ static int conn_result_statement(lua_State *L) {
   return 1;
 }
 
+/* conn:known_statement(name, oids [, of_result]) -> the statement whose parameters are of these types, with the columns of
+ * the finished result where that is asked for (conn:send_known) */
+static int conn_known_statement(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  const char *name = luaL_checkstring(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  int of_result = lua_toboolean(L, 4);
+  if (of_result && !c->res) return fpg_raise(L, "connection_busy", "there is no result");
+  fpg_stmt_known(L, name, 3, of_result ? c->res : NULL);
+  return 1;
+}
+
 /* conn:touch(stmt): counts as used now, so that it is not the next to be evicted */
 static int conn_touch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -267,6 +279,7 @@ static const luaL_Reg methods[] = {
     {"keep", conn_keep},
     {"make_statement", conn_make_statement},
     {"result_statement", conn_result_statement},
+    {"known_statement", conn_known_statement},
     {"touch", conn_touch},
     {"keep_statement", conn_keep_statement},
     {"oldest_statement", conn_oldest_statement},

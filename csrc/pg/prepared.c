@@ -73,13 +73,13 @@ static fpg_stmt *new_stmt(lua_State *L, const char *name, int nparams, int ncols
   return st;
 }
 
-fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
-  int nparams = PQnparams(res), ncols = PQnfields(res);
+/* Pushes a statement with the columns of the result. */
+static fpg_stmt *stmt_with_columns(lua_State *L, const char *name, int nparams, const PGresult *res) {
+  int ncols = PQnfields(res);
   size_t names = 0;
   for (int i = 0; i < ncols; i++) names += strlen(PQfname(res, i)) + 1;
   fpg_stmt *st = new_stmt(L, name, nparams, ncols, names);
   char *to = st->names;
-  for (int i = 0; i < nparams; i++) st->oids[i] = PQparamtype(res, i);
   for (int i = 0; i < ncols; i++) {
     size_t len = strlen(PQfname(res, i)) + 1;
     st->oids[nparams + i] = PQftype(res, i);
@@ -88,6 +88,29 @@ fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
   }
   st->duplicates = push_shape(L, res);
   fpg_setuservalue(L, -2);
+  return st;
+}
+
+fpg_stmt *fpg_stmt_new(lua_State *L, const char *name, const PGresult *res) {
+  fpg_stmt *st = stmt_with_columns(L, name, PQnparams(res), res);
+  for (int i = 0; i < st->nparams; i++) st->oids[i] = PQparamtype(res, i);
+  return st;
+}
+
+fpg_stmt *fpg_stmt_known(lua_State *L, const char *name, int idx, const PGresult *res) {
+  int nparams = (int)lua_rawlen(L, idx);
+  fpg_stmt *st = res ? stmt_with_columns(L, name, nparams, res) : new_stmt(L, name, nparams, 0, 0);
+  if (!res) {
+    lua_newtable(L);
+    fpg_setuservalue(L, -2);
+  }
+  for (int i = 0; i < nparams; i++) {
+    int64_t oid = 0;
+    lua_rawgeti(L, idx, i + 1);
+    fpg_to_int64(L, -1, &oid);
+    st->oids[i] = (uint32_t)oid;
+    lua_pop(L, 1);
+  }
   return st;
 }
 

@@ -49,6 +49,10 @@ int fpg_stmt_describes(const fpg_stmt *st, const PGresult *res);
 /* Pushes a statement of which only the number of parameters is known: each is written as text. */
 fpg_stmt *fpg_stmt_undescribed(lua_State *L, int nparams);
 
+/* Pushes a statement whose parameters are of the types in the list of oids at idx, all of them built in; its columns are
+ * those of the result, where there is one. */
+fpg_stmt *fpg_stmt_known(lua_State *L, const char *name, int idx, const PGresult *res);
+
 /* The first of n arguments, counted from 1, that the server takes for text and that text can't take, as they stand at first …
  * or in the list at that index; 0 where there is none. */
 int fpg_stmt_misfit(lua_State *L, const fpg_stmt *st, int list, int first, int n);

@@ -165,6 +165,34 @@ static int conn_send_prepare(lua_State *L) {
   return 0;
 }
 
+static int check_count_arg(lua_State *L, int idx) {
+  int64_t n;
+  if (!fpg_to_int64(L, idx, &n) || n < 0 || n > 65535)
+    fpg_raise(L, "invalid_argument", "a statement takes at most 65535 arguments");
+  return (int)n;
+}
+
+/* conn:send_known(stmt, sql, list, n): Parse, Bind and Execute in one round trip, of a statement of which it is known what its
+ * parameters are (conn:known_statement), and that each column of its result has a binary form */
+static int conn_send_known(lua_State *L) {
+  fpg_conn *c = fpg_check_conn(L, 1);
+  fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
+  const char *sql = check_sql(L, 3);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  int n = check_count_arg(L, 5);
+  begin_new(L, c);
+  c->each = 0;
+  fpg_args a = fpg_encode_args(L, c, st, 4, 0, n);
+  enter_pipeline(L, c);
+  check_sent(L, c, PQsendPrepare(c->pg, st->name, sql, st->nparams, st->oids));
+  c->slots++;
+  check_sent(L, c, PQsendQueryPrepared(c->pg, st->name, n, a.values, a.lengths, a.formats, FPG_BINARY));
+  c->slots++;
+  c->fresh = 1;
+  send_sync(L, c);
+  return 0;
+}
+
 /* conn:send_sync(): closes a pipeline (an open one after "" was prepared, or a batch's) */
 static int conn_send_sync(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -233,13 +261,6 @@ size_t fpg_send_args(lua_State *L, fpg_conn *c, fpg_stmt *st, int list, int firs
   c->sent = a.bytes;
   if (st->bulk || c->takes_all) fpg_take_begin(c, st->bulk);
   return a.bytes;
-}
-
-static int check_count_arg(lua_State *L, int idx) {
-  int64_t n;
-  if (!fpg_to_int64(L, idx, &n) || n < 0 || n > 65535)
-    fpg_raise(L, "invalid_argument", "a statement takes at most 65535 arguments");
-  return (int)n;
 }
 
 /* conn:send_undescribed(sql, list, n): runs SQL whose parameters' types are not asked for: all of them
@@ -466,6 +487,7 @@ static const luaL_Reg methods[] = {
     {"stream", conn_stream},
     {"send_printing", conn_send_printing},
     {"send_undescribed", conn_send_undescribed},
+    {"send_known", conn_send_known},
     {"set_blocking", conn_set_blocking},
     {NULL, NULL},
 };

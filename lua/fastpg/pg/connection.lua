@@ -15,6 +15,7 @@ local deadlines = require "fastpg.pg.deadlines"
 local descriptions = require "fastpg.pg.descriptions"
 local errors = require "fastpg.base.errors"
 local later = require "fastpg.base.later"
+local look_up = require "fastpg.pg.look_up"
 local opening = require "fastpg.pg.opening"
 local prepared = require "fastpg.pg.prepared"
 local row_description = require "fastpg.pg.row_description"
@@ -32,6 +33,7 @@ local Connection = {}
 Connection.__index = Connection
 deadlines.extend(Connection)
 descriptions.extend(Connection)
+look_up.extend(Connection)
 prepared.extend(Connection)
 row_description.extend(Connection)
 session.extend(Connection)
@@ -418,8 +420,15 @@ function Connection:run_list(sql, fetch, target, list, n)
   return self:finish(st, self.run_list, sql, fetch, target, list, n)
 end
 
---- A look-up of fastpg's own, likewise: no hook is told of it (fastpg.pool.watch).
-Connection.look_up = Connection.run_list
+--- A look-up of fastpg's own (fastpg.pg.look_up), likewise: no hook is told of it (fastpg.pool.watch).
+function Connection:look_up(sql, fetch, target, list, n)
+  local st = self.statements[look_up.key(sql)]
+  if not st then return self:look_up_first(sql, fetch, target, list, n) end
+  local more = self.c:ask_list(st, list, n)
+  if more then more = follow(self, st, more) end
+  if more == nil then return fetch(self, st, target) end
+  return self:finish(st, self.look_up, sql, fetch, target, list, n)
+end
 
 --- Runs a statement that will not come again: unnamed, outside the cache.
 function Connection:run_once(sql, fetch, target, list, n)

@@ -249,6 +249,34 @@ local function is_plain(self, st)
   return true
 end
 
+-- Counts a text without a statement, and says whether the one that is made can be kept.
+local function may_keep(self)
+  self.counts.misses = self.counts.misses + 1
+  return self.cache_size ~= 0 and self.c:transaction_status() ~= "inerror" and not is_full(self)
+end
+
+local function new_name(self)
+  evict(self)
+  self.serial = self.serial + 1
+  return self.prefix .. self.serial
+end
+
+--- The name of a new statement, for which there is room; "" where it can't be kept.
+function methods.name_to_keep(self)
+  return may_keep(self) and new_name(self) or ""
+end
+
+--- Keeps the statement of such a name under a key.
+function methods.keep_statement(self, key, st)
+  self.counts.prepared = self.counts.prepared + 1
+  keep(self, key, st)
+end
+
+--- A statement of that name, which is not kept, may be on the server.
+function methods.note_dead(self, name)
+  if name ~= "" and self.pooler ~= "transaction" then self.dead[#self.dead + 1] = name end
+end
+
 --- The prepared statement of this text, made on the server (one round trip) when it is new.
 --- Where there is no cache, or nothing but a rollback would be heeded, it is the unnamed one; of COMMIT and its like
 --- too, at which fastpg.pg.transaction_control looks each time.
@@ -267,20 +295,16 @@ function methods.statement(self, sql, key, oids, soft)
     end
     return st
   end
-  self.counts.misses = self.counts.misses + 1
-  if self.cache_size == 0 or self.c:transaction_status() == "inerror" or transaction_control.is_control(self, sql)
-    or is_unsteady(self, sql) or is_full(self) or self.sharing and session_use.of(sql, self.standard_strings) then
+  if not may_keep(self) or transaction_control.is_control(self, sql) or is_unsteady(self, sql)
+    or self.sharing and session_use.of(sql, self.standard_strings) then
     return methods.unnamed_statement(self, sql, key, oids, soft)
   end
   if self.sharing then session_use.check(self, sql) end
-  evict(self)
-  self.serial = self.serial + 1
   local err
-  st, err = prepare_now(self, self.prefix .. self.serial, sql, oids, soft)
+  st, err = prepare_now(self, new_name(self), sql, oids, soft)
   if not st then return nil, err end
-  self.counts.prepared = self.counts.prepared + 1
   if is_plain(self, st) then st:set_plain() end
-  keep(self, key, st)
+  self:keep_statement(key, st)
   return st
 end
 

@@ -11,6 +11,7 @@ local ipairs, setmetatable = ipairs, setmetatable
 
 local core = require "fastpg.core"
 local fetch = require "fastpg.pg.fetch"
+local look_up = require "fastpg.pg.look_up"
 local rows = require "fastpg.value.rows"
 
 local type_lookup = {}
@@ -20,7 +21,7 @@ Types.__index = Types
 
 -- For each type: its kind (e enum, d domain, c composite, r range, m multirange, b base, p pseudo),
 -- what it is made of, and whether the server can send it in binary.
-local LOOK_UP = [[
+local LOOK_UP = look_up.declare([[
 with recursive needed(oid) as (
   select unnest($1::pg_catalog.oid[])
   union
@@ -43,7 +44,7 @@ select t.oid, t.typname, n.nspname, t.typtype, t.typelem, t.typsubscript = 'pg_c
   t.typcategory, t.typsend::pg_catalog.oid <> 0
 from needed join pg_catalog.pg_type t using (oid) join pg_catalog.pg_namespace n on n.oid = t.typnamespace
 left join pg_catalog.pg_range r on r.rngtypid = t.oid
-left join pg_catalog.pg_range mr on mr.rngmultitypid = t.oid]]
+left join pg_catalog.pg_range mr on mr.rngmultitypid = t.oid]], "oid[]")
 
 -- Extension types by name that the core has a codec for: text in both forms; text behind a byte that
 -- is the version of its binary form; hstore.
@@ -71,7 +72,7 @@ end
 
 -- The type, and the built-in types made of it: its array, its range and multirange with theirs.
 -- (Those of the database itself are linked when they are looked up.)
-local BY_NAME = [[
+local BY_NAME = look_up.declare([[
 select t.oid, t.typname, t.typarray, coalesce(r.rngtypid, 0), coalesce(rt.typarray, 0),
   coalesce(r.rngmultitypid, 0), coalesce(mt.typarray, 0)
 from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
@@ -79,7 +80,7 @@ left join pg_catalog.pg_range r on r.rngsubtype = t.oid
 left join pg_catalog.pg_type rt on rt.oid = r.rngtypid
 left join pg_catalog.pg_type mt on mt.oid = r.rngmultitypid
 where (t.typname = $1 or t.oid = pg_catalog.to_regtype($1))
-  and case when $2 = '' then pg_catalog.pg_type_is_visible(t.oid) else n.nspname = $2 end]]
+  and case when $2 = '' then pg_catalog.pg_type_is_visible(t.oid) else n.nspname = $2 end]], "name", "text")
 
 local function remove(self, oid)
   for i, known in ipairs(self.codecs) do
@@ -241,13 +242,13 @@ end
 -- ---- composite types ------------------------------------------------------------------------
 
 -- What of a composite type another session may have altered.
-local COLUMNS = [[
+local COLUMNS = look_up.declare([[
 select t.oid,
   array(select a.attname::text from pg_catalog.pg_attribute a where a.attrelid = t.typrelid
     and a.attnum > 0 and not a.attisdropped order by a.attnum),
   array(select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = t.typrelid
     and a.attnum > 0 and not a.attisdropped order by a.attnum)
-from pg_catalog.pg_type t where t.oid = any($1::pg_catalog.oid[])]]
+from pg_catalog.pg_type t where t.oid = any($1::pg_catalog.oid[])]], "oid[]")
 
 local function same(a, b)
   if #a ~= #b then return false end

@@ -22,6 +22,7 @@ local getmetatable, ipairs, setmetatable = getmetatable, ipairs, setmetatable
 
 local core = require "fastpg.core"
 local fetch = require "fastpg.pg.fetch"
+local look_up = require "fastpg.pg.look_up"
 
 local bulk_sql = {}
 
@@ -33,7 +34,7 @@ local null = core.null
 -- One row for each column: its name, its type's array or NULL where an array of it would be taken apart or there is none,
 -- whether it is part of a unique index or an exclusion constraint; whether the table, or its partitions, have any of what
 -- makes a difference.  (A bare "character" would be character(1): format_type with -1 knows.)
-local SAFETY = [[
+local SAFETY = look_up.declare([[
 with recursive tree as (
   select c.oid, c.relkind in ('r', 'p') and not c.relhasrules and not c.relrowsecurity
     and (c.relkind = 'p' or not exists (select from pg_catalog.pg_inherits i where i.inhparent = c.oid)) as plain
@@ -66,7 +67,7 @@ select a.attname, case when ty.typarray <> 0 and ty.typcategory not in ('A', 'C'
     then pg_catalog.format_type(ty.typarray, -1) end,
   a.attname::text = any (keys.names), safe.yes
 from safe, keys, pg_catalog.pg_attribute a join pg_catalog.pg_type ty on ty.oid = a.atttypid
-where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped]]
+where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped]], "oid")
 
 -- What the server says of the columns, by name: { array =, unique = }; nil where one statement would not do the same.
 local function ask(conn, rel)

@@ -23,6 +23,7 @@ local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
 local fetch = require "fastpg.pg.fetch"
 local from_above = require "fastpg.base.from_above"
+local questions = require "fastpg.pg.look_up"
 local relation = require "fastpg.table.relation"
 local suggest = require "fastpg.base.suggest"
 local wait = require "fastpg.host.wait"
@@ -35,17 +36,17 @@ local Catalog = {}
 Catalog.__index = Catalog
 
 -- Names of tables ('r','p','f') or views ('v','m') of a schema, or of the search_path where it is ''.
-local NAMES = [[
+local NAMES = questions.declare([[
 select n.nspname, c.relname, c.relkind in ('v','m'), c.oid
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r','p','f','v','m') and case when $1 = ''
   then pg_catalog.pg_table_is_visible(c.oid) and n.nspname not in ('pg_catalog', 'information_schema')
   else n.nspname = $1 end
-order by c.relname collate "C"]]
+order by c.relname collate "C"]], "text")
 
-local PLACE = "select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
-  .. " where c.oid = $1"
-local ALIVE = "select c.oid from pg_catalog.pg_class c where c.oid = any($1::oid[])"
+local PLACE = questions.declare("select n.nspname, c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n "
+  .. "on n.oid = c.relnamespace where c.oid = $1", "oid")
+local ALIVE = questions.declare("select c.oid from pg_catalog.pg_class c where c.oid = any($1::oid[])", "oid[]")
 
 local AT_ONCE = 500 -- names are taken over before others have a turn
 local MOST_SPACES = 256 -- meanings of names

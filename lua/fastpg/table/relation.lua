@@ -13,6 +13,7 @@ local ipairs = ipairs
 
 local compat = require "fastpg.base.compat"
 local core = require "fastpg.core"
+local look_up = require "fastpg.pg.look_up"
 
 local unpack = compat.unpack
 
@@ -24,7 +25,7 @@ local relation = {}
 -- schema of '' means the search_path), then one per foreign key: its own, and those of others that refer to it.
 -- A key may carry columns that are not of it (INCLUDE); a domain counts as its base type.  The keys that refer to a
 -- table are found by pg_depend, whose index leads to them: pg_constraint has none for confrelid.
-relation.SQL = [[
+relation.SQL = look_up.declare([[
 with found as materialized (
   select w.choice, c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_table_is_visible(c.oid) as visible
   from unnest($1::text[], $2::text[]) with ordinality w(nsp, rel, choice)
@@ -66,7 +67,7 @@ select r.choice, r.oid, r.part, 0, null, null, null, null,
 from refers r
 join pg_catalog.pg_class o on o.oid = r.other
 join pg_catalog.pg_namespace n on n.oid = o.relnamespace
-order by 1, 2, 3, 4, 9]]
+order by 1, 2, 3, 4, 9]], "text[]", "text[]")
 
 -- The columns of its result.
 local CHOICE, OID, PART, SCHEMA, NAME, KIND, VISIBLE, COLUMN = 1, 2, 3, 5, 6, 7, 8, 9
