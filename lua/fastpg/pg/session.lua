@@ -10,7 +10,7 @@
 --
 -- PostgreSQL manual: "Asynchronous Operations" of the protocol (ParameterStatus); SET ROLE.
 
-local ipairs, next, pairs, pcall, tonumber = ipairs, next, pairs, pcall, tonumber
+local error, ipairs, next, pairs, pcall, tonumber = error, ipairs, next, pairs, pcall, tonumber
 
 local core = require "fastpg.core"
 local errors = require "fastpg.base.errors"
@@ -78,8 +78,10 @@ function methods.set_session(self)
   local sql = table.concat(commands, "; ")
   self.setting_own = true
   c:send_simple(sql)
-  self:complete(sql)
+  self:drive()
+  local err = self:outcome() -- (of no text: what it sets is known, and noted here)
   self.setting_own = nil
+  if err then error(errors.annotate(err, sql), 0) end
   self:note_settings()
   note_process(self, c:text(3))
   self:begin_path(c:text(1), c:text(2))
