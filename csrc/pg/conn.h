@@ -68,6 +68,7 @@ typedef struct fpg_conn {
   pid_t owner;
   int begun, connected; /* the first step of connecting was taken, the last */
   int slots, syncs;
+  int failed_with; /* how many answers were still to come, its own among them, when a statement failed last */
   int each;
   int streaming;     /* single-row mode: every row is a result of its own */
   int single_row;    /* libpq may still be in that mode when the statement is over */

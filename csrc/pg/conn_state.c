@@ -218,6 +218,12 @@ static int conn_known_statement(lua_State *L) {
   return 1;
 }
 
+/* conn:was_parsed() -> whether it was not the first of the two things that conn:send_known sent that failed */
+static int conn_was_parsed(lua_State *L) {
+  lua_pushboolean(L, fpg_any_conn(L, 1)->failed_with == 1);
+  return 1;
+}
+
 /* conn:touch(stmt): counts as used now, so that it is not the next to be evicted */
 static int conn_touch(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
@@ -280,6 +286,7 @@ static const luaL_Reg methods[] = {
     {"make_statement", conn_make_statement},
     {"result_statement", conn_result_statement},
     {"known_statement", conn_known_statement},
+    {"was_parsed", conn_was_parsed},
     {"touch", conn_touch},
     {"keep_statement", conn_keep_statement},
     {"oldest_statement", conn_oldest_statement},

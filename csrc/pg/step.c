@@ -81,6 +81,7 @@ static void keep_result(lua_State *L, fpg_conn *c, PGresult *res) {
     PQclear(res);
     return;
   }
+  if (PQresultStatus(res) == PGRES_FATAL_ERROR) c->failed_with = c->slots;
   fpg_forget_result(c);
   c->res = res;
 }

@@ -43,7 +43,7 @@ function methods.look_up_first(self, sql, fetch, target, list, n)
   self:drive()
   local err = self:outcome(nil, sql)
   if err then
-    self:note_dead(name) -- it may be there
+    if c:was_parsed() then self:note_dead(name) end
     error(errors.annotate(err, sql), 0)
   end
   local st = c:known_statement(name, question.oids, true)

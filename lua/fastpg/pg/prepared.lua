@@ -97,9 +97,10 @@ function prepare(self, name, sql, oids, soft, alone)
     error(errors.annotate(late, sql), 0)
   end
   if drop and err.sqlstate == "26000" and c:transaction_status() == "idle" then
-    -- what was to be deallocated is gone already, and the rest with it
+    -- what was to be deallocated is gone already, and the rest with it; the new one may be there
     self:forget_all(false)
-    return prepare(self, name, sql, oids, soft, alone)
+    self.serial = self.serial + 1
+    return prepare(self, self.prefix .. self.serial, sql, oids, soft, alone)
   end
   if soft and self.is_untyped(err) then return nil, errors.annotate(err, sql) end
   error(errors.annotate(err, sql), 0)
@@ -272,7 +273,7 @@ function methods.keep_statement(self, key, st)
   keep(self, key, st)
 end
 
---- A statement of that name, which is not kept, may be on the server.
+--- A statement of that name, which is not kept, is on the server.
 function methods.note_dead(self, name)
   if name ~= "" and self.pooler ~= "transaction" then self.dead[#self.dead + 1] = name end
 end
