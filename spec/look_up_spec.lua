@@ -41,7 +41,8 @@ describe("a look-up of fastpg's own", function()
 
   it("asks for the types that the server would find, and keeps the statement", function()
     with({}, function(db)
-      local _ = db.t.look_one.pks, db.t.look_two.pks, db:table_names(), db:q "select row(1, 'x')::look_pair as p"
+      local used = { db.t.look_one.pks, db.t.look_two.pks, db:table_names(), db:q "select row(1, 'x')::look_pair as p" }
+      assert.equal(4, #used)
       local kept = db:q "select name, statement, parameter_types::text[] as types from pg_prepared_statements where name like 'fastpg%'"
       local seen = 0
       for _, st in ipairs(kept) do

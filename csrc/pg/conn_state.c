@@ -207,7 +207,7 @@ static int conn_result_statement(lua_State *L) {
 }
 
 /* conn:known_statement(name, oids [, of_result]) -> the statement whose parameters are of these types, with the columns of
- * the finished result where that is asked for (conn:send_known) */
+ * the finished result where that is asked for (conn:send_look_up) */
 static int conn_known_statement(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   const char *name = luaL_checkstring(L, 2);
@@ -218,7 +218,7 @@ static int conn_known_statement(lua_State *L) {
   return 1;
 }
 
-/* conn:was_parsed() -> whether it was not the first of the two things that conn:send_known sent that failed */
+/* conn:was_parsed() -> whether it was not the first of the two things that conn:send_look_up sent that failed */
 static int conn_was_parsed(lua_State *L) {
   lua_pushboolean(L, fpg_any_conn(L, 1)->failed_with == 1);
   return 1;

@@ -172,9 +172,9 @@ static int check_count_arg(lua_State *L, int idx) {
   return (int)n;
 }
 
-/* conn:send_known(stmt, sql, list, n): Parse, Bind and Execute in one round trip, of a statement of which it is known what its
+/* conn:send_look_up(stmt, sql, list, n): Parse, Bind and Execute in one round trip, of a statement of which it is known what its
  * parameters are (conn:known_statement), and that each column of its result has a binary form */
-static int conn_send_known(lua_State *L) {
+static int conn_send_look_up(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
   fpg_stmt *st = fpg_check_stmt_of_conn(L, 2);
   const char *sql = check_sql(L, 3);
@@ -467,7 +467,6 @@ static int conn_send_printing(lua_State *L) {
 
 static const luaL_Reg methods[] = {
     {"send_simple", conn_send_simple},
-    {"send_known", conn_send_known},
     {"send_describe", conn_send_describe},
     {"send_prepare", conn_send_prepare},
     {"can_close", conn_can_close},
@@ -488,6 +487,7 @@ static const luaL_Reg methods[] = {
     {"send_printing", conn_send_printing},
     {"send_undescribed", conn_send_undescribed},
     {"send_known", conn_send_known},
+    {"send_look_up", conn_send_look_up},
     {"set_blocking", conn_set_blocking},
     {NULL, NULL},
 };

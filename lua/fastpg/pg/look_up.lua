@@ -39,7 +39,7 @@ function methods.look_up_first(self, sql, fetch, target, list, n)
   local name = self:name_to_keep()
   local asked = c:known_statement(name, question.oids)
   asked:bind()
-  c:send_known(asked, sql, list, n)
+  c:send_look_up(asked, sql, list, n)
   self:drive()
   local err = self:outcome(nil, sql)
   if err then
