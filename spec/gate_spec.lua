@@ -132,3 +132,57 @@ describe("a gate", function()
     assert.equal(before, open_descriptors())
   end)
 end)
+
+describe("what luv has called at once", function()
+  -- A libuv whose handles are lists of callbacks, and whose functions run a finalizer.
+  local function loop(finalizer)
+    local uv = { handles = {} }
+    local function collect()
+      local fn = finalizer
+      finalizer = nil
+      if fn then fn() end
+    end
+    function uv.new_idle()
+      collect()
+      local handle = {}
+      function handle.start(_, fn) uv.handles[handle] = fn end
+      function handle.close()
+        collect()
+        uv.handles[handle] = nil
+      end
+      return handle
+    end
+    function uv.turn()
+      local list = {}
+      for _, fn in pairs(uv.handles) do list[#list + 1] = fn end
+      for _, fn in ipairs(list) do fn() end
+      return next(uv.handles) ~= nil
+    end
+    return uv
+  end
+
+  it("is called once each, also what a finalizer wants in between", function()
+    for _, when in ipairs{ "new_idle", "close" } do
+      local called, after = {}, nil
+      local function finalizer() after(0, function() called[#called + 1] = "finalizer's" end) end
+      local uv = loop(when == "new_idle" and finalizer or nil)
+      after = require "fastpg.host.wait.luv_timer"(uv)
+      after(0, function() called[#called + 1] = "first" end)
+      if when == "close" then
+        local close_with = next(uv.handles)
+        local close = close_with.close
+        close_with.close = function(handle)
+          finalizer()
+          return close(handle)
+        end
+      end
+      local turns = 0
+      while uv.turn() do
+        turns = turns + 1
+        assert.is_true(turns < 10)
+      end
+      table.sort(called)
+      assert.same({ "finalizer's", "first" }, called)
+    end
+  end)
+end)

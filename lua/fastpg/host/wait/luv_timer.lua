@@ -5,6 +5,8 @@
 -- A timer that is due in the turn it was started in would run before libuv looks at any descriptor, again
 -- and again: the loop's clock, which stands still while Lua runs, is left so.  What is due at once is an
 -- idle handle's, in the order it came; of several handles libuv runs the last one first.
+--
+-- Wherever memory is taken a finalizer may run, and have something called later, too.
 
 local assert, ipairs, setmetatable = assert, ipairs, setmetatable
 
@@ -20,10 +22,10 @@ return function(uv)
     for _, entry in ipairs(list) do
       if entry.fn then entry.fn(entry) end
     end
-    if #queue == 0 then
-      idle:close()
-      idle = nil
-    end
+    if #queue > 0 then return end
+    local handle = idle
+    idle = nil
+    handle:close()
   end
 
   return function(seconds, fn)
@@ -35,8 +37,13 @@ return function(uv)
     local entry = setmetatable({ fn = fn }, Entry)
     queue[#queue + 1] = entry
     if not idle then
-      idle = assert(uv.new_idle())
-      idle:start(run_queue)
+      local handle = assert(uv.new_idle())
+      if idle then
+        handle:close() -- a finalizer was here meanwhile
+      else
+        idle = handle
+        idle:start(run_queue)
+      end
     end
     return entry
   end
