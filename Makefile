@@ -118,6 +118,11 @@ demo: ## the manual's walk on our music data, or on CHINOOK=path/to/Chinook_Post
 	@$(MAKE) build
 	@eval "$$($(MAKE) env)" && CHINOOK="$(CHINOOK)" $(LUA) examples/demo.lua
 
+servers: ## the servers of a database, live: SERVERS="'host=a dbname=shop' 'host=b'", EVERY=1, COUNT=; without SERVERS a demo
+	@tools/deps.sh build run $(if $(SERVERS),,server) $(LUA)
+	@$(MAKE) build
+	@eval "$$($(MAKE) env)" && $(LUA) tools/servers.lua --every "$(or $(EVERY),1)" $(if $(COUNT),--count "$(COUNT)") $(or $(SERVERS),--demo)
+
 server: ## a private server with the music data, until Ctrl-C; prints how to connect
 	@tools/deps.sh build run server $(LUA)
 	@$(MAKE) $(SIDE_BY_SIDE) build
@@ -253,5 +258,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-24s%s\n' "$$a" "$$b"; done
 
-.PHONY: all build deps env demo server test test-hosts test-all asan valgrind soak regress bench bench-table bench-nginx fuzz \
+.PHONY: servers all build deps env demo server test test-hosts test-all asan valgrind soak regress bench bench-table bench-nginx fuzz \
   fuzz-seeds nginx lint fmt generated check-generated install uninstall luarocks luarocks-install dist clean help
