@@ -130,9 +130,9 @@ describe("a server that does not answer", function()
     own:close()
   end)
 
-  it("is told a task that is canceled while its statement is prepared, once", function()
+  local function canceled_while_it_is_prepared(size)
     if not yields then return pending "a task blocks on PUC Lua 5.1" end
-    local db = fastpg.create_pool(own.conninfo, { max_size = 1, loop = "step" })
+    local db = fastpg.create_pool(own.conninfo, { max_size = 1, loop = "step", statement_cache_size = size })
     local pid, second = fastpg.run(function() return db.pid end), nil
     os.execute("kill -STOP " .. pid)
     local t = fastpg.spawn(function()
@@ -155,7 +155,10 @@ describe("a server that does not answer", function()
     assert.equal("canceled", failure(t.wait, t).name)
     os.execute("kill -CONT " .. pid)
     db:close()
-  end)
+  end
+
+  it("is told a task that is canceled while its statement is prepared, once", function() canceled_while_it_is_prepared(100) end)
+  it("is told it, too, where statements have no names", function() canceled_while_it_is_prepared(0) end)
 
   it("is left when its time of grace is over", function()
     local db = own:connect()

@@ -189,12 +189,14 @@ describe("fastpg.is", function()
         end)
       end,
     } do
-      local one = pg.db()
-      local err = failure(call, one)
-      assert.is_true(fastpg.is(err, "connection"), tostring(err))
-      assert.equal(tostring(err), (tostring(err):gsub("\n", "")))
-      assert.equal(1, one:item("SELECT 1")) -- by a new connection
-      one:close()
+      for _, size in ipairs{ 100, 0 } do
+        local one = pg.db{ statement_cache_size = size }
+        local err = failure(call, one)
+        assert.is_true(fastpg.is(err, "connection"), tostring(err))
+        assert.equal(tostring(err), (tostring(err):gsub("\n", "")))
+        assert.equal(1, one:item("SELECT 1")) -- by a new connection
+        one:close()
+      end
     end
     assert.is_true(fastpg.is(failure(fastpg.connect, { host = "/nonexistent" }), "connection"))
     for code, is in pairs{ ["08000"] = true, ["08006"] = true, ["57P01"] = true, ["57P02"] = true, ["57P03"] = true, ["57014"] = false } do

@@ -161,7 +161,15 @@ static void drop_notifications(fpg_conn *c) {
 const char FPG_OUT_OF_STEP[] =
     "the server's answers are out of step with what was asked: the connection can't be used any more";
 
+/* Nothing is under way on a connection that is lost: what is sent next says so. */
+static void forget_what_is_lost(fpg_conn *c) {
+  if (PQstatus(c->pg) != CONNECTION_BAD) return;
+  c->slots = c->syncs = 0;
+  c->open_pipeline = c->queueing = c->streaming = c->copy = 0;
+}
+
 void fpg_conn_begin(lua_State *L, fpg_conn *c) {
+  forget_what_is_lost(c);
   if (c->slots || c->syncs || c->queueing)
     fpg_raise(L, "connection_busy", c->streaming
                   ? "a db:each is being read on this connection: use a transaction around both, or db:q"

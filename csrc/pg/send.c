@@ -39,7 +39,7 @@ static void enter_pipeline(lua_State *L, fpg_conn *c) {
 
 /* What is no continuation of a pipeline that a prepared, not yet run, unnamed statement left open. */
 static void begin_new(lua_State *L, fpg_conn *c) {
-  if (c->open_pipeline)
+  if (c->open_pipeline && PQstatus(c->pg) != CONNECTION_BAD)
     fpg_raise(L, "connection_busy", "another statement is being sent on this connection");
   fpg_conn_begin(L, c);
 }

@@ -171,6 +171,14 @@ function Connection.timeout_error()
   return errors.new("timeout", "the statement was canceled: its time was over", { sqlstate = "57014" })
 end
 
+--- Why what comes next is not to begin any more: the task was canceled, or the time is over; nil: it may.
+---@return table? err
+function Connection:late_reason()
+  local interrupted = self.interrupted
+  self.interrupted = nil
+  return interrupted or self.take_cancel() or self.overdue and self.timeout_error() or nil
+end
+
 --- Where a task was canceled and nothing failed: it is told at its next call.
 function Connection:tell_later()
   if not self.interrupted then return end

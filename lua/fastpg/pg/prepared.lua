@@ -80,7 +80,7 @@ function prepare(self, name, sql, oids, soft, alone)
   self:drive()
   local err = self:outcome()
   if err then err.commit_unknown = nil end -- nothing ran
-  local late = not err and (self.take_cancel() or self.overdue and self.timeout_error()) -- what it is for has not begun
+  local late = not err and self:late_reason() -- what it is for has not begun
   if not err and not late then
     local st = c:make_statement(name)
     self:note_duplicates(st)
