@@ -14,7 +14,7 @@
 --
 -- Not kept is what has to be looked at each time: rows of composite types and records, FETCH, EXECUTE, BEGIN and its like.
 
-local ipairs, next, pairs, setmetatable = ipairs, next, pairs, setmetatable
+local ipairs, next, pairs, pcall, setmetatable = ipairs, next, pairs, pcall, setmetatable
 
 local bounded = require "fastpg.base.bounded"
 local changes = require "fastpg.sql.changes"
