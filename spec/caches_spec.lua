@@ -35,7 +35,7 @@ local BOUNDS = {
   ["lua/fastpg/pg/prepared.lua"] = { "MOST_DEAD = 10", "MOST_OPEN = 1000" }, -- and statement_cache_size
   ["lua/fastpg/pg/type_lookup.lua"] = { "MOST_RECORDS = 500", "MOST_TYPES = 2000" },
   ["lua/fastpg/cluster.lua"] = { "MOST_STANDBYS = 9" },
-  ["csrc/pg/take.c"] = { "MOST_SENT = 4096", "MOST_STEP = 256", "MOST_HEAD = 16" },
+  ["csrc/pg/take.c"] = { "MOST_SENT = 4096", "MOST_STEP = 256", "MOST_READS = 64", "MOST_HEAD = 16" },
   ["lua/fastpg/pool/once.lua"] = { "MOST_CONFLICTS = 100" },
   ["lua/fastpg/pool/trip.lua"] = {
     "MOST_SHAPES = 1000", "MOST_ABOARD = 32", "MOST_BYTES = 8192", "MOST_REQUESTS = 3", "MOST_READERS = 64",

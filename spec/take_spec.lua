@@ -254,6 +254,27 @@ describe("rows that are taken", function()
     end
   end)
 
+  it("are nobody's but the reader's, who may look for notifications in between", function()
+    local heard = 0
+    db:listen("taken", function() heard = heard + 1 end)
+    local other = fastpg.connect(pg.conninfo())
+    local seen = 0
+    for row in db:each "select i, repeat('y', 100) as y from generate_series(1, 100000) i" do
+      seen = seen + 1
+      assert.equal(seen, row.i)
+      if seen % 20000 == 10 then
+        other:notify("taken", tostring(seen))
+        pcall(db.poll, db, 0)
+        pcall(db.poll, db, 0.01)
+      end
+    end
+    assert.equal(100000, seen)
+    in_step(db)
+    db:poll(0.1)
+    assert.equal(5, heard)
+    other:close()
+  end)
+
   it("stop when the statement is canceled", function()
     for _ = 1, 2 do
       local err = failure(db.timeout, db, 0.2, function()

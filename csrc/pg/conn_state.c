@@ -53,7 +53,7 @@ static int conn_usable(lua_State *L) {
 static int is_alive(fpg_conn *c) {
   struct pollfd p = {PQsocket(c->pg), POLLIN, 0};
   for (int i = 0; i < 100 && PQstatus(c->pg) == CONNECTION_OK; i++) {
-    if (PQisBusy(c->pg) || c->dying || poll(&p, 1, 0) <= 0) break; /* (PQisBusy reads what is there) */
+    if (PQisBusy(c->pg) || fpg_take_is_on(&c->take) || c->dying || poll(&p, 1, 0) <= 0) break; /* (PQisBusy reads what is there) */
     PQconsumeInput(c->pg);
   }
   return PQstatus(c->pg) == CONNECTION_OK && !c->dying;

@@ -19,9 +19,11 @@ static int conn_listening(lua_State *L) {
   return 0;
 }
 
-/* conn:consume(): takes in what the socket has, without waiting; raises "connection" when it is lost */
+/* conn:consume(): takes in what the socket has, without waiting; raises "connection" when it is lost.  (Where the rows of a
+ * stream are taken by its reader, notifications come behind them.) */
 static int conn_consume(lua_State *L) {
   fpg_conn *c = fpg_check_conn(L, 1);
+  if (fpg_take_is_on(&c->take)) return 0;
   if (PQconsumeInput(c->pg) && PQstatus(c->pg) == CONNECTION_OK) return 0;
   fpg_push_conn_error(L, c->pg);
   return lua_error(L);

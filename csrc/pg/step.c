@@ -162,7 +162,7 @@ fpg_stop fpg_step(lua_State *L, fpg_conn *c) {
   while (c->slots || c->syncs) {
     int unsent = PQflush(c->pg);
     if (c->take.at == FPG_TAKE_HEAD && unsent) fpg_take_forget(&c->take); /* libpq reads, where it can't send */
-    if ((c->take.at == FPG_TAKE_HEAD || c->take.at == FPG_TAKE_ROWS) && !c->fresh) {
+    if (fpg_take_is_on(&c->take) && !c->fresh) {
       fpg_stop at;
       if (!take(L, c, &at)) return at;
     }

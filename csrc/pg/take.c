@@ -17,7 +17,8 @@
 
 enum {
   MOST_SENT = 4096,       /* bytes of parameters: what is sent in one go, beside which libpq never reads */
-  MOST_STEP = 256 << 10,  /* bytes in a step: who waits for other sockets is not to wait for long */
+  MOST_STEP = 256 << 10,  /* bytes in a step, and reads: who waits for other sockets is not to wait for long */
+  MOST_READS = 64,
   LEAST = 4096,           /* bytes that are worth a system call */
   MOST_HEAD = 16 << 10,   /* a RowDescription that is longer is libpq's */
   HEAD = 1024,            /* most are not longer */
@@ -223,8 +224,8 @@ static stop take_sure(fpg_conn *c, char *p, size_t room) {
   return put_in(&c->take, p, (size_t)n, asked);
 }
 
-/* Takes what has come of rows, and of what is between them; counts the bytes. */
-static stop take_some(fpg_conn *c, size_t *taken) {
+/* Takes what has come of rows, and of what is between them. */
+static stop take_some(fpg_conn *c) {
   fpg_take *t = &c->take;
   fpg_span span;
   size_t room;
@@ -233,16 +234,12 @@ static stop take_some(fpg_conn *c, size_t *taken) {
     give_up(t);
     return t->have ? take_message(c) : GO_ON;
   }
-  if (t->rows->came + LEAST < t->sure) {
-    *taken += LEAST;
-    return take_sure(c, p, room);
-  }
+  if (t->rows->came + LEAST < t->sure) return take_sure(c, p, room);
   ptrdiff_t n = receive(c, p, room, MSG_PEEK);
   if (n <= 0) return n ? LIBPQ : MORE;
   if (!fpg_taken_look(t->rows, (size_t)n, &span)) return NO_ROW;
   if (!receive_all(c, p, span.bytes)) return LIBPQ;
   fpg_taken_add(t->rows, &span);
-  *taken += span.bytes;
   if (span.bytes < (size_t)n) return begin_message(c, p[span.bytes]);
   return span.bytes < room ? MORE : GO_ON;
 }
@@ -250,7 +247,11 @@ static stop take_some(fpg_conn *c, size_t *taken) {
 static stop take_rows(fpg_conn *c) {
   fpg_take *t = &c->take;
   stop at = t->have ? take_message(c) : GO_ON;
-  for (size_t taken = 0; at == GO_ON && taken < MOST_STEP;) at = t->dropping ? drop_row(c) : take_some(c, &taken);
+  size_t before = t->rows ? t->rows->came : 0;
+  for (int reads = 0; at == GO_ON && reads < MOST_READS; reads++) {
+    at = t->dropping ? drop_row(c) : take_some(c);
+    if (t->rows && t->rows->came - before >= MOST_STEP) break;
+  }
   return at == GO_ON ? MORE : at;
 }
 

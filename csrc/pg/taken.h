@@ -77,6 +77,9 @@ typedef struct {
   size_t aside_len, aside_cap;
 } fpg_take;
 
+/* Whether what the socket has may be rows, which libpq is not to see. */
+static inline int fpg_take_is_on(const fpg_take *t) { return t->at == FPG_TAKE_HEAD || t->at == FPG_TAKE_ROWS; }
+
 /* What is taken and not handed out is of no use any more. */
 void fpg_take_forget(fpg_take *t);
 
